@@ -1,0 +1,362 @@
+//! `HOST:PORT` ⇄ socket addresses, and the rules for hostnames.
+//!
+//! Knows how an address is written and what it resolves to. Opens no socket.
+//!
+//! The rules are those of `bind` as the tutorial page that this project grew from tells them: the host is an
+//! address, a hostname or empty (every IPv4 interface); the port is 1 to 65535, "as 0 is reserved"; of a hostname the
+//! first address is taken, so that only a numeric address is deterministic.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Where to listen or to connect, as a person writes it.
+///
+/// | written | means |
+/// |---|---|
+/// | `127.0.0.1:7007` | an IPv4 address and a port |
+/// | `[::1]:7007` | an IPv6 address and a port |
+/// | `localhost:7007` | a hostname, of which the first address is taken |
+/// | `:7007` | every IPv4 interface |
+/// | `127.0.0.1:auto` | a free port that the system chooses |
+/// | `unix:/run/echo.sock` | a Unix-domain stream socket |
+///
+/// ```
+/// let address: mio_echo::Address = "[::1]:7007".parse()?;
+/// assert_eq!(address.to_string(), "[::1]:7007");
+/// assert!("127.0.0.1:0".parse::<mio_echo::Address>().unwrap_err().to_string().contains("auto"));
+/// # Ok::<(), mio_echo::ParseAddressError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// A TCP address.
+    Tcp {
+        /// The interface, or what resolves to it.
+        host: Host,
+        /// The port on that interface.
+        port: Port,
+    },
+    /// The path of a Unix-domain stream socket.
+    Unix(PathBuf),
+}
+
+/// The host part of a TCP [`Address`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// The empty host: every IPv4 interface when listening, the loopback interface when connecting.
+    Empty,
+    /// A numeric address.
+    Ip(IpAddr),
+    /// A hostname, resolved when it is used and not before.
+    Name(String),
+}
+
+/// The port part of a TCP [`Address`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Port {
+    /// The system chooses a free port.
+    Auto,
+    /// This port, 1 to 65535.
+    Number(NonZeroU16),
+}
+
+impl Port {
+    /// The number that `bind` takes; for [`Port::Auto`] that is the reserved 0.
+    pub fn number(self) -> u16 {
+        match self {
+            Port::Auto => 0,
+            Port::Number(number) => number.get(),
+        }
+    }
+}
+
+impl Address {
+    /// Every socket address that this one stands for, in the order in which the resolver gave them.
+    ///
+    /// Empty for a Unix-domain path, which needs no resolving.
+    ///
+    /// # Errors
+    /// What the resolver says when a hostname is unknown, and [`io::ErrorKind::NotFound`] when it knows the name but
+    /// no address of it.
+    pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        let (host, port) = match self {
+            Address::Unix(_) => return Ok(Vec::new()),
+            Address::Tcp { host, port } => (host, port.number()),
+        };
+        let found = match host {
+            Host::Empty => vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))],
+            Host::Ip(ip) => vec![SocketAddr::from((*ip, port))],
+            Host::Name(name) => (name.as_str(), port).to_socket_addrs()?.collect(),
+        };
+        if found.is_empty() {
+            return Err(io::Error::from(io::ErrorKind::NotFound));
+        }
+        Ok(found)
+    }
+}
+
+impl Default for Address {
+    /// `127.0.0.1:7007`: the loopback interface, and the echo service's port 7 moved out of the privileged range.
+    fn default() -> Self {
+        Address::from(SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)))
+    }
+}
+
+impl From<SocketAddr> for Address {
+    /// Port 0 becomes [`Port::Auto`], which is what `bind` makes of it.
+    fn from(address: SocketAddr) -> Self {
+        Address::Tcp {
+            host: Host::Ip(address.ip()),
+            port: NonZeroU16::new(address.port()).map_or(Port::Auto, Port::Number),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Unix(path) => write!(f, "unix:{}", escaped(&path.to_string_lossy())),
+            Address::Tcp { host, port } => {
+                match host {
+                    Host::Empty => {}
+                    Host::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]")?,
+                    Host::Ip(IpAddr::V4(ip)) => write!(f, "{ip}")?,
+                    Host::Name(name) if name.contains(':') => write!(f, "[{}]", escaped(name))?,
+                    Host::Name(name) => write!(f, "{}", escaped(name))?,
+                }
+                match port {
+                    Port::Auto => f.write_str(":auto"),
+                    Port::Number(number) => write!(f, ":{number}"),
+                }
+            }
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = ParseAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        use ParseAddressError as Wrong;
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match path {
+                "" => Err(Wrong::NoPath),
+                path => Ok(Address::Unix(PathBuf::from(path))),
+            };
+        }
+        let Some((host, port)) = text.rsplit_once(':') else {
+            return Err(Wrong::NoPort(text.to_owned()));
+        };
+        let host = if let Some(inner) = host.strip_prefix('[') {
+            let inner = inner
+                .strip_suffix(']')
+                .ok_or_else(|| Wrong::Brackets(text.to_owned()))?;
+            parse_bracketed(inner)?
+        } else if host.contains(':') || host.ends_with(']') {
+            return Err(Wrong::Brackets(text.to_owned()));
+        } else {
+            parse_host(host)?
+        };
+        Ok(Address::Tcp {
+            host,
+            port: parse_port(port)?,
+        })
+    }
+}
+
+/// `text` with control characters and the like written as escapes, so that a log line stays one line.
+fn escaped(text: &str) -> String {
+    text.chars().fold(String::new(), |mut shown, c| {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+        shown
+    })
+}
+
+fn parse_host(host: &str) -> Result<Host, ParseAddressError> {
+    if host.is_empty() {
+        return Ok(Host::Empty);
+    }
+    if let Ok(ip) = host.parse() {
+        return Ok(Host::Ip(ip));
+    }
+    // getaddrinfo(3) would read "127.1" as 127.0.0.1 and "1.2.3" as 1.2.0.3 (inet_aton's old shorthand): what looks
+    // like an address and is none is a slip of the hand, not a hostname.
+    if host.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return Err(ParseAddressError::NotIpv4(host.to_owned()));
+    }
+    if host.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(ParseAddressError::NotAHost(host.to_owned()));
+    }
+    Ok(Host::Name(host.to_owned()))
+}
+
+fn parse_bracketed(inner: &str) -> Result<Host, ParseAddressError> {
+    match inner.parse() {
+        Ok(ip) => Ok(Host::Ip(IpAddr::V6(ip))),
+        // A zone ("fe80::1%eth0") is the resolver's business: it alone knows the interface's number.
+        Err(_) if inner.contains('%') => Ok(Host::Name(inner.to_owned())),
+        Err(_) => Err(ParseAddressError::NotIpv6(inner.to_owned())),
+    }
+}
+
+fn parse_port(port: &str) -> Result<Port, ParseAddressError> {
+    use ParseAddressError as Wrong;
+    if port == "auto" {
+        return Ok(Port::Auto);
+    }
+    // u16's own parser would also take "+80".
+    if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(Wrong::NotAPort(port.to_owned()));
+    }
+    let number: u16 = port
+        .parse()
+        .map_err(|_| Wrong::PortTooLarge(port.to_owned()))?;
+    NonZeroU16::new(number)
+        .map(Port::Number)
+        .ok_or(Wrong::PortReserved)
+}
+
+/// Why a text is not an [`Address`]. Each message says what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParseAddressError {
+    /// There is no `:PORT` at the end.
+    NoPort(String),
+    /// The port is 0.
+    PortReserved,
+    /// The port is above 65535.
+    PortTooLarge(String),
+    /// The port is neither a number nor `auto`.
+    NotAPort(String),
+    /// An IPv6 address stands without brackets, or the brackets do not match.
+    Brackets(String),
+    /// Digits and dots that are no IPv4 address.
+    NotIpv4(String),
+    /// The text in brackets is no IPv6 address.
+    NotIpv6(String),
+    /// The host has white space or control characters in it.
+    NotAHost(String),
+    /// `unix:` without a path.
+    NoPath,
+}
+
+impl fmt::Display for ParseAddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoPort(text) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => {
+                write!(
+                    f,
+                    "{text} is a port without a host: write 127.0.0.1:{text}, or :{text} for every IPv4 interface"
+                )
+            }
+            Self::NoPort(text) => write!(
+                f,
+                "{text:?} has no port: write HOST:PORT, such as 127.0.0.1:{DEFAULT_PORT}"
+            ),
+            Self::PortReserved => f.write_str(
+                "port 0 is reserved: name a port from 1 to 65535, or auto for a free one that the system chooses",
+            ),
+            Self::PortTooLarge(port) => write!(
+                f,
+                "{port} is not a port: ports are 1 to 65535, or auto for a free one"
+            ),
+            Self::NotAPort(port) => write!(
+                f,
+                "{port:?} is not a port: name one from 1 to 65535, or auto for a free one"
+            ),
+            Self::Brackets(text) => write!(
+                f,
+                "an IPv6 address stands in brackets, such as [::1]:{DEFAULT_PORT}, and {text:?} does not read so"
+            ),
+            Self::NotIpv4(host) => write!(
+                f,
+                "{host} is not an IPv4 address: that is four numbers from 0 to 255 with dots between, such as 127.0.0.1"
+            ),
+            Self::NotIpv6(host) => write!(f, "{host:?} is not an IPv6 address"),
+            Self::NotAHost(host) => write!(f, "{host:?} is not a hostname"),
+            Self::NoPath => f.write_str("unix: needs a path, such as unix:/tmp/echo.sock"),
+        }
+    }
+}
+
+impl std::error::Error for ParseAddressError {}
+
+/// Where [`Address::default`] listens: RFC 862 gives echo port 7; this one needs no privilege.
+const DEFAULT_PORT: u16 = 7007;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(text: &str) -> String {
+        text.parse::<Address>().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn addresses_read_back_as_they_were_written() {
+        for text in [
+            "127.0.0.1:7007",
+            "[::1]:7007",
+            ":7007",
+            ":auto",
+            "localhost:auto",
+            "[fe80::1%lo]:7007",
+            "unix:/tmp/with space.sock",
+        ] {
+            let address: Address = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+            assert_eq!(address.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn the_empty_host_is_every_ipv4_interface() {
+        let address: Address = ":7007".parse().unwrap();
+        assert_eq!(
+            address.resolve().unwrap(),
+            ["0.0.0.0:7007".parse().unwrap()]
+        );
+    }
+
+    #[test]
+    fn port_zero_is_refused_by_name() {
+        let said = wrong("127.0.0.1:0");
+        assert!(said.contains("reserved") && said.contains("auto"), "{said}");
+    }
+
+    #[test]
+    fn slips_are_named_and_answered() {
+        for (text, hint) in [
+            ("7007", ":7007 for every"),
+            ("localhost", "127.0.0.1:7007"),
+            ("localhost:", "1 to 65535"),
+            ("localhost:http", "1 to 65535"),
+            ("localhost:+80", "1 to 65535"),
+            ("localhost:65536", "1 to 65535"),
+            ("::1:7007", "brackets"),
+            ("[::1:7007", "brackets"),
+            ("::1]:7007", "brackets"),
+            ("[::g]:7007", "not an IPv6"),
+            ("127.1:7007", "four numbers"),
+            ("127.0.0.256:7007", "four numbers"),
+            ("my host:7007", "not a hostname"),
+            ("unix:", "needs a path"),
+            ("", "no port"),
+        ] {
+            let said = wrong(text);
+            assert!(said.contains(hint), "{text:?} was answered with {said:?}");
+        }
+    }
+
+    #[test]
+    fn control_characters_are_escaped_when_shown() {
+        let address: Address = "unix:/tmp/a\u{1b}[31m\nb".parse().unwrap();
+        assert_eq!(address.to_string(), "unix:/tmp/a\\u{1b}[31m\\nb");
+    }
+}

@@ -1,0 +1,47 @@
+//! An echo server on one nonblocking event loop: thousands of clients, nothing lost, every kernel surprise named.
+//!
+//! One thread polls a [mio](https://docs.rs/mio) `Poll`, keeps its listening sockets and every accepted stream in one
+//! slab, and writes back what it reads. What the kernel will not take at once waits in the connection's own buffer,
+//! and its peer is not read before that is out.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use mio_echo::{Config, Server};
+//!
+//! let addresses = vec!["127.0.0.1:auto".parse()?];
+//! let server = Server::bind(&Config { addresses, ..Config::default() })?;
+//! let (address, handle) = (server.local_addresses()[0].to_string(), server.handle());
+//! let running = std::thread::spawn(|| server.run());
+//!
+//! let mut client = std::net::TcpStream::connect(address)?;
+//! client.write_all(b"hello")?;
+//! let mut echo = [0; 5];
+//! client.read_exact(&mut echo)?;
+//! assert_eq!(&echo, b"hello");
+//! drop(client);
+//!
+//! handle.shutdown();
+//! assert_eq!(running.join().unwrap()?.accepted, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Where to read first
+//!
+//! | to learn | read |
+//! |---|---|
+//! | what a turn of an event loop is | `server/event_loop.rs` |
+//! | partial reads and writes, back-pressure, half-close | `server/connection.rs` |
+//! | what mio's selectors promise, and what they do not | `poller.rs` |
+//! | what each failure of accept asks for | `server/acceptor.rs` |
+//! | thousands of timeouts in constant time | `server/timeouts.rs` |
+//! | socket options, and why | `socket.rs` |
+
+mod address;
+mod limits;
+mod poller;
+mod server;
+mod socket;
+
+pub use address::{Address, Host, ParseAddressError, Port};
+pub use limits::raise_descriptor_limit;
+pub use server::{AcceptErrors, BindError, Closed, Config, Handle, Server, Stats};

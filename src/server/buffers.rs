@@ -1,0 +1,107 @@
+//! The loop's memory: one scratch buffer for every read, and the spill buffers of those who do not read.
+//!
+//! Knows sizes and the budget. Performs no I/O.
+
+/// The buffers that all connections of one loop share.
+#[derive(Debug)]
+pub struct Buffers {
+    /// Where every read lands. What the kernel takes back at once never leaves it.
+    pub(crate) scratch: Box<[u8]>,
+    /// Where the rest goes.
+    pub(crate) spills: Spills,
+}
+
+/// The spill buffers, lent and free, and the budget that bounds them.
+#[derive(Debug)]
+pub(crate) struct Spills {
+    free: Vec<Box<Spill>>,
+    capacity: usize,
+    lent: usize,
+    most: usize,
+    pending: usize,
+    peak: usize,
+}
+
+/// What the kernel would not take of one peer's echo. The peer is not read again before it is empty, so it never
+/// holds more than one read.
+#[derive(Debug)]
+pub(crate) struct Spill {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Buffers {
+    /// `read` is the size of a read in bytes, at least 1, and so of a spill; all spills together take at most
+    /// `budget` bytes.
+    pub fn new(read: usize, budget: usize) -> Buffers {
+        let capacity = read.max(1);
+        Buffers {
+            scratch: vec![0; capacity].into_boxed_slice(),
+            spills: Spills {
+                free: Vec::new(),
+                capacity,
+                lent: 0,
+                most: budget / capacity,
+                pending: 0,
+                peak: 0,
+            },
+        }
+    }
+}
+
+impl Spills {
+    /// Whether one more spill fits the budget. Asked before a read, as afterwards it would be too late.
+    ///
+    /// Counted in whole buffers, so that the budget bounds the memory itself and not only the bytes in it.
+    pub(crate) fn has_room(&self) -> bool {
+        self.lent < self.most
+    }
+
+    /// Keeps `bytes`, at most one read of them.
+    pub(crate) fn keep(&mut self, bytes: &[u8]) -> Box<Spill> {
+        let mut spill = self.free.pop().unwrap_or_else(|| {
+            Box::new(Spill {
+                bytes: Vec::with_capacity(self.capacity),
+                written: 0,
+            })
+        });
+        spill.bytes.extend_from_slice(bytes);
+        self.lent += 1;
+        self.pending += bytes.len();
+        self.peak = self.peak.max(self.pending);
+        spill
+    }
+
+    /// Notes that the kernel took `n` bytes of a spill.
+    pub(crate) fn wrote(&mut self, spill: &mut Spill, n: usize) {
+        spill.written += n;
+        self.pending -= n;
+    }
+
+    /// Takes a spill back, written out or not.
+    pub(crate) fn give_back(&mut self, mut spill: Box<Spill>) {
+        self.lent -= 1;
+        self.pending -= spill.rest().len();
+        if self.free.len() < MOST_FREE {
+            spill.bytes.clear();
+            spill.written = 0;
+            self.free.push(spill);
+        }
+    }
+
+    /// Bytes in spills now, and the most there ever were.
+    pub(crate) fn pending(&self) -> (usize, usize) {
+        (self.pending, self.peak)
+    }
+}
+
+impl Spill {
+    /// What is still to be written.
+    pub(crate) fn rest(&self) -> &[u8] {
+        &self.bytes[self.written..]
+    }
+}
+
+/// Buffers kept for the next spill. A few save the allocator's work when peers spill in turn; all of them would hold
+/// on to the memory of the worst moment for ever.
+const MOST_FREE: usize = 16;

@@ -1,0 +1,410 @@
+//! Echo state for one peer: what was read is written, in order, and nothing is kept that the kernel takes.
+//!
+//! Performs no registration, reads no clock, and knows neither mio nor its place in the table.
+
+use std::io;
+
+use super::buffers::{Buffers, Spill, Spills};
+use super::step::{Reason, Step};
+use crate::poller::Readiness;
+use crate::socket::Socket;
+
+/// One peer as a state machine.
+///
+/// Tell it of each readiness event with [`notice`](Connection::notice); where that answers `true`, call
+/// [`pump`](Connection::pump). Each [`Progress`] asks one thing of the caller:
+///
+/// | answer | the caller |
+/// |---|---|
+/// | `Blocked` | waits for the next event, and starts the timeout that fits [`awaits`](Connection::awaits) |
+/// | `Yielded` | pumps again in its next turn, without waiting for an event: none will come |
+/// | `Finished` | takes it out of the table, gives its spill back, and closes the socket |
+#[derive(Debug)]
+pub struct Connection {
+    spill: Option<Box<Spill>>,
+    echoed: u64,
+    phase: Phase,
+    awaits: Direction,
+    short_read_is_drained: bool,
+    /// An event has hinted that a short read proves nothing. Kept until `WouldBlock`: the turn may end before.
+    read_on: bool,
+}
+
+/// What a pump came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing more can be done before the kernel says so.
+    Blocked,
+    /// There is more to do, but the budget of this turn is used up.
+    Yielded,
+    /// The connection has ended.
+    Finished(Reason),
+}
+
+/// What a blocked connection waits for. Never both: while output is pending, its peer is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Bytes to read.
+    Read,
+    /// Room to write.
+    Write,
+}
+
+/// How far the conversation has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// All that comes goes back.
+    Echoing,
+    /// The server is shutting down. So many bytes had been received by then; they are still echoed.
+    LastWords { left: u32 },
+    /// Our stream has ended. What still comes is thrown away until the peer's ends too: closing over unread input
+    /// would make the kernel reset the connection, and the reset may overtake the tail of the echo (RFC 1122,
+    /// 4.2.2.13).
+    Discarding,
+}
+
+/// What one read and its write came to.
+enum Round {
+    /// So many bytes have moved; there may be more.
+    Moved(usize),
+    /// All that there was has moved.
+    Drained,
+    /// Nothing moves before the kernel says so: see `awaits`.
+    Blocked,
+    Finished(Reason),
+}
+
+/// What the bytes of a read are for.
+#[derive(Clone, Copy)]
+enum Purpose {
+    /// To be written back.
+    Echo,
+    /// To be written back, but left in the receive queue until they are.
+    Look,
+    /// To be thrown away.
+    Discard,
+}
+
+/// The kernel's answers, one name each.
+enum Verdict {
+    Moved(usize),
+    WouldBlock,
+    Broken(Reason),
+}
+
+impl Connection {
+    /// A peer that has just been accepted. Whether a short read proves its socket drained is the selector's
+    /// promise: see [`Poller::short_read_is_drained`](crate::poller::Poller::short_read_is_drained).
+    pub fn new(short_read_is_drained: bool) -> Connection {
+        Connection {
+            spill: None,
+            echoed: 0,
+            phase: Phase::Echoing,
+            awaits: Direction::Read,
+            short_read_is_drained,
+            read_on: false,
+        }
+    }
+
+    /// Takes an event's hints, and says whether they are worth a pump.
+    ///
+    /// They are not when the event is about the other direction than the one waited for. Under edge triggering that
+    /// saves a call in vain. Where the selector re-arms on `WouldBlock` it saves more: such a call would re-arm both
+    /// directions, the one not waited for would be ready at once, and the loop would spin for as long as it stays so.
+    pub fn notice(&mut self, readiness: Readiness) -> bool {
+        self.read_on |= readiness.read_on;
+        match self.awaits {
+            Direction::Read => readiness.readable,
+            Direction::Write => readiness.writable,
+        }
+    }
+
+    /// What it waits for when it is blocked.
+    pub fn awaits(&self) -> Direction {
+        self.awaits
+    }
+
+    /// How many bytes of the echo the kernel has taken.
+    pub fn echoed(&self) -> u64 {
+        self.echoed
+    }
+
+    /// Whether our stream has ended and the peer's is awaited.
+    pub fn is_discarding(&self) -> bool {
+        self.phase == Phase::Discarding
+    }
+
+    /// The server is shutting down: echo what is pending and the `received` bytes that the kernel holds now, then end
+    /// the stream. Pump next.
+    pub fn drain(&mut self, received: u32) {
+        if self.phase == Phase::Echoing {
+            self.phase = Phase::LastWords { left: received };
+        }
+    }
+
+    /// Gives up what is pending. The connection is closed next.
+    pub(crate) fn release(&mut self, spills: &mut Spills) {
+        if let Some(spill) = self.spill.take() {
+            spills.give_back(spill);
+        }
+    }
+
+    /// Moves bytes until nothing more can be done or `budget` bytes have been read, whichever comes first.
+    ///
+    /// Every step is told to `tell`. The order is the back-pressure: first what is pending goes out, and only when
+    /// nothing is pending the peer is read.
+    pub fn pump<S: Socket>(
+        &mut self,
+        socket: &mut S,
+        buffers: &mut Buffers,
+        mut budget: usize,
+        tell: &mut impl FnMut(Step<'_>),
+    ) -> Progress {
+        loop {
+            if let Err(blocked) = self.flush(socket, &mut buffers.spills, tell) {
+                return blocked;
+            }
+            if self.phase == (Phase::LastWords { left: 0 }) {
+                if let Err(error) = socket.shut_down_writing() {
+                    return Progress::Finished(reason_of(&error));
+                }
+                tell(Step::ShutDownWriting);
+                self.phase = Phase::Discarding;
+            }
+            if budget == 0 {
+                tell(Step::Yielded);
+                return Progress::Yielded;
+            }
+            let round = if self.phase == Phase::Discarding {
+                self.discard(socket, buffers, tell)
+            } else if buffers.spills.has_room() {
+                self.echo(socket, buffers, tell)
+            } else {
+                self.echo_without_memory(socket, buffers, tell)
+            };
+            match (round, &mut self.phase) {
+                // A peer that sends byte by byte must not hold the turn for as many calls as the budget has bytes.
+                (Round::Moved(n), _) => budget = budget.saturating_sub(n.max(LEAST_CHARGE)),
+                (Round::Drained, Phase::LastWords { left }) => *left = 0,
+                (Round::Drained | Round::Blocked, _) => return Progress::Blocked,
+                (Round::Finished(reason), _) => return Progress::Finished(reason),
+            }
+        }
+    }
+
+    /// Writes out what is pending. `Err` is what keeps the peer from being read.
+    fn flush<S: Socket>(
+        &mut self,
+        socket: &mut S,
+        spills: &mut Spills,
+        tell: &mut impl FnMut(Step<'_>),
+    ) -> Result<(), Progress> {
+        while let Some(spill) = &mut self.spill {
+            match write(socket, spill.rest(), tell) {
+                Verdict::Moved(n) => {
+                    self.echoed += n as u64;
+                    spills.wrote(spill, n);
+                    if spill.rest().is_empty() {
+                        self.release(spills);
+                    }
+                }
+                Verdict::WouldBlock => {
+                    self.awaits = Direction::Write;
+                    return Err(Progress::Blocked);
+                }
+                Verdict::Broken(reason) => return Err(Progress::Finished(reason)),
+            }
+        }
+        self.awaits = Direction::Read;
+        Ok(())
+    }
+
+    /// Reads once and writes it back; what the kernel does not take is kept.
+    fn echo<S: Socket>(
+        &mut self,
+        socket: &mut S,
+        buffers: &mut Buffers,
+        tell: &mut impl FnMut(Step<'_>),
+    ) -> Round {
+        let asked = self.allowance(buffers.scratch.len());
+        let n = match read(socket, Purpose::Echo, &mut buffers.scratch[..asked], tell) {
+            Verdict::Moved(0) => return Round::Finished(Reason::EndOfStream),
+            Verdict::Moved(n) => n,
+            Verdict::WouldBlock => return self.nothing_to_read(),
+            Verdict::Broken(reason) => return Round::Finished(reason),
+        };
+        self.spend(n);
+        let mut rest = &buffers.scratch[..n];
+        while !rest.is_empty() {
+            match write(socket, rest, tell) {
+                Verdict::Moved(n) => {
+                    self.echoed += n as u64;
+                    rest = &rest[n..];
+                }
+                Verdict::WouldBlock => {
+                    tell(Step::Spilled(rest.len()));
+                    self.spill = Some(buffers.spills.keep(rest));
+                    self.awaits = Direction::Write;
+                    return Round::Blocked;
+                }
+                Verdict::Broken(reason) => return Round::Finished(reason),
+            }
+        }
+        self.after_reading(n, asked)
+    }
+
+    /// Echoes with no memory to keep anything in: looks at the bytes, writes, and consumes what the kernel took. The
+    /// rest stays where it is, in the receive queue, and TCP stops the sender. One system call more per message, but
+    /// a peer that reads is served however many others do not.
+    fn echo_without_memory<S: Socket>(
+        &mut self,
+        socket: &mut S,
+        buffers: &mut Buffers,
+        tell: &mut impl FnMut(Step<'_>),
+    ) -> Round {
+        let asked = self.allowance(buffers.scratch.len());
+        let seen = match read(socket, Purpose::Look, &mut buffers.scratch[..asked], tell) {
+            Verdict::Moved(0) => return Round::Finished(Reason::EndOfStream),
+            Verdict::Moved(seen) => seen,
+            Verdict::WouldBlock => return self.nothing_to_read(),
+            Verdict::Broken(reason) => return Round::Finished(reason),
+        };
+        let taken = match write(socket, &buffers.scratch[..seen], tell) {
+            Verdict::Moved(taken) => taken,
+            Verdict::WouldBlock => {
+                self.awaits = Direction::Write;
+                return Round::Blocked;
+            }
+            Verdict::Broken(reason) => return Round::Finished(reason),
+        };
+        self.echoed += taken as u64;
+        self.spend(taken);
+        let mut left = taken;
+        while left > 0 {
+            match read(socket, Purpose::Echo, &mut buffers.scratch[..left], tell) {
+                // They were there a moment ago, and only we read here: a reset has taken them away.
+                Verdict::Moved(0) | Verdict::WouldBlock => return Round::Finished(Reason::Reset),
+                Verdict::Moved(n) => left -= n,
+                Verdict::Broken(reason) => return Round::Finished(reason),
+            }
+        }
+        if taken < seen {
+            Round::Moved(taken)
+        } else {
+            self.after_reading(seen, asked)
+        }
+    }
+
+    /// Reads once and throws it away, after our own end of stream.
+    fn discard<S: Socket>(
+        &mut self,
+        socket: &mut S,
+        buffers: &mut Buffers,
+        tell: &mut impl FnMut(Step<'_>),
+    ) -> Round {
+        let asked = buffers.scratch.len();
+        match read(socket, Purpose::Discard, &mut buffers.scratch, tell) {
+            Verdict::Moved(0) => Round::Finished(Reason::Drained),
+            Verdict::Moved(n) => self.after_reading(n, asked),
+            Verdict::WouldBlock => self.nothing_to_read(),
+            Verdict::Broken(reason) => Round::Finished(reason),
+        }
+    }
+
+    /// How much may be read at once.
+    fn allowance(&self, most: usize) -> usize {
+        match self.phase {
+            Phase::LastWords { left } => most.min(left as usize),
+            _ => most,
+        }
+    }
+
+    /// Notes that so many of the last words have been echoed.
+    fn spend(&mut self, n: usize) {
+        if let Phase::LastWords { left } = &mut self.phase {
+            *left = left.saturating_sub(n as u32);
+        }
+    }
+
+    /// Whether a read of `n` out of `asked` bytes has emptied the receive queue.
+    fn after_reading(&self, n: usize, asked: usize) -> Round {
+        if n < asked && self.short_read_is_drained && !self.read_on {
+            Round::Drained
+        } else {
+            Round::Moved(n)
+        }
+    }
+
+    fn nothing_to_read(&mut self) -> Round {
+        self.read_on = false;
+        Round::Drained
+    }
+}
+
+fn read<S: Socket>(
+    socket: &mut S,
+    purpose: Purpose,
+    buffer: &mut [u8],
+    tell: &mut impl FnMut(Step<'_>),
+) -> Verdict {
+    let verdict = attempt(|| match purpose {
+        Purpose::Look => socket.peek(buffer),
+        Purpose::Echo | Purpose::Discard => socket.read(buffer),
+    });
+    match verdict {
+        Verdict::Moved(0) => tell(Step::EndOfStream),
+        Verdict::Moved(n) => tell(match purpose {
+            Purpose::Echo => Step::Read(&buffer[..n]),
+            Purpose::Look => Step::Peeked(&buffer[..n]),
+            Purpose::Discard => Step::Discarded(&buffer[..n]),
+        }),
+        Verdict::WouldBlock => tell(Step::NothingToRead),
+        Verdict::Broken(_) => {}
+    }
+    verdict
+}
+
+fn write<S: Socket>(socket: &mut S, bytes: &[u8], tell: &mut impl FnMut(Step<'_>)) -> Verdict {
+    let verdict = match attempt(|| socket.write(bytes)) {
+        // No stream socket answers so to a write of something. Were one to, we would ask it for ever.
+        Verdict::Moved(0) => Verdict::Broken(Reason::Failed(io::ErrorKind::WriteZero)),
+        verdict => verdict,
+    };
+    match verdict {
+        Verdict::Moved(taken) => tell(Step::Wrote {
+            taken,
+            offered: bytes.len(),
+        }),
+        Verdict::WouldBlock => tell(Step::NoRoomToWrite),
+        Verdict::Broken(_) => {}
+    }
+    verdict
+}
+
+/// The one place where the kernel's errors get their names.
+fn attempt(mut call: impl FnMut() -> io::Result<usize>) -> Verdict {
+    loop {
+        match call() {
+            Ok(n) => return Verdict::Moved(n),
+            // Not an error: the kernel has no bytes, or no room, for us now.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Verdict::WouldBlock,
+            // Not an error either: a signal handler ran before anything moved.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Verdict::Broken(reason_of(&error)),
+        }
+    }
+}
+
+fn reason_of(error: &io::Error) -> Reason {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        // After a reset the first call gets ECONNRESET, later writes get EPIPE, and a shutdown ENOTCONN.
+        Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe | Kind::NotConnected => {
+            Reason::Reset
+        }
+        kind => Reason::Failed(kind),
+    }
+}
+
+/// What a read costs of the budget at the least. With 256 KiB a turn that is 64 reads at the most.
+const LEAST_CHARGE: usize = 4 * 1024;

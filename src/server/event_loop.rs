@@ -1,0 +1,414 @@
+//! The loop: poll → accept → pump → expire → drain.
+//!
+//! It alone registers, queues, times and removes; the connection, the acceptor and the timeouts only answer. It runs
+//! over anything that is a [`Poller`], the kernel or a simulation of it.
+//!
+//! A turn, in order: wait for events (not at all while somebody has yielded), read the clock once, obey what signals
+//! and handles asked, act on each event, give everybody who had yielded one more turn of the budget, close whoever
+//! has been still for too long.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Limits;
+use super::acceptor::{Acceptor, Complaints, Verdict};
+use super::buffers::Buffers;
+use super::connection::{Direction, Progress};
+use super::control::Control;
+use super::step::{Reason, Step};
+use super::table::{Entry, Peer, Table};
+use super::timeouts::{Timeout, Timeouts};
+use crate::poller::{Event, Poller, Signal};
+use crate::socket::Socket;
+
+/// One thread's server.
+pub(crate) struct EventLoop<P: Poller> {
+    poller: P,
+    table: Table<P>,
+    acceptor: Acceptor,
+    timeouts: Timeouts,
+    buffers: Buffers,
+    /// Who has more to do than the last turn had room for. Under edge triggering nothing else will call them again.
+    ready: Vec<usize>,
+    limits: Limits,
+    control: Arc<Control>,
+    /// When this turn began.
+    now: Instant,
+    report_at: Option<Instant>,
+    /// When the drain has to be over; `None` while the server serves.
+    deadline: Option<Instant>,
+    rejections: Complaints,
+    refusals: Complaints,
+}
+
+impl<P: Poller> EventLoop<P> {
+    pub(crate) fn new(poller: P, limits: Limits, control: Arc<Control>) -> EventLoop<P> {
+        let now = poller.now();
+        EventLoop {
+            poller,
+            table: Table::new(),
+            acceptor: Acceptor::default(),
+            timeouts: Timeouts::new(
+                now,
+                limits.idle_timeout,
+                limits.stall_timeout,
+                Some(LINGER.min(limits.drain_timeout)),
+            ),
+            buffers: Buffers::new(limits.read_buffer, limits.memory),
+            ready: Vec::new(),
+            control,
+            now,
+            report_at: limits.stats_every.map(|every| now + every),
+            deadline: None,
+            rejections: Complaints::default(),
+            refusals: Complaints::default(),
+            limits,
+        }
+    }
+
+    /// The poller, for what is set up before the loop runs.
+    pub(crate) fn poller_mut(&mut self) -> &mut P {
+        &mut self.poller
+    }
+
+    /// Serves this listener too.
+    ///
+    /// # Errors
+    /// The registration's.
+    pub(crate) fn listen(&mut self, listener: P::Listener) -> io::Result<()> {
+        self.table.add_listener(&mut self.poller, listener)?;
+        Ok(())
+    }
+
+    /// Turns until it has been asked to stop and the drain is over.
+    ///
+    /// # Errors
+    /// Only the poll's own; no peer can cause one.
+    pub(crate) fn run(&mut self) -> io::Result<()> {
+        let mut events = Vec::new();
+        while !self.is_over() {
+            self.turn(&mut events)?;
+        }
+        for key in self.table.keys(false) {
+            self.close(key, Reason::Abandoned);
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
+        let timeout = self.time_to_wait();
+        self.poller.poll(events, timeout)?;
+        self.now = self.poller.now();
+        let polled = events.len();
+        self.tell(
+            None,
+            Step::Polled {
+                events: polled,
+                timeout,
+            },
+        );
+        self.obey();
+        // Taken out now: who yields from here on has its next turn in the next round.
+        let yielded = std::mem::take(&mut self.ready);
+        for event in events.iter() {
+            self.act_on(*event);
+        }
+        for key in yielded {
+            self.take_turn(key);
+        }
+        self.keep_time();
+        let (pending, peak) = self.buffers.spills.pending();
+        self.control.counters().pending_bytes.set(pending as u64);
+        self.control.counters().peak_pending_bytes.set(peak as u64);
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| self.table.connections() == 0 || self.now >= deadline)
+    }
+
+    /// Not at all while somebody has yielded; otherwise until the first of the timers.
+    fn time_to_wait(&self) -> Option<Duration> {
+        if !self.ready.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let timers = [
+            self.timeouts.next(self.now),
+            self.acceptor.retry_at(),
+            self.report_at,
+            self.deadline,
+        ];
+        let first = timers.into_iter().flatten().min()?;
+        Some(first.saturating_duration_since(self.now))
+    }
+
+    fn obey(&mut self) {
+        while let Some(signal) = self.poller.signal() {
+            match signal {
+                Signal::Stop => self.control.stop(),
+                Signal::Report => self.report(),
+            }
+        }
+        if self.control.is_stopping() && self.deadline.is_none() {
+            self.begin_draining();
+        }
+    }
+
+    fn act_on(&mut self, Event { key, readiness }: Event) {
+        match self.table.get_mut(key) {
+            // Not an error: the event is older than the removal of what it was about.
+            None => {}
+            Some(Entry::Listener(entry)) if entry.queued => {}
+            Some(Entry::Listener(_)) => self.accept(key),
+            Some(Entry::Peer(peer)) => {
+                // Who queues already has its turn coming in this round: a second one would not be fair.
+                if peer.connection.notice(readiness) && !peer.queued {
+                    self.pump(key);
+                }
+            }
+        }
+    }
+
+    fn take_turn(&mut self, key: usize) {
+        match self.table.get_mut(key) {
+            None => {}
+            Some(Entry::Listener(entry)) => {
+                entry.queued = false;
+                self.accept(key);
+            }
+            // A key that was freed and taken again since it queued finds a peer here that has not yielded: its turn
+            // costs one call in vain.
+            Some(Entry::Peer(peer)) => {
+                peer.queued = false;
+                self.pump(key);
+            }
+        }
+    }
+
+    /// Puts whatever lies under the key into the ready queue, once.
+    fn queue(&mut self, key: usize) {
+        let queued = match self.table.get_mut(key) {
+            None => return,
+            Some(Entry::Listener(entry)) => &mut entry.queued,
+            Some(Entry::Peer(peer)) => &mut peer.queued,
+        };
+        if !std::mem::replace(queued, true) {
+            self.ready.push(key);
+        }
+    }
+
+    /// Takes connections out of a backlog until it is empty or the quota is used up.
+    fn accept(&mut self, key: usize) {
+        if self.acceptor.is_paused() {
+            self.acceptor.wait(key);
+            return;
+        }
+        for _ in 0..ACCEPTS_A_TURN {
+            let Some(Entry::Listener(entry)) = self.table.get_mut(key) else {
+                return;
+            };
+            match self.poller.accept(&mut entry.listener) {
+                Ok((stream, peer)) => {
+                    self.acceptor.succeeded();
+                    self.admit(stream, &peer);
+                }
+                Err(error) => {
+                    let counters = &self.control.counters().accept_errors;
+                    match self.acceptor.failed(key, &error, self.now, counters) {
+                        Verdict::Next => {}
+                        Verdict::Drained | Verdict::Pause => return,
+                    }
+                }
+            }
+        }
+        self.queue(key);
+    }
+
+    /// Gives a new peer its place in the table, or turns it away.
+    fn admit(&mut self, stream: P::Stream, peer: &P::Peer) {
+        let open = self.table.connections();
+        if open >= self.limits.max_connections {
+            self.tell(
+                None,
+                Step::TurnedAway {
+                    peer: format_args!("{peer}"),
+                },
+            );
+            if let Some(left_out) = self.rejections.may_say(self.now) {
+                log::warn!(
+                    "turned {peer} away: {open} connections are open, which is the limit{left_out}"
+                );
+            }
+            return;
+        }
+        match self.table.add_peer(&mut self.poller, stream) {
+            Ok(key) => {
+                self.tell(
+                    Some(key),
+                    Step::Accepted {
+                        peer: format_args!("{peer}"),
+                    },
+                );
+                let counters = self.control.counters();
+                let open = self.table.connections() as u64;
+                counters.open.set(open);
+                counters.peak.set(counters.peak.get().max(open));
+                self.timeouts.restart(key, Timeout::Idle, self.now);
+            }
+            Err(error) => {
+                self.tell(
+                    None,
+                    Step::Accepted {
+                        peer: format_args!("{peer}"),
+                    },
+                );
+                let reason = Reason::Unregistered(error.kind());
+                self.tell(None, Step::Closed { reason, echoed: 0 });
+                if let Some(left_out) = self.refusals.may_say(self.now) {
+                    log::warn!("closed {peer}: the selector would not take it: {error}{left_out}");
+                }
+            }
+        }
+    }
+
+    /// Gives a peer its turn, and does what its answer asks for.
+    fn pump(&mut self, key: usize) {
+        let Some(peer) = self.table.peer_mut(key) else {
+            return;
+        };
+        let counters = self.control.counters();
+        let read_before = counters.reads.get();
+        let echoed_before = peer.connection.echoed();
+        let progress = peer.connection.pump(
+            &mut peer.stream,
+            &mut self.buffers,
+            self.limits.turn,
+            &mut |step| tell(counters, Some(key), &step),
+        );
+        let moved =
+            counters.reads.get() != read_before || peer.connection.echoed() != echoed_before;
+        let waits_for = wait_of(peer);
+        match progress {
+            Progress::Finished(reason) => return self.close(key, reason),
+            Progress::Yielded => self.queue(key),
+            Progress::Blocked => {}
+        }
+        if moved {
+            self.timeouts.restart(key, waits_for, self.now);
+        } else {
+            self.timeouts.resume(key, waits_for, self.now);
+        }
+    }
+
+    /// The only end of a connection.
+    fn close(&mut self, key: usize, reason: Reason) {
+        let Some(Entry::Peer(mut peer)) = self.table.remove(&mut self.poller, key) else {
+            return;
+        };
+        if reason == Reason::Stalled {
+            // Closed in the plain way, the kernel would go on for minutes trying to deliver what nobody takes.
+            peer.stream.reset_on_close();
+        }
+        peer.connection.release(&mut self.buffers.spills);
+        let echoed = peer.connection.echoed();
+        drop(peer);
+        self.tell(Some(key), Step::Closed { reason, echoed });
+        self.timeouts.stop(key);
+        let open = self.table.connections();
+        self.control.counters().open.set(open as u64);
+        if open == 0 {
+            self.table.shrink();
+            self.timeouts.shrink();
+        }
+        // A descriptor is free again: who waits in the backlog may have it.
+        if self.acceptor.is_paused() {
+            self.resume_accepting();
+        }
+    }
+
+    fn resume_accepting(&mut self) {
+        for key in self.acceptor.resume() {
+            self.queue(key);
+        }
+    }
+
+    /// Everything that is due by now.
+    fn keep_time(&mut self) {
+        while let Some((key, timeout)) = self.timeouts.expired(self.now) {
+            let reason = match timeout {
+                Timeout::Idle => Reason::Idle,
+                Timeout::Stall => Reason::Stalled,
+                Timeout::Linger => Reason::Drained,
+            };
+            self.close(key, reason);
+        }
+        if self.acceptor.retry_at().is_some_and(|at| at <= self.now) {
+            self.resume_accepting();
+        }
+        if self.report_at.is_some_and(|at| at <= self.now) {
+            self.report();
+            self.report_at = self.limits.stats_every.map(|every| self.now + every);
+        }
+    }
+
+    fn begin_draining(&mut self) {
+        let connections = self.table.connections();
+        log::info!(
+            "shutting down: no new clients; writing out what {connections} connections are owed, for at most {:?}",
+            self.limits.drain_timeout
+        );
+        self.deadline = Some(self.now + self.limits.drain_timeout);
+        for key in self.table.keys(true) {
+            drop(self.table.remove(&mut self.poller, key));
+        }
+        self.acceptor.resume();
+        for key in self.table.keys(false) {
+            if let Some(peer) = self.table.peer_mut(key) {
+                peer.connection.drain(peer.stream.received());
+                self.queue(key);
+            }
+        }
+    }
+
+    fn report(&self) {
+        log::info!("{}", self.control.counters().snapshot());
+    }
+
+    fn tell(&self, key: Option<usize>, step: Step<'_>) {
+        tell(self.control.counters(), key, &step);
+    }
+}
+
+/// Counts a step and logs it. Apart from the loop, as it is called while the loop's parts are borrowed.
+fn tell(counters: &super::stats::Counters, key: Option<usize>, step: &Step<'_>) {
+    counters.count(step);
+    let level = step.level();
+    if level <= log::max_level() {
+        match key {
+            Some(key) => log::log!(target: LOG, level, "#{key} {step}"),
+            None => log::log!(target: LOG, level, "{step}"),
+        }
+    }
+}
+
+/// The timeout that a peer is subject to.
+fn wait_of<S>(peer: &Peer<S>) -> Timeout {
+    match peer.connection.awaits() {
+        Direction::Write => Timeout::Stall,
+        Direction::Read if peer.connection.is_discarding() => Timeout::Linger,
+        Direction::Read => Timeout::Idle,
+    }
+}
+
+/// So many connections are accepted before the others get their turn. A burst of thousands takes several turns, and
+/// no pinger waits for more than these.
+const ACCEPTS_A_TURN: usize = 64;
+
+/// A peer that sends nothing for so long after our end of stream has nothing left that could turn our close into a
+/// reset. nginx does the same ("lingering_timeout"), with 5 s.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The target of the log lines of a turn.
+const LOG: &str = "mio_echo";

@@ -1,0 +1,327 @@
+//! The server's public face: what to configure, how to run it, how to reach it while it runs.
+
+mod acceptor;
+mod buffers;
+mod connection;
+mod control;
+mod event_loop;
+mod stats;
+mod step;
+mod table;
+mod timeouts;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use control::Handle;
+pub use stats::{AcceptErrors, Closed, Stats};
+
+use control::Control;
+use event_loop::EventLoop;
+
+use crate::address::{Address, Host};
+use crate::limits;
+use crate::poller::MioPoller;
+use crate::socket::{self, ListenOptions, Listener};
+
+/// What a server is made of. Take the defaults for what you do not care about:
+///
+/// ```
+/// # use mio_echo::Config;
+/// let config = Config {
+///     addresses: vec!["127.0.0.1:auto".parse()?],
+///     idle_timeout: Some(std::time::Duration::from_secs(60)),
+///     ..Config::default()
+/// };
+/// # Ok::<(), mio_echo::ParseAddressError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where to listen. Default: `127.0.0.1:7007`.
+    pub addresses: Vec<Address>,
+    /// How many connections may wait to be accepted. Default: as many as the system allows (on Linux
+    /// `net.core.somaxconn`, and it lowers a larger number to that).
+    pub backlog: Option<u32>,
+    /// How many connections may be open at once; one more is accepted and closed. Default: what the process's
+    /// descriptor limit leaves room for when the server is bound.
+    pub max_connections: Option<usize>,
+    /// The size of a read, in bytes; the loop has one such buffer for all connections. Default: 64 KiB. At least 1.
+    pub read_buffer: usize,
+    /// The most memory, in bytes, for what peers have not taken of their echo. When it is used up nothing is lost
+    /// and nobody waits: see `Spills` in `docs/ARCHITECTURE.md`. Default: 256 MiB. May be 0.
+    pub memory: usize,
+    /// Close a peer that sends nothing for so long while nothing is owed to it. Default: never. At most 24 days.
+    pub idle_timeout: Option<Duration>,
+    /// Reset a peer that takes nothing for so long while output is pending. Default: 60 s. At most 24 days.
+    pub stall_timeout: Option<Duration>,
+    /// How long a shutdown may take to write out what is owed. Default: 5 s.
+    pub drain_timeout: Duration,
+    /// Let several processes listen on one port, the kernel spreading clients over them (`SO_REUSEPORT`); Unix only,
+    /// and only for TCP. Default: no.
+    pub reuse_port: bool,
+    /// Log the statistics so often. Default: never.
+    pub stats_every: Option<Duration>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            addresses: vec![Address::default()],
+            backlog: None,
+            max_connections: None,
+            read_buffer: 64 * 1024,
+            memory: 256 * 1024 * 1024,
+            idle_timeout: None,
+            stall_timeout: Some(Duration::from_secs(60)),
+            drain_timeout: Duration::from_secs(5),
+            reuse_port: false,
+            stats_every: None,
+        }
+    }
+}
+
+/// What bounds a running loop.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    max_connections: usize,
+    read_buffer: usize,
+    memory: usize,
+    idle_timeout: Option<Duration>,
+    stall_timeout: Option<Duration>,
+    drain_timeout: Duration,
+    stats_every: Option<Duration>,
+    /// How many bytes one peer may move before the others get their turn.
+    turn: usize,
+}
+
+/// An echo server: bound, listening, and served by whichever thread calls [`run`](Server::run).
+///
+/// Clients that connect before that wait in the backlog.
+pub struct Server {
+    event_loop: EventLoop<MioPoller>,
+    addresses: Vec<Address>,
+    control: Arc<Control>,
+    handle: Handle,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("addresses", &self.addresses)
+            .field("stats", &self.handle.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Listens on every address of the configuration.
+    ///
+    /// # Errors
+    /// The first address that cannot be listened on, and why: see [`BindError`]. Then none of them is.
+    pub fn bind(config: &Config) -> Result<Server, BindError> {
+        let (limits, worst_case) = Limits::of(config);
+        let capacity = limits.max_connections;
+        let control = Arc::new(Control::default());
+        let no_poll = |error| BindError::new(None, error);
+        let poller = MioPoller::new().map_err(no_poll)?;
+        let handle = Handle::new(control.clone(), poller.waker().map_err(no_poll)?);
+        let mut event_loop = EventLoop::new(poller, limits, control.clone());
+        let mut addresses = Vec::new();
+        for address in &config.addresses {
+            let wrong = |error| BindError::new(Some(address.clone()), error);
+            let listener = listen(address, config).map_err(wrong)?;
+            addresses.push(listener.local_address().map_err(wrong)?);
+            event_loop.listen(listener).map_err(wrong)?;
+        }
+        log::info!(
+            "room for {capacity} connections and, with all of them stalled, {} MiB of memory",
+            worst_case.div_ceil(1024 * 1024)
+        );
+        Ok(Server {
+            event_loop,
+            addresses,
+            control,
+            handle,
+        })
+    }
+
+    /// Where it listens, in the order of the configuration, with the ports that the system chose.
+    pub fn local_addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// A way to reach it while it runs.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Lets SIGINT and SIGTERM shut it down as [`Handle::shutdown`] does, and SIGUSR1 log its statistics. The handlers
+    /// are the process's: a program that has its own will not want this.
+    ///
+    /// # Errors
+    /// Those of socketpair(2) and sigaction(2).
+    #[cfg(unix)]
+    pub fn catch_signals(&mut self) -> io::Result<()> {
+        self.event_loop.poller_mut().catch_signals()
+    }
+
+    /// Serves until it is told to stop, and returns what it has done.
+    ///
+    /// # Errors
+    /// Only if the poll itself fails, which no peer can bring about.
+    pub fn run(mut self) -> io::Result<Stats> {
+        self.event_loop.run()?;
+        Ok(self.control.counters().snapshot())
+    }
+}
+
+impl Limits {
+    /// The limits, and the most memory that a server with them can come to hold.
+    fn of(config: &Config) -> (Limits, usize) {
+        let room = limits::room_for_connections();
+        let max_connections = config.max_connections.unwrap_or(room);
+        if max_connections > room {
+            log::warn!(
+                "{max_connections} connections are allowed, and the descriptor limit has room for about {room}: \
+                 the others will wait in the backlog"
+            );
+        }
+        let limits = Limits {
+            max_connections,
+            read_buffer: config.read_buffer.max(1),
+            memory: config.memory,
+            idle_timeout: config.idle_timeout,
+            stall_timeout: config.stall_timeout,
+            drain_timeout: config.drain_timeout,
+            stats_every: config.stats_every,
+            turn: TURN.max(config.read_buffer),
+        };
+        let spills = (limits.memory / limits.read_buffer)
+            .min(max_connections)
+            .saturating_mul(limits.read_buffer);
+        let worst_case = max_connections
+            .saturating_mul(BYTES_A_CONNECTION)
+            .saturating_add(spills)
+            .saturating_add(limits.read_buffer);
+        (limits, worst_case)
+    }
+}
+
+fn listen(address: &Address, config: &Config) -> io::Result<Listener> {
+    let options = ListenOptions {
+        backlog: config
+            .backlog
+            .map_or(i32::MAX, |n| i32::try_from(n).unwrap_or(i32::MAX)),
+        reuse_port: config.reuse_port,
+    };
+    match address {
+        #[cfg(unix)]
+        Address::Unix(path) => socket::listen_unix(path, options),
+        #[cfg(not(unix))]
+        Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        Address::Tcp { host, .. } => {
+            let resolved = address.resolve()?;
+            let Some(first) = resolved.first() else {
+                return Err(io::ErrorKind::NotFound.into());
+            };
+            if matches!(host, Host::Name(_)) {
+                let all: Vec<_> = resolved.iter().map(ToString::to_string).collect();
+                log::warn!(
+                    "{address} resolved to {}; listening on the first, {first}; a numeric address would be \
+                     deterministic",
+                    all.join(", ")
+                );
+            }
+            socket::listen_tcp(*first, options)
+        }
+    }
+}
+
+/// Why a server cannot be bound. The message names the address, the cause and a cure, in one line.
+#[derive(Debug)]
+pub struct BindError {
+    address: Option<Address>,
+    source: io::Error,
+}
+
+impl BindError {
+    fn new(address: Option<Address>, source: io::Error) -> BindError {
+        BindError { address, source }
+    }
+
+    /// The kind of the system's error.
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+
+    fn advice(&self) -> Option<&'static str> {
+        use io::ErrorKind as Kind;
+        let unix = matches!(self.address, Some(Address::Unix(_)));
+        Some(match self.source.kind() {
+            Kind::PermissionDenied if unix => {
+                "permission denied (name a path in a directory that you may write to)"
+            }
+            Kind::PermissionDenied => {
+                "permission denied (ports below 1024 need privileges: name a higher one, or auto)"
+            }
+            Kind::AddrInUse if unix => {
+                "a server is listening there already (stop it, or name another path)"
+            }
+            Kind::AddrInUse => {
+                "the port is in use (stop whoever has it, name another, or auto for a free one)"
+            }
+            Kind::AddrNotAvailable => {
+                "not an address of this machine (name one of its own, or no host for every IPv4 interface)"
+            }
+            Kind::AlreadyExists => {
+                "there is a file that is not a socket (remove it, or name another path)"
+            }
+            Kind::NotFound if unix => "no such directory (make it, or name another path)",
+            Kind::InvalidInput if unix => {
+                "the path is too long for a socket (name one of fewer than 108 bytes)"
+            }
+            Kind::Unsupported if unix => "this system has no Unix-domain sockets (name HOST:PORT)",
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(address) = &self.address else {
+            return write!(f, "cannot make a poll: {}", self.source);
+        };
+        write!(f, "cannot listen on {address}: ")?;
+        let named = matches!(
+            address,
+            Address::Tcp {
+                host: Host::Name(_),
+                ..
+            }
+        );
+        match self.advice() {
+            Some(advice) => f.write_str(advice),
+            None if named => write!(
+                f,
+                "{} (is the name spelled right? a numeric address needs no resolving)",
+                self.source
+            ),
+            None => write!(f, "{}", self.source),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// One peer's share of a turn, in bytes: enough that bulk pays one poll for four reads, little enough that it takes
+/// some tens of microseconds, for which 100 busy peers make any other wait for some milliseconds.
+const TURN: usize = 256 * 1024;
+
+/// A table entry and a place in the timeouts' queues, with what their growth leaves unused.
+const BYTES_A_CONNECTION: usize = 128;

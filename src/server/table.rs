@@ -1,0 +1,158 @@
+//! The slab: listening sockets and accepted streams side by side, each under the key that is its token.
+//!
+//! The only way in and the only way out, so that the table, the open sockets and the registrations cannot disagree.
+//! Decides nothing.
+
+use std::io;
+
+use slab::Slab;
+
+use super::connection::Connection;
+use crate::poller::Poller;
+
+/// Everything that the loop has registered with its poller.
+pub(crate) struct Table<P: Poller> {
+    slab: Slab<Entry<P::Listener, P::Stream>>,
+    connections: usize,
+}
+
+/// What lies under a key.
+#[derive(Debug)]
+pub(crate) enum Entry<L, S> {
+    /// Boxed: there are a few of these, and many thousands of the others.
+    Listener(Box<ListenerEntry<L>>),
+    Peer(Peer<S>),
+}
+
+#[derive(Debug)]
+pub(crate) struct ListenerEntry<L> {
+    pub(crate) listener: L,
+    /// Whether it is in the ready queue.
+    pub(crate) queued: bool,
+}
+
+/// An accepted stream and its state.
+#[derive(Debug)]
+pub(crate) struct Peer<S> {
+    pub(crate) stream: S,
+    pub(crate) connection: Connection,
+    /// Whether it is in the ready queue.
+    pub(crate) queued: bool,
+}
+
+impl<P: Poller> Table<P> {
+    pub(crate) fn new() -> Table<P> {
+        Table {
+            slab: Slab::new(),
+            connections: 0,
+        }
+    }
+
+    /// How many peers there are.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections
+    }
+
+    /// What lies under a key. `None` is no mistake: an event may be older than the removal of what it is about.
+    pub(crate) fn get_mut(&mut self, key: usize) -> Option<&mut Entry<P::Listener, P::Stream>> {
+        self.slab.get_mut(key)
+    }
+
+    /// The peer under a key, if it is one.
+    pub(crate) fn peer_mut(&mut self, key: usize) -> Option<&mut Peer<P::Stream>> {
+        match self.slab.get_mut(key) {
+            Some(Entry::Peer(peer)) => Some(peer),
+            _ => None,
+        }
+    }
+
+    /// Registers a listener and keeps it.
+    ///
+    /// # Errors
+    /// The registration's; then nothing has changed.
+    pub(crate) fn add_listener(
+        &mut self,
+        poller: &mut P,
+        mut listener: P::Listener,
+    ) -> io::Result<usize> {
+        let place = self.slab.vacant_entry();
+        let key = place.key();
+        poller.register_listener(&mut listener, key)?;
+        place.insert(Entry::Listener(Box::new(ListenerEntry {
+            listener,
+            queued: false,
+        })));
+        Ok(key)
+    }
+
+    /// Registers a stream and keeps it.
+    ///
+    /// # Errors
+    /// The registration's; then the stream is closed and nothing else has changed.
+    pub(crate) fn add_peer(&mut self, poller: &mut P, mut stream: P::Stream) -> io::Result<usize> {
+        let connection = Connection::new(poller.short_read_is_drained(&stream));
+        let place = self.slab.vacant_entry();
+        let key = place.key();
+        poller.register_stream(&mut stream, key)?;
+        place.insert(Entry::Peer(Peer {
+            stream,
+            connection,
+            queued: false,
+        }));
+        self.connections += 1;
+        Ok(key)
+    }
+
+    /// Ends the registration and hands out what lay under the key; dropping it closes the socket.
+    pub(crate) fn remove(
+        &mut self,
+        poller: &mut P,
+        key: usize,
+    ) -> Option<Entry<P::Listener, P::Stream>> {
+        let mut entry = self.slab.try_remove(key)?;
+        match &mut entry {
+            Entry::Listener(entry) => poller.forget_listener(&mut entry.listener),
+            Entry::Peer(peer) => {
+                poller.forget_stream(&mut peer.stream);
+                self.connections -= 1;
+            }
+        }
+        Some(entry)
+    }
+
+    /// Gives back the memory of a crowd that has left: slab alone keeps the room of its busiest moment.
+    pub(crate) fn shrink(&mut self) {
+        if self.slab.capacity() > SMALL {
+            self.slab.shrink_to_fit();
+        }
+    }
+
+    /// The keys of all listeners, or of all peers.
+    pub(crate) fn keys(&self, of_listeners: bool) -> Vec<usize> {
+        self.slab
+            .iter()
+            .filter(|(_, entry)| matches!(entry, Entry::Listener(_)) == of_listeners)
+            .map(|(key, _)| key)
+            .collect()
+    }
+}
+
+/// Tables of fewer entries are not worth shrinking.
+const SMALL: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::poller::MioPoller;
+
+    #[test]
+    #[cfg(not(debug_assertions))]
+    fn a_peer_costs_its_entry_and_no_more() {
+        assert!(size_of::<Entry<crate::socket::Listener, crate::socket::Stream>>() <= 48);
+    }
+
+    #[test]
+    fn an_empty_table_has_no_peers() {
+        assert_eq!(Table::<MioPoller>::new().connections(), 0);
+    }
+}

@@ -1,0 +1,251 @@
+//! Peers that have been still for too long, found in constant time.
+//!
+//! Each [`Timeout`] is the same for all peers, so the peers that wait for it in the order in which they last moved
+//! are in the order in which they are due: a queue each, threaded through one array of links indexed by slab key.
+//! Whoever moves goes to the end of the queue; only the front is ever looked at. Reads no clock: time is an argument.
+
+use std::time::{Duration, Instant};
+
+/// What a peer may be waiting for, at most for so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timeout {
+    /// The peer's next bytes.
+    Idle,
+    /// Room for the output that is pending.
+    Stall,
+    /// The peer's end of stream, after our own.
+    Linger,
+}
+
+/// The three queues. A peer is in one of them, or in none.
+#[derive(Debug)]
+pub(crate) struct Timeouts {
+    start: Instant,
+    links: Vec<Link>,
+    queues: [Queue; 3],
+}
+
+/// A peer's place in a queue. `since` is in milliseconds after the start and wraps after 49 days, which is harmless
+/// as long as no timeout is longer than half of that: ages are differences.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    previous: u32,
+    next: u32,
+    since: u32,
+    queue: Option<Timeout>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Queue {
+    /// In milliseconds; `None` is never.
+    after: Option<u32>,
+    first: u32,
+    last: u32,
+}
+
+impl Timeouts {
+    /// Timeouts of `None` never come. One above [`LONGEST`] counts as that.
+    pub(crate) fn new(
+        start: Instant,
+        idle: Option<Duration>,
+        stall: Option<Duration>,
+        linger: Option<Duration>,
+    ) -> Timeouts {
+        let queue = |after: Option<Duration>| Queue {
+            after: after.map(|after| u32::try_from(after.min(LONGEST).as_millis()).unwrap_or(0)),
+            first: NONE,
+            last: NONE,
+        };
+        Timeouts {
+            start,
+            links: Vec::new(),
+            queues: [queue(idle), queue(stall), queue(linger)],
+        }
+    }
+
+    /// The peer has moved just now, and waits for this next.
+    pub(crate) fn restart(&mut self, key: usize, timeout: Timeout, now: Instant) {
+        let since = self.milliseconds(now);
+        if let Some(link) = self.links.get(key)
+            && link.queue == Some(timeout)
+            && link.since == since
+        {
+            return;
+        }
+        self.stop(key);
+        if self.queues[timeout as usize].after.is_some() {
+            self.push(key, timeout, since);
+        }
+    }
+
+    /// The peer has not moved, and waits for this; a wait for the same that is under way goes on.
+    pub(crate) fn resume(&mut self, key: usize, timeout: Timeout, now: Instant) {
+        if self.links.get(key).and_then(|link| link.queue) != Some(timeout) {
+            self.restart(key, timeout, now);
+        }
+    }
+
+    /// The peer waits for nothing any more.
+    pub(crate) fn stop(&mut self, key: usize) {
+        let Some(link) = self.links.get_mut(key) else {
+            return;
+        };
+        let Some(timeout) = link.queue.take() else {
+            return;
+        };
+        let (previous, next) = (link.previous, link.next);
+        let queue = &mut self.queues[timeout as usize];
+        match previous {
+            NONE => queue.first = next,
+            key => self.links[key as usize].next = next,
+        }
+        match next {
+            NONE => queue.last = previous,
+            key => self.links[key as usize].previous = previous,
+        }
+    }
+
+    /// A peer whose timeout has come, taken out of its queue.
+    pub(crate) fn expired(&mut self, now: Instant) -> Option<(usize, Timeout)> {
+        let now = self.milliseconds(now);
+        let (key, timeout) = self.fronts().find_map(|(key, timeout, since, after)| {
+            (now.wrapping_sub(since) >= after).then_some((key, timeout))
+        })?;
+        self.stop(key);
+        Some((key, timeout))
+    }
+
+    /// When the next timeout comes, if any is under way.
+    pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
+        let ticks = self.milliseconds(now);
+        let wait = self
+            .fronts()
+            .map(|(_, _, since, after)| after.saturating_sub(ticks.wrapping_sub(since)))
+            .min()?;
+        Some(now + Duration::from_millis(u64::from(wait)))
+    }
+
+    /// Gives back the memory of a crowd that has left. Nobody may be waiting.
+    pub(crate) fn shrink(&mut self) {
+        debug_assert!(self.fronts().next().is_none());
+        self.links = Vec::new();
+    }
+
+    fn fronts(&self) -> impl Iterator<Item = (usize, Timeout, u32, u32)> {
+        [Timeout::Idle, Timeout::Stall, Timeout::Linger]
+            .into_iter()
+            .filter_map(|timeout| {
+                let queue = self.queues[timeout as usize];
+                let link = self.links.get(queue.first as usize)?;
+                Some((queue.first as usize, timeout, link.since, queue.after?))
+            })
+    }
+
+    fn push(&mut self, key: usize, timeout: Timeout, since: u32) {
+        if self.links.len() <= key {
+            self.links.resize(key + 1, Link::LOOSE);
+        }
+        let queue = &mut self.queues[timeout as usize];
+        let previous = std::mem::replace(&mut queue.last, key as u32);
+        match previous {
+            NONE => queue.first = key as u32,
+            last => self.links[last as usize].next = key as u32,
+        }
+        self.links[key] = Link {
+            previous,
+            next: NONE,
+            since,
+            queue: Some(timeout),
+        };
+    }
+
+    fn milliseconds(&self, now: Instant) -> u32 {
+        // The low 32 bits, on purpose: see `Link`.
+        now.saturating_duration_since(self.start).as_millis() as u32
+    }
+}
+
+impl Link {
+    const LOOSE: Link = Link {
+        previous: NONE,
+        next: NONE,
+        since: 0,
+        queue: None,
+    };
+}
+
+/// No key: the table's keys are far below.
+const NONE: u32 = u32::MAX;
+
+/// The longest timeout, 24 days: half the time after which the milliseconds wrap.
+const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timeouts(start: Instant) -> Timeouts {
+        let idle = Some(Duration::from_millis(100));
+        let stall = Some(Duration::from_millis(30));
+        Timeouts::new(start, idle, stall, None)
+    }
+
+    fn all_expired(timeouts: &mut Timeouts, now: Instant) -> Vec<usize> {
+        std::iter::from_fn(|| timeouts.expired(now).map(|(key, _)| key)).collect()
+    }
+
+    #[test]
+    fn who_moved_last_is_due_last() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut timeouts = timeouts(start);
+        for key in 0..4 {
+            timeouts.restart(key, Timeout::Idle, at(key as u64));
+        }
+        timeouts.restart(1, Timeout::Idle, at(50));
+        timeouts.stop(2);
+        assert_eq!(timeouts.next(at(50)), Some(at(100)));
+        assert_eq!(all_expired(&mut timeouts, at(99)), []);
+        assert_eq!(all_expired(&mut timeouts, at(103)), [0, 3]);
+        assert_eq!(timeouts.next(at(103)), Some(at(150)));
+        assert_eq!(all_expired(&mut timeouts, at(150)), [1]);
+        assert_eq!(timeouts.next(at(150)), None);
+    }
+
+    #[test]
+    fn a_wait_for_something_else_starts_anew_and_one_for_the_same_goes_on() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut timeouts = timeouts(start);
+        timeouts.restart(7, Timeout::Idle, at(0));
+        timeouts.resume(7, Timeout::Stall, at(90));
+        timeouts.resume(7, Timeout::Stall, at(110));
+        assert_eq!(timeouts.expired(at(119)), None);
+        assert_eq!(timeouts.expired(at(120)), Some((7, Timeout::Stall)));
+    }
+
+    #[test]
+    fn a_timeout_that_is_off_never_comes() {
+        let start = Instant::now();
+        let mut timeouts = timeouts(start);
+        timeouts.restart(0, Timeout::Linger, start);
+        assert_eq!(timeouts.next(start), None);
+    }
+
+    #[test]
+    fn ages_survive_the_wrap_of_the_milliseconds() {
+        let start = Instant::now();
+        let late = start + Duration::from_millis(u64::from(u32::MAX) - 10);
+        let mut timeouts = timeouts(start);
+        timeouts.restart(0, Timeout::Idle, late);
+        assert_eq!(timeouts.expired(late + Duration::from_millis(99)), None);
+        let due = late + Duration::from_millis(100);
+        assert_eq!(timeouts.next(due - Duration::from_millis(1)), Some(due));
+        assert_eq!(timeouts.expired(due), Some((0, Timeout::Idle)));
+    }
+
+    #[test]
+    fn a_place_costs_sixteen_bytes() {
+        assert_eq!(size_of::<Link>(), 16);
+    }
+}

@@ -1,0 +1,414 @@
+//! Listening sockets and the streams that they accept, TCP and Unix-domain alike.
+//!
+//! Knows every socket option that the project sets, and why. Performs no registration and waits for nothing: all
+//! sockets made here are nonblocking.
+//!
+//! Options are set on the *listening* socket only. Linux and the BSDs copy them to each accepted stream
+//! (`TCP_NODELAY`, `SO_KEEPALIVE` and `SO_OOBINLINE` among them), which saves three system calls a client.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, SockRef, Socket as RawSocket, Type};
+
+/// What the connection's state machine asks of its socket. All of it answers at once or with `WouldBlock`.
+pub trait Socket: Read + Write {
+    /// Copies the next bytes without consuming them (`MSG_PEEK`); 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// As [`Read::read`].
+    fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Ends the stream towards the peer, who still gets everything written before (`SHUT_WR`).
+    ///
+    /// # Errors
+    /// `NotConnected` when the peer has reset the connection.
+    fn shut_down_writing(&mut self) -> io::Result<()>;
+
+    /// How many bytes the kernel has received and nobody has read (`FIONREAD`).
+    fn received(&self) -> u32;
+
+    /// Makes the coming close discard what is not delivered yet and reset the peer (`SO_LINGER` of 0).
+    fn reset_on_close(&mut self);
+}
+
+/// How to listen. See [`listen_tcp`] and [`listen_unix`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ListenOptions {
+    /// Connections that may wait for `accept`; the kernel lowers it to its own maximum in silence.
+    pub(crate) backlog: i32,
+    /// Whether other processes may listen on the same port, the kernel spreading clients over them.
+    pub(crate) reuse_port: bool,
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(mio::net::TcpListener),
+    /// The file goes when the listener does.
+    #[cfg(unix)]
+    Unix(mio::net::UnixListener, SocketFile),
+}
+
+/// An accepted stream.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(mio::net::TcpStream),
+    #[cfg(unix)]
+    Unix(mio::net::UnixStream),
+}
+
+/// Who is at the other end, for the log.
+#[derive(Debug)]
+pub(crate) enum PeerAddress {
+    Tcp(SocketAddr),
+    #[cfg(unix)]
+    Unix(Box<mio_unix::SocketAddr>),
+}
+
+#[cfg(unix)]
+use std::os::unix::net as mio_unix;
+
+/// Listens on a TCP address.
+///
+/// # Errors
+/// Those of socket(2), bind(2) and listen(2), as they are.
+pub(crate) fn listen_tcp(address: SocketAddr, options: ListenOptions) -> io::Result<Listener> {
+    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // Without it, "address in use" for a minute after a restart: connections of the last run linger in TIME_WAIT.
+    // On Windows the same name means that anybody may take the port over, and TIME_WAIT does not hinder anyway.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
+    if options.reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    // Otherwise `[::]:7007` would take `:7007` along on some systems and not on others.
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // An echo is written whole: there is nothing for Nagle's algorithm (RFC 896) to wait for.
+    socket.set_tcp_nodelay(true)?;
+    // A peer that vanished in silence is found in the system's time, even when no idle timeout is set.
+    socket.set_keepalive(true)?;
+    // An urgent byte (`MSG_OOB`) stays where it was in the stream. Otherwise it would be missing from the echo.
+    socket.set_out_of_band_inline(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    // mio's own bind would fix a backlog of 128, at which thousands that connect at once hang in SYN_SENT.
+    socket.listen(options.backlog)?;
+    Ok(Listener::Tcp(mio::net::TcpListener::from_std(
+        socket.into(),
+    )))
+}
+
+/// Listens on a path, replacing the socket file that a server left there which no longer runs.
+///
+/// # Errors
+/// `AddrInUse` when a server answers on the path, `AlreadyExists` when something else than a socket lies there, and
+/// those of socket(2), bind(2) and listen(2).
+#[cfg(unix)]
+pub(crate) fn listen_unix(path: &Path, options: ListenOptions) -> io::Result<Listener> {
+    let address = socket2::SockAddr::unix(path)?;
+    remove_if_stale(path, &address)?;
+    let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address)?;
+    let file = SocketFile::remember(path)?;
+    socket.listen(options.backlog)?;
+    let listener = mio_unix::UnixListener::from(socket);
+    Ok(Listener::Unix(
+        mio::net::UnixListener::from_std(listener),
+        file,
+    ))
+}
+
+/// Only a connection attempt can tell a server's socket file from one that was left behind.
+#[cfg(unix)]
+fn remove_if_stale(path: &Path, address: &socket2::SockAddr) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        Ok(_) => {}
+    }
+    let probe = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Nonblocking, or a server whose backlog is full would hold us up.
+    probe.set_nonblocking(true)?;
+    match probe.connect(address) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            log::info!("replacing the socket file {path:?}, which no server listens on");
+            std::fs::remove_file(path)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        _ => Err(io::ErrorKind::AddrInUse.into()),
+    }
+}
+
+/// The file that `bind` made for a Unix-domain listener, removed on drop if it is still that file.
+#[cfg(unix)]
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+#[cfg(unix)]
+impl SocketFile {
+    fn remember(path: &Path) -> io::Result<SocketFile> {
+        Ok(SocketFile {
+            path: path.to_owned(),
+            identity: Self::identity(path)?,
+        })
+    }
+
+    fn identity(path: &Path) -> io::Result<(u64, u64)> {
+        use std::os::unix::fs::MetadataExt;
+        let found = path.symlink_metadata()?;
+        Ok((found.dev(), found.ino()))
+    }
+}
+
+#[cfg(unix)]
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Somebody may have removed ours and put his own there: that one is not ours to remove.
+        if Self::identity(&self.path).is_ok_and(|found| found == self.identity)
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            log::warn!("cannot remove the socket file {:?}: {error}", self.path);
+        }
+    }
+}
+
+impl Listener {
+    /// Takes one waiting connection out of the backlog.
+    ///
+    /// # Errors
+    /// Those of accept(2): see the acceptor for what each of them asks for.
+    pub(crate) fn accept(&self) -> io::Result<(Stream, PeerAddress)> {
+        match self {
+            Listener::Tcp(listener) => listener
+                .accept()
+                .map(|(stream, peer)| (Stream::Tcp(stream), PeerAddress::Tcp(peer))),
+            #[cfg(unix)]
+            Listener::Unix(listener, _) => listener
+                .accept()
+                .map(|(stream, peer)| (Stream::Unix(stream), PeerAddress::Unix(Box::new(peer)))),
+        }
+    }
+
+    /// The address that it really has, with the port that the system chose.
+    ///
+    /// # Errors
+    /// Those of getsockname(2).
+    pub(crate) fn local_address(&self) -> io::Result<crate::Address> {
+        match self {
+            Listener::Tcp(listener) => listener.local_addr().map(crate::Address::from),
+            #[cfg(unix)]
+            Listener::Unix(_, file) => Ok(crate::Address::Unix(file.path.clone())),
+        }
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Listener::Tcp(listener) => listener,
+            #[cfg(unix)]
+            Listener::Unix(listener, _) => listener,
+        }
+    }
+}
+
+impl Stream {
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Stream::Tcp(stream) => stream,
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream,
+        }
+    }
+}
+
+impl Socket for Stream {
+    fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.peek(buffer),
+            #[cfg(unix)]
+            Stream::Unix(stream) => {
+                use rustix::net::RecvFlags;
+                stream.try_io(
+                    || match rustix::net::recv(&*stream, buffer, RecvFlags::PEEK) {
+                        Ok((_, read)) => Ok(read),
+                        Err(errno) => Err(errno.into()),
+                    },
+                )
+            }
+        }
+    }
+
+    fn shut_down_writing(&mut self) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
+    #[cfg(unix)]
+    fn received(&self) -> u32 {
+        let count = match self {
+            Stream::Tcp(stream) => rustix::io::ioctl_fionread(stream),
+            Stream::Unix(stream) => rustix::io::ioctl_fionread(stream),
+        };
+        count.map_or(0, |bytes| u32::try_from(bytes).unwrap_or(u32::MAX))
+    }
+
+    /// There is no portable way to ask; one read buffer's worth is what a peer in ping-pong has under way.
+    #[cfg(not(unix))]
+    fn received(&self) -> u32 {
+        64 * 1024
+    }
+
+    fn reset_on_close(&mut self) {
+        let zero = Some(Duration::ZERO);
+        // A failure only means that the kernel goes on trying to deliver the tail, as it would without the option.
+        let _ = match self {
+            Stream::Tcp(stream) => SockRef::from(&*stream).set_linger(zero),
+            #[cfg(unix)]
+            Stream::Unix(stream) => SockRef::from(&*stream).set_linger(zero),
+        };
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(buffer),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(bytes),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+macro_rules! delegate_source {
+    ($type:ty) => {
+        impl Source for $type {
+            fn register(&mut self, to: &Registry, as_: Token, of: Interest) -> io::Result<()> {
+                self.source().register(to, as_, of)
+            }
+
+            fn reregister(&mut self, to: &Registry, as_: Token, of: Interest) -> io::Result<()> {
+                self.source().reregister(to, as_, of)
+            }
+
+            fn deregister(&mut self, from: &Registry) -> io::Result<()> {
+                self.source().deregister(from)
+            }
+        }
+    };
+}
+
+delegate_source!(Listener);
+delegate_source!(Stream);
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PeerAddress::Tcp(address) => address.fmt(f),
+            // The path is the peer's own choice: Debug formatting escapes the control characters in it.
+            #[cfg(unix)]
+            PeerAddress::Unix(address) => match address.as_pathname() {
+                Some(path) => write!(f, "{path:?}"),
+                None => f.write_str("an unnamed Unix-domain socket"),
+            },
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+
+    const OPTIONS: ListenOptions = ListenOptions {
+        backlog: 16,
+        reuse_port: false,
+    };
+
+    #[test]
+    fn accepted_streams_inherit_the_listeners_options() {
+        let listener = listen_tcp("127.0.0.1:0".parse().unwrap(), OPTIONS).unwrap();
+        let crate::Address::Tcp { port, .. } = listener.local_address().unwrap() else {
+            panic!("not a TCP address");
+        };
+        // Blocking, so it has connected when it returns, and the backlog holds it.
+        let _client = TcpStream::connect(("127.0.0.1", port.number())).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        let Stream::Tcp(stream) = stream else {
+            panic!("not a TCP stream");
+        };
+        let options = SockRef::from(&stream);
+        assert!(options.tcp_nodelay().unwrap());
+        assert!(options.keepalive().unwrap());
+        assert!(options.out_of_band_inline().unwrap());
+    }
+
+    #[test]
+    fn a_stale_socket_file_is_replaced_and_a_live_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("echo.sock");
+        drop(mio_unix::UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "std leaves its file behind: that is stale");
+
+        let listener = listen_unix(&path, OPTIONS).unwrap();
+        let refused = listen_unix(&path, OPTIONS).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+
+        drop(listener);
+        assert!(!path.exists(), "the file goes with its listener");
+    }
+
+    #[test]
+    fn what_is_not_a_socket_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("precious.txt");
+        std::fs::write(&path, "precious").unwrap();
+        let refused = listen_unix(&path, OPTIONS).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_successors_socket_file_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("echo.sock");
+        let first = listen_unix(&path, OPTIONS).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let _second = listen_unix(&path, OPTIONS).unwrap();
+        drop(first);
+        assert!(path.exists());
+    }
+}
