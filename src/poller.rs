@@ -12,7 +12,7 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use crate::socket::{Listener, PeerAddress, Socket, Stream};
 
 /// All that the event loop asks of a kernel; a simulated one implements it too.
-pub trait Poller {
+pub(crate) trait Poller {
     /// A listening socket.
     type Listener: fmt::Debug;
     /// An accepted stream.
@@ -64,7 +64,7 @@ pub trait Poller {
 
 /// One line of what `poll` saw: a hint to try, never a fact to act upon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Event {
+pub(crate) struct Event {
     /// The key under which the socket was registered.
     pub key: usize,
     /// What may be worth trying.
@@ -73,7 +73,7 @@ pub struct Event {
 
 /// What a readiness event hints at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     /// A read may find bytes, the end of the stream or an error.
     pub readable: bool,
     /// A write may find room or an error.
@@ -85,7 +85,7 @@ pub struct Readiness {
 
 /// What an operator asks by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
+pub(crate) enum Signal {
     /// SIGINT or SIGTERM: drain and end.
     Stop,
     /// SIGUSR1: log the statistics.

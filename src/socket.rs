@@ -18,7 +18,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockRef, Socket as RawSocket, Type};
 
 /// What the connection's state machine asks of its socket. All of it answers at once or with `WouldBlock`.
-pub trait Socket: Read + Write {
+pub(crate) trait Socket: Read + Write {
     /// Copies the next bytes without consuming them (`MSG_PEEK`); 0 is the end of the stream.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 
 /// The buffers that all connections of one loop share.
 #[derive(Debug)]
-pub struct Buffers {
+pub(crate) struct Buffers {
     /// Where every read lands. What the kernel takes back at once never leaves it.
     pub(crate) scratch: Box<[u8]>,
     /// Where the rest goes.
@@ -33,7 +33,7 @@ pub(crate) struct Spill {
 impl Buffers {
     /// `read` is the size of a read in bytes, at least 1, and so of a spill; all spills together take at most
     /// `budget` bytes.
-    pub fn new(read: usize, budget: usize) -> Buffers {
+    pub(crate) fn new(read: usize, budget: usize) -> Buffers {
         let capacity = read.max(1);
         Buffers {
             scratch: vec![0; capacity].into_boxed_slice(),

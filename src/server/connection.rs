@@ -20,7 +20,7 @@ use crate::socket::Socket;
 /// | `Yielded` | pumps again in its next turn, without waiting for an event: none will come |
 /// | `Finished` | takes it out of the table, gives its spill back, and closes the socket |
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     spill: Option<Box<Spill>>,
     echoed: u64,
     phase: Phase,
@@ -32,7 +32,7 @@ pub struct Connection {
 
 /// What a pump came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub(crate) enum Progress {
     /// Nothing more can be done before the kernel says so.
     Blocked,
     /// There is more to do, but the budget of this turn is used up.
@@ -43,7 +43,7 @@ pub enum Progress {
 
 /// What a blocked connection waits for. Never both: while output is pending, its peer is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
+pub(crate) enum Direction {
     /// Bytes to read.
     Read,
     /// Room to write.
@@ -95,7 +95,7 @@ enum Verdict {
 impl Connection {
     /// A peer that has just been accepted. Whether a short read proves its socket drained is the selector's
     /// promise: see [`Poller::short_read_is_drained`](crate::poller::Poller::short_read_is_drained).
-    pub fn new(short_read_is_drained: bool) -> Connection {
+    pub(crate) fn new(short_read_is_drained: bool) -> Connection {
         Connection {
             spill: None,
             echoed: 0,
@@ -111,7 +111,7 @@ impl Connection {
     /// They are not when the event is about the other direction than the one waited for. Under edge triggering that
     /// saves a call in vain. Where the selector re-arms on `WouldBlock` it saves more: such a call would re-arm both
     /// directions, the one not waited for would be ready at once, and the loop would spin for as long as it stays so.
-    pub fn notice(&mut self, readiness: Readiness) -> bool {
+    pub(crate) fn notice(&mut self, readiness: Readiness) -> bool {
         self.read_on |= readiness.read_on;
         match self.awaits {
             Direction::Read => readiness.readable,
@@ -120,23 +120,23 @@ impl Connection {
     }
 
     /// What it waits for when it is blocked.
-    pub fn awaits(&self) -> Direction {
+    pub(crate) fn awaits(&self) -> Direction {
         self.awaits
     }
 
     /// How many bytes of the echo the kernel has taken.
-    pub fn echoed(&self) -> u64 {
+    pub(crate) fn echoed(&self) -> u64 {
         self.echoed
     }
 
     /// Whether our stream has ended and the peer's is awaited.
-    pub fn is_discarding(&self) -> bool {
+    pub(crate) fn is_discarding(&self) -> bool {
         self.phase == Phase::Discarding
     }
 
     /// The server is shutting down: echo what is pending and the `received` bytes that the kernel holds now, then end
     /// the stream. Pump next.
-    pub fn drain(&mut self, received: u32) {
+    pub(crate) fn drain(&mut self, received: u32) {
         if self.phase == Phase::Echoing {
             self.phase = Phase::LastWords { left: received };
         }
@@ -153,7 +153,7 @@ impl Connection {
     ///
     /// Every step is told to `tell`. The order is the back-pressure: first what is pending goes out, and only when
     /// nothing is pending the peer is read.
-    pub fn pump<S: Socket>(
+    pub(crate) fn pump<S: Socket>(
         &mut self,
         socket: &mut S,
         buffers: &mut Buffers,

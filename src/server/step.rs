@@ -12,7 +12,7 @@ use super::stats::Counters;
 
 /// One thing that happened to one peer, or to the loop.
 #[derive(Debug)]
-pub enum Step<'a> {
+pub(crate) enum Step<'a> {
     /// The poll returned so many events, after waiting at most so long.
     Polled {
         /// How many events.
@@ -66,7 +66,7 @@ pub enum Step<'a> {
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// The peer ended its stream and everything was written out.
     EndOfStream,
     /// The peer reset the connection.

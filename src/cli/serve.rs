@@ -1,0 +1,138 @@
+//! `mio-echo serve`: echoes until it is told to stop.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use clap::Args;
+use mio_echo::{Address, Config, Server, raise_descriptor_limit};
+
+use super::Failure;
+use super::values::{self, Timeout};
+
+/// Echo everything that every client sends, until SIGINT or SIGTERM
+#[derive(Args, Debug)]
+#[command(after_help = SIGNALS)]
+pub(super) struct ServeArgs {
+    /// Where to listen: HOST:PORT, [IPV6]:PORT, :PORT (every IPv4 interface) or unix:PATH. PORT is 1 to 65535, or
+    /// auto for a free one. Several may be given
+    #[arg(value_name = "ADDRESS", default_value = "127.0.0.1:7007")]
+    addresses: Vec<Address>,
+
+    /// Connections that may wait to be accepted [default: the system's maximum]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i32::MAX as i64))]
+    backlog: Option<u32>,
+
+    /// Connections that may be open at once; one more is turned away [default: what the descriptor limit, raised to
+    /// its hard value, has room for]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_connections: Option<u32>,
+
+    /// Size of a read; one buffer serves all connections
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::read_buffer)]
+    read_buffer: usize,
+
+    /// Memory for what clients have not taken yet, all of them together; when it is used up, what they send stays in
+    /// the kernel
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = values::size)]
+    memory: usize,
+
+    /// Close a client that sends nothing for so long
+    #[arg(long, value_name = "TIME", default_value = "off", value_parser = values::timeout)]
+    idle_timeout: Timeout,
+
+    /// Reset a client that takes nothing for so long while output is pending
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = values::timeout)]
+    stall_timeout: Timeout,
+
+    /// How long a shutdown may take to write out what was received
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = values::span)]
+    drain_timeout: Duration,
+
+    /// Let several processes listen on the port, one loop a core, the kernel spreading clients over them
+    #[arg(long)]
+    reuse_port: bool,
+
+    /// Log the statistics so often
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    stats_every: Option<Duration>,
+
+    /// Print the final statistics on standard output, as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Serves, and says on standard output where.
+pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
+    if let Err(error) = raise_descriptor_limit() {
+        log::warn!("cannot raise the descriptor limit: {error}");
+    }
+    let mut server = Server::bind(&config(args))?;
+    stop_on_signals(&mut server)?;
+    for address in server.local_addresses() {
+        say(&format!("listening on {address}"));
+    }
+    let stats = server.run()?;
+    log::info!("served: {stats}");
+    if args.json {
+        say(&serde_json::to_string(&stats)?);
+    }
+    Ok(())
+}
+
+fn config(args: &ServeArgs) -> Config {
+    Config {
+        addresses: args.addresses.clone(),
+        backlog: args.backlog,
+        max_connections: args.max_connections.map(|n| n as usize),
+        read_buffer: args.read_buffer,
+        memory: args.memory,
+        idle_timeout: args.idle_timeout.0,
+        stall_timeout: args.stall_timeout.0,
+        drain_timeout: args.drain_timeout,
+        reuse_port: args.reuse_port,
+        stats_every: args.stats_every,
+    }
+}
+
+/// The first SIGINT or SIGTERM drains. The second ends the process from within the signal handler, so that it works
+/// whatever the loop's thread is held up by.
+#[cfg(unix)]
+fn stop_on_signals(server: &mut Server) -> io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::flag;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    let asked_before = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // Handlers run in the order of their registration: look first, then mark.
+        flag::register_conditional_shutdown(signal, 128 + signal, asked_before.clone())?;
+        flag::register(signal, asked_before.clone())?;
+    }
+    server.catch_signals()
+}
+
+#[cfg(windows)]
+fn stop_on_signals(server: &mut Server) -> io::Result<()> {
+    let handle = server.handle();
+    let mut asked_before = false;
+    ctrlc::set_handler(move || {
+        if std::mem::replace(&mut asked_before, true) {
+            std::process::exit(130);
+        }
+        handle.shutdown();
+    })
+    .map_err(io::Error::other)
+}
+
+/// One line on standard output, at once: a script may be waiting for it.
+fn say(line: &str) {
+    let mut output = io::stdout().lock();
+    if let Err(error) = writeln!(output, "{line}").and_then(|()| output.flush()) {
+        log::warn!("cannot write {line:?} to standard output: {error}");
+    }
+}
+
+const SIGNALS: &str = "\
+Signals: SIGINT and SIGTERM let no new client in, write out what was received, and end with 0, after --drain-timeout \
+at the latest; a second one ends at once. SIGUSR1 logs the statistics.";
