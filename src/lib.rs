@@ -41,6 +41,8 @@ mod limits;
 mod poller;
 mod server;
 mod socket;
+#[cfg(unix)]
+mod socket_file;
 
 pub use address::{Address, Host, ParseAddressError, Port};
 pub use limits::raise_descriptor_limit;

@@ -10,12 +10,15 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 #[cfg(unix)]
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockRef, Socket as RawSocket, Type};
+
+#[cfg(unix)]
+use crate::socket_file::{self, SocketFile};
 
 /// What the connection's state machine asks of its socket. All of it answers at once or with `WouldBlock`.
 pub(crate) trait Socket: Read + Write {
@@ -116,7 +119,7 @@ pub(crate) fn listen_tcp(address: SocketAddr, options: ListenOptions) -> io::Res
 #[cfg(unix)]
 pub(crate) fn listen_unix(path: &Path, options: ListenOptions) -> io::Result<Listener> {
     let address = socket2::SockAddr::unix(path)?;
-    remove_if_stale(path, &address)?;
+    socket_file::remove_if_stale(path, &address)?;
     let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address)?;
@@ -127,67 +130,6 @@ pub(crate) fn listen_unix(path: &Path, options: ListenOptions) -> io::Result<Lis
         mio::net::UnixListener::from_std(listener),
         file,
     ))
-}
-
-/// Only a connection attempt can tell a server's socket file from one that was left behind.
-#[cfg(unix)]
-fn remove_if_stale(path: &Path, address: &socket2::SockAddr) -> io::Result<()> {
-    use std::os::unix::fs::FileTypeExt;
-    match path.symlink_metadata() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-        Ok(found) if !found.file_type().is_socket() => {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        Ok(_) => {}
-    }
-    let probe = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
-    // Nonblocking, or a server whose backlog is full would hold us up.
-    probe.set_nonblocking(true)?;
-    match probe.connect(address) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            log::info!("replacing the socket file {path:?}, which no server listens on");
-            std::fs::remove_file(path)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        _ => Err(io::ErrorKind::AddrInUse.into()),
-    }
-}
-
-/// The file that `bind` made for a Unix-domain listener, removed on drop if it is still that file.
-#[cfg(unix)]
-#[derive(Debug)]
-pub(crate) struct SocketFile {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-#[cfg(unix)]
-impl SocketFile {
-    fn remember(path: &Path) -> io::Result<SocketFile> {
-        Ok(SocketFile {
-            path: path.to_owned(),
-            identity: Self::identity(path)?,
-        })
-    }
-
-    fn identity(path: &Path) -> io::Result<(u64, u64)> {
-        use std::os::unix::fs::MetadataExt;
-        let found = path.symlink_metadata()?;
-        Ok((found.dev(), found.ino()))
-    }
-}
-
-#[cfg(unix)]
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // Somebody may have removed ours and put his own there: that one is not ours to remove.
-        if Self::identity(&self.path).is_ok_and(|found| found == self.identity)
-            && let Err(error) = std::fs::remove_file(&self.path)
-        {
-            log::warn!("cannot remove the socket file {:?}: {error}", self.path);
-        }
-    }
 }
 
 impl Listener {
@@ -215,7 +157,7 @@ impl Listener {
         match self {
             Listener::Tcp(listener) => listener.local_addr().map(crate::Address::from),
             #[cfg(unix)]
-            Listener::Unix(_, file) => Ok(crate::Address::Unix(file.path.clone())),
+            Listener::Unix(_, file) => Ok(crate::Address::Unix(file.path().to_owned())),
         }
     }
 

@@ -14,6 +14,8 @@ pub(crate) struct Buffers {
 /// The spill buffers, lent and free, and the budget that bounds them.
 #[derive(Debug)]
 pub(crate) struct Spills {
+    // Boxed, as a table entry has room for a pointer and not for a spill.
+    #[allow(clippy::vec_box)]
     free: Vec<Box<Spill>>,
     capacity: usize,
     lent: usize,

@@ -7,12 +7,14 @@
 //! and handles asked, act on each event, give everybody who had yielded one more turn of the budget, close whoever
 //! has been still for too long.
 
+mod accepting;
+
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Limits;
-use super::acceptor::{Acceptor, Complaints, Verdict};
+use super::acceptor::{Acceptor, Complaints};
 use super::buffers::Buffers;
 use super::connection::{Direction, Progress};
 use super::control::Control;
@@ -163,8 +165,11 @@ impl<P: Poller> EventLoop<P> {
             Some(Entry::Listener(entry)) if entry.queued => {}
             Some(Entry::Listener(_)) => self.accept(key),
             Some(Entry::Peer(peer)) => {
-                // Who queues already has its turn coming in this round: a second one would not be fair.
-                if peer.connection.notice(readiness) && !peer.queued {
+                let awaited = peer.connection.notice(readiness);
+                if !awaited {
+                    self.tell(Some(key), Step::NotAwaited);
+                } else if !peer.queued {
+                    // Who queues already has its turn coming: a second one in this round would not be fair.
                     self.pump(key);
                 }
             }
@@ -196,80 +201,6 @@ impl<P: Poller> EventLoop<P> {
         };
         if !std::mem::replace(queued, true) {
             self.ready.push(key);
-        }
-    }
-
-    /// Takes connections out of a backlog until it is empty or the quota is used up.
-    fn accept(&mut self, key: usize) {
-        if self.acceptor.is_paused() {
-            self.acceptor.wait(key);
-            return;
-        }
-        for _ in 0..ACCEPTS_A_TURN {
-            let Some(Entry::Listener(entry)) = self.table.get_mut(key) else {
-                return;
-            };
-            match self.poller.accept(&mut entry.listener) {
-                Ok((stream, peer)) => {
-                    self.acceptor.succeeded();
-                    self.admit(stream, &peer);
-                }
-                Err(error) => {
-                    let counters = &self.control.counters().accept_errors;
-                    match self.acceptor.failed(key, &error, self.now, counters) {
-                        Verdict::Next => {}
-                        Verdict::Drained | Verdict::Pause => return,
-                    }
-                }
-            }
-        }
-        self.queue(key);
-    }
-
-    /// Gives a new peer its place in the table, or turns it away.
-    fn admit(&mut self, stream: P::Stream, peer: &P::Peer) {
-        let open = self.table.connections();
-        if open >= self.limits.max_connections {
-            self.tell(
-                None,
-                Step::TurnedAway {
-                    peer: format_args!("{peer}"),
-                },
-            );
-            if let Some(left_out) = self.rejections.may_say(self.now) {
-                log::warn!(
-                    "turned {peer} away: {open} connections are open, which is the limit{left_out}"
-                );
-            }
-            return;
-        }
-        match self.table.add_peer(&mut self.poller, stream) {
-            Ok(key) => {
-                self.tell(
-                    Some(key),
-                    Step::Accepted {
-                        peer: format_args!("{peer}"),
-                    },
-                );
-                let counters = self.control.counters();
-                let open = self.table.connections() as u64;
-                counters.open.set(open);
-                counters.peak.set(counters.peak.get().max(open));
-                self.timeouts.restart(key, Timeout::Idle, self.now);
-            }
-            Err(error) => {
-                self.tell(
-                    None,
-                    Step::Accepted {
-                        peer: format_args!("{peer}"),
-                    },
-                );
-                let reason = Reason::Unregistered(error.kind());
-                self.tell(None, Step::Closed { reason, echoed: 0 });
-                if let Some(left_out) = self.refusals.may_say(self.now) {
-                    log::warn!("closed {peer}: the selector would not take it: {error}{left_out}");
-                }
-            }
         }
     }
 
@@ -325,12 +256,6 @@ impl<P: Poller> EventLoop<P> {
         // A descriptor is free again: who waits in the backlog may have it.
         if self.acceptor.is_paused() {
             self.resume_accepting();
-        }
-    }
-
-    fn resume_accepting(&mut self) {
-        for key in self.acceptor.resume() {
-            self.queue(key);
         }
     }
 
@@ -401,10 +326,6 @@ fn wait_of<S>(peer: &Peer<S>) -> Timeout {
         Direction::Read => Timeout::Idle,
     }
 }
-
-/// So many connections are accepted before the others get their turn. A burst of thousands takes several turns, and
-/// no pinger waits for more than these.
-const ACCEPTS_A_TURN: usize = 64;
 
 /// A peer that sends nothing for so long after our end of stream has nothing left that could turn our close into a
 /// reset. nginx does the same ("lingering_timeout"), with 5 s.

@@ -1,30 +1,36 @@
 //! The server's public face: what to configure, how to run it, how to reach it while it runs.
 
 mod acceptor;
+mod bind;
 mod buffers;
 mod connection;
 mod control;
 mod event_loop;
+#[cfg(test)]
+mod scripted;
 mod stats;
 mod step;
 mod table;
 mod timeouts;
+mod verdict;
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use bind::BindError;
 pub use control::Handle;
 pub use stats::{AcceptErrors, Closed, Stats};
 
+use bind::listen;
 use control::Control;
 use event_loop::EventLoop;
 
-use crate::address::{Address, Host};
+use crate::address::Address;
 use crate::limits;
 use crate::poller::MioPoller;
-use crate::socket::{self, ListenOptions, Listener};
+use crate::socket::ListenOptions;
 
 /// What a server is made of. Take the defaults for what you do not care about:
 ///
@@ -128,10 +134,16 @@ impl Server {
         let poller = MioPoller::new().map_err(no_poll)?;
         let handle = Handle::new(control.clone(), poller.waker().map_err(no_poll)?);
         let mut event_loop = EventLoop::new(poller, limits, control.clone());
+        let options = ListenOptions {
+            backlog: config
+                .backlog
+                .map_or(i32::MAX, |n| i32::try_from(n).unwrap_or(i32::MAX)),
+            reuse_port: config.reuse_port,
+        };
         let mut addresses = Vec::new();
         for address in &config.addresses {
             let wrong = |error| BindError::new(Some(address.clone()), error);
-            let listener = listen(address, config).map_err(wrong)?;
+            let listener = listen(address, options).map_err(wrong)?;
             addresses.push(listener.local_address().map_err(wrong)?);
             event_loop.listen(listener).map_err(wrong)?;
         }
@@ -206,116 +218,6 @@ impl Limits {
             .saturating_add(spills)
             .saturating_add(limits.read_buffer);
         (limits, worst_case)
-    }
-}
-
-fn listen(address: &Address, config: &Config) -> io::Result<Listener> {
-    let options = ListenOptions {
-        backlog: config
-            .backlog
-            .map_or(i32::MAX, |n| i32::try_from(n).unwrap_or(i32::MAX)),
-        reuse_port: config.reuse_port,
-    };
-    match address {
-        #[cfg(unix)]
-        Address::Unix(path) => socket::listen_unix(path, options),
-        #[cfg(not(unix))]
-        Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
-        Address::Tcp { host, .. } => {
-            let resolved = address.resolve()?;
-            let Some(first) = resolved.first() else {
-                return Err(io::ErrorKind::NotFound.into());
-            };
-            if matches!(host, Host::Name(_)) {
-                let all: Vec<_> = resolved.iter().map(ToString::to_string).collect();
-                log::warn!(
-                    "{address} resolved to {}; listening on the first, {first}; a numeric address would be \
-                     deterministic",
-                    all.join(", ")
-                );
-            }
-            socket::listen_tcp(*first, options)
-        }
-    }
-}
-
-/// Why a server cannot be bound. The message names the address, the cause and a cure, in one line.
-#[derive(Debug)]
-pub struct BindError {
-    address: Option<Address>,
-    source: io::Error,
-}
-
-impl BindError {
-    fn new(address: Option<Address>, source: io::Error) -> BindError {
-        BindError { address, source }
-    }
-
-    /// The kind of the system's error.
-    pub fn kind(&self) -> io::ErrorKind {
-        self.source.kind()
-    }
-
-    fn advice(&self) -> Option<&'static str> {
-        use io::ErrorKind as Kind;
-        let unix = matches!(self.address, Some(Address::Unix(_)));
-        Some(match self.source.kind() {
-            Kind::PermissionDenied if unix => {
-                "permission denied (name a path in a directory that you may write to)"
-            }
-            Kind::PermissionDenied => {
-                "permission denied (ports below 1024 need privileges: name a higher one, or auto)"
-            }
-            Kind::AddrInUse if unix => {
-                "a server is listening there already (stop it, or name another path)"
-            }
-            Kind::AddrInUse => {
-                "the port is in use (stop whoever has it, name another, or auto for a free one)"
-            }
-            Kind::AddrNotAvailable => {
-                "not an address of this machine (name one of its own, or no host for every IPv4 interface)"
-            }
-            Kind::AlreadyExists => {
-                "there is a file that is not a socket (remove it, or name another path)"
-            }
-            Kind::NotFound if unix => "no such directory (make it, or name another path)",
-            Kind::InvalidInput if unix => {
-                "the path is too long for a socket (name one of fewer than 108 bytes)"
-            }
-            Kind::Unsupported if unix => "this system has no Unix-domain sockets (name HOST:PORT)",
-            _ => return None,
-        })
-    }
-}
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(address) = &self.address else {
-            return write!(f, "cannot make a poll: {}", self.source);
-        };
-        write!(f, "cannot listen on {address}: ")?;
-        let named = matches!(
-            address,
-            Address::Tcp {
-                host: Host::Name(_),
-                ..
-            }
-        );
-        match self.advice() {
-            Some(advice) => f.write_str(advice),
-            None if named => write!(
-                f,
-                "{} (is the name spelled right? a numeric address needs no resolving)",
-                self.source
-            ),
-            None => write!(f, "{}", self.source),
-        }
-    }
-}
-
-impl std::error::Error for BindError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
     }
 }
 

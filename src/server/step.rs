@@ -20,6 +20,8 @@ pub(crate) enum Step<'a> {
         /// The longest that it might have waited; `None` is for ever.
         timeout: Option<Duration>,
     },
+    /// An event was about the direction that its peer does not wait for.
+    NotAwaited,
     /// A new peer has a place in the table.
     Accepted {
         /// Its address.
@@ -121,7 +123,7 @@ impl Counters {
             Step::Spilled(_) => self.spills.add(1),
             Step::Yielded => self.yields.add(1),
             Step::EndOfStream => self.reads.add(1),
-            Step::ShutDownWriting => {}
+            Step::NotAwaited | Step::ShutDownWriting => {}
             Step::Closed { reason, .. } => match reason {
                 Reason::EndOfStream => self.closed.end_of_stream.add(1),
                 Reason::Reset => self.closed.reset.add(1),
@@ -140,13 +142,15 @@ impl fmt::Display for Step<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::Polled { events, timeout } => {
-                let wait = match timeout {
-                    None => "waited for as long as it took".to_owned(),
-                    Some(Duration::ZERO) => "did not wait: somebody has yielded".to_owned(),
-                    Some(timeout) => format!("waited for at most {timeout:?}"),
-                };
-                write!(f, "poll → {}; {wait}", plural(*events, "event"))
+                write!(f, "poll → {}", plural(*events, "event"))?;
+                match (events, timeout) {
+                    (_, Some(Duration::ZERO)) => f.write_str(", without waiting: somebody yielded"),
+                    (0, None) => f.write_str(": a signal or a handle"),
+                    (0, Some(_)) => f.write_str(": a timer, a signal or a handle"),
+                    _ => Ok(()),
+                }
             }
+            Step::NotAwaited => f.write_str("event ignored: not what this peer waits for"),
             Step::Accepted { peer } => write!(f, "accepted, from {peer}"),
             Step::TurnedAway { peer } => {
                 write!(f, "turned away, from {peer}: the table is full")
