@@ -1,0 +1,383 @@
+//! What the tests share: servers in this process and in their own, clients, and waiting without luck.
+//!
+//! Every client has a time limit, so that a hang fails its test with a message. Nothing sleeps for a state: it is
+//! looked for until it is there, or until the limit has passed and the test says what it saw instead.
+
+// Each test crate includes this module and uses its own part of it.
+#![allow(dead_code)]
+
+use std::fmt::Debug;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use mio_echo::{Config, Handle, Server, Stats};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
+use socket2::{Domain, SockRef, Socket, Type};
+
+/// How long anything may take. Far longer than it should on a busy machine: it tells a hang from slowness.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+/// A server bound in this process that does not run yet.
+pub(crate) struct Bound {
+    server: Server,
+    pub(crate) address: SocketAddr,
+    pub(crate) handle: Handle,
+}
+
+/// A server that runs on a thread of this process.
+pub(crate) struct Embedded {
+    pub(crate) address: SocketAddr,
+    pub(crate) handle: Handle,
+    thread: Option<JoinHandle<std::io::Result<Stats>>>,
+}
+
+/// A configuration for tests: a port that the system chooses, and a short drain.
+pub(crate) fn config() -> Config {
+    Config {
+        addresses: vec!["127.0.0.1:auto".parse().unwrap()],
+        drain_timeout: Duration::from_secs(2),
+        ..Config::default()
+    }
+}
+
+impl Bound {
+    pub(crate) fn new(config: &Config) -> Bound {
+        let server = Server::bind(config).unwrap();
+        Bound {
+            address: server.local_addresses()[0].to_string().parse().unwrap(),
+            handle: server.handle(),
+            server,
+        }
+    }
+
+    pub(crate) fn run(self) -> Embedded {
+        let Bound {
+            server,
+            address,
+            handle,
+        } = self;
+        Embedded {
+            address,
+            handle,
+            thread: Some(thread::spawn(|| server.run())),
+        }
+    }
+}
+
+impl Embedded {
+    pub(crate) fn start() -> Embedded {
+        Bound::new(&config()).run()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.handle.stats()
+    }
+
+    /// Waits until the statistics are as `wanted`.
+    pub(crate) fn until(&self, what: &str, wanted: impl Fn(&Stats) -> bool) -> Stats {
+        eventually(what, || {
+            let stats = self.stats();
+            if wanted(&stats) {
+                Ok(stats)
+            } else {
+                Err(stats)
+            }
+        })
+    }
+
+    /// Shuts it down and returns its final statistics. A panic or an error of the loop is the test's.
+    pub(crate) fn stop(mut self) -> Stats {
+        self.handle.shutdown();
+        let thread = self.thread.take().unwrap();
+        thread.join().unwrap().unwrap()
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.handle.shutdown();
+    }
+}
+
+/// A `mio-echo` process of the test's own, killed when it is dropped.
+pub(crate) struct Process {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    stderr: Arc<Mutex<String>>,
+    /// What it said that it listens on.
+    pub(crate) addresses: Vec<String>,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    /// The rest of its standard output.
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+pub(crate) fn mio_echo() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_mio-echo"))
+}
+
+impl Process {
+    /// `mio-echo serve` with these arguments, on a port that the system chooses.
+    pub(crate) fn serve(args: &[&str]) -> Process {
+        let mut command = mio_echo();
+        command.arg("serve").arg("127.0.0.1:auto").args(args);
+        Process::start(command, 1)
+    }
+
+    /// A command that listens on so many addresses, and says so.
+    pub(crate) fn start(mut command: Command, addresses: usize) -> Process {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut errors = BufReader::new(child.stderr.take().unwrap());
+        let stderr = Arc::new(Mutex::new(String::new()));
+        let collected = stderr.clone();
+        thread::spawn(move || {
+            let mut line = Vec::new();
+            while errors.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+                let text = String::from_utf8_lossy(&line);
+                collected.lock().unwrap().push_str(&text);
+                line.clear();
+            }
+        });
+        let mut process = Process {
+            stdout: BufReader::new(child.stdout.take().unwrap()),
+            child,
+            stderr,
+            addresses: Vec::new(),
+        };
+        for _ in 0..addresses {
+            let mut line = String::new();
+            process.stdout.read_line(&mut line).unwrap();
+            let Some(address) = line.strip_prefix("listening on ") else {
+                panic!("said {line:?}, and on standard error: {}", process.stderr());
+            };
+            process.addresses.push(address.trim_end().to_owned());
+        }
+        process
+    }
+
+    /// Its first address.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.addresses[0].parse().unwrap()
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// What it has said on standard error so far.
+    pub(crate) fn stderr(&self) -> String {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> Ended {
+        let status = eventually("the process to end", || {
+            self.child.try_wait().unwrap().ok_or("it runs")
+        });
+        let mut stdout = String::new();
+        self.stdout.read_to_string(&mut stdout).unwrap();
+        Ended {
+            status,
+            stdout,
+            stderr: self.stderr(),
+        }
+    }
+
+    /// Asks it to stop, waits for that, and returns the statistics that `--json` printed.
+    pub(crate) fn stop_and_count(self) -> serde_json::Value {
+        self.signal(Signal::TERM);
+        let ended = self.wait();
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        serde_json::from_str(ended.stdout.trim()).unwrap_or_else(|e| panic!("{e}: {ended:?}"))
+    }
+
+    fn proc(&self, file: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .unwrap()
+            .count()
+    }
+
+    /// Its resident memory, in bytes.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = self.proc("status");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
+        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        kib * 1024
+    }
+
+    /// The processor time that it has used.
+    pub(crate) fn cpu(&self) -> Duration {
+        let schedstat = self.proc("schedstat");
+        let ns = schedstat.split_whitespace().next().unwrap();
+        Duration::from_nanos(ns.parse().unwrap())
+    }
+
+    /// Leaves it room for so many descriptors more than it has open.
+    pub(crate) fn leave_room_for(&self, descriptors: usize) {
+        // Descriptors are the lowest free numbers, and it has closed none: its count is the next number.
+        let limit = Rlimit {
+            current: Some((self.descriptors() + descriptors) as u64),
+            maximum: rustix::process::getrlimit(Resource::Nofile).maximum,
+        };
+        rustix::process::prlimit(Some(self.pid()), Resource::Nofile, limit).unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A stopped process dies of it too; one that has ended already is only waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Looks until `look` has found something, and fails with what it found instead.
+#[track_caller]
+pub(crate) fn eventually<T, E: Debug>(what: &str, mut look: impl FnMut() -> Result<T, E>) -> T {
+    let start = Instant::now();
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(instead) => assert!(
+                start.elapsed() < LIMIT,
+                "waited {LIMIT:?} for {what}, and saw {instead:?}"
+            ),
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A client whose reads and writes fail after [`LIMIT`].
+#[track_caller]
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    limit(&stream);
+    stream
+}
+
+/// A client with a receive buffer of a few KiB, so that little is enough to fill it.
+pub(crate) fn connect_narrow(address: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    // Before the connection is made, or the window has been offered already.
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&address.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    limit(&stream);
+    stream
+}
+
+fn limit(stream: &TcpStream) {
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.set_write_timeout(Some(LIMIT)).unwrap();
+}
+
+/// Resets the connection.
+pub(crate) fn reset(stream: TcpStream) {
+    let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+}
+
+/// Sends a message and waits for its echo.
+#[track_caller]
+pub(crate) fn ping(mut stream: &TcpStream, message: &[u8]) {
+    stream.write_all(message).unwrap();
+    let mut echo = vec![0; message.len()];
+    stream.read_exact(&mut echo).unwrap();
+    assert_eq!(
+        echo.escape_ascii().to_string(),
+        message.escape_ascii().to_string()
+    );
+}
+
+/// Bytes in which every offset can be told from its neighbours.
+pub(crate) fn pattern(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    })
+    .take(length)
+    .collect()
+}
+
+/// Fails with the first offset at which the two differ, not with megabytes of both.
+#[track_caller]
+pub(crate) fn assert_same(echo: &[u8], sent: &[u8]) {
+    let same = echo.iter().zip(sent).take_while(|(a, b)| a == b).count();
+    assert!(
+        echo.len() == sent.len() && same == sent.len(),
+        "{} of {} bytes came back, the first {same} of them right",
+        echo.len(),
+        sent.len()
+    );
+}
+
+/// Sends on a thread of its own, then ends the stream.
+pub(crate) fn send_and_finish(stream: &TcpStream, bytes: Vec<u8>) -> JoinHandle<()> {
+    let mut stream = stream.try_clone().unwrap();
+    thread::spawn(move || {
+        stream.write_all(&bytes).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+    })
+}
+
+/// Writes until the kernel has taken nothing for `still`, and returns how much it took.
+pub(crate) fn send_until_stopped(mut stream: &TcpStream, bytes: &[u8], still: Duration) -> usize {
+    stream.set_nonblocking(true).unwrap();
+    let mut sent = 0;
+    let mut last = Instant::now();
+    while sent < bytes.len() && last.elapsed() < still {
+        match stream.write(&bytes[sent..]) {
+            Ok(n) => {
+                sent += n;
+                last = Instant::now();
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => panic!("after {sent} bytes: {error}"),
+        }
+    }
+    stream.set_nonblocking(false).unwrap();
+    sent
+}
+
+/// Reads to the end of the stream.
+#[track_caller]
+pub(crate) fn read_to_end(mut stream: &TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    bytes
+}

@@ -1,0 +1,261 @@
+//! Peers that do not read, read late, or send in a way that costs.
+
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mio_echo::Config;
+use rustix::process::{Pid, Signal};
+
+use crate::common::*;
+
+/// Long enough that a peer which is being read would have been.
+const STILL: Duration = Duration::from_millis(300);
+
+/// Fault 9; and libuv's example, gnet #764, uSockets, muduo, rustls' example: there the queue for a peer that does not
+/// read grows for as long as it sends.
+#[test]
+fn a_reader_that_never_reads_is_stopped_by_tcp_and_costs_one_buffer() {
+    let server = Process::serve(&[]);
+    ping(&connect(server.address()), b"warm up");
+    let before = server.resident();
+    let client = connect_narrow(server.address());
+    let sent = send_until_stopped(&client, &vec![7; 256 << 20], STILL);
+    assert!(sent < 256 << 20, "the sender was never stopped");
+    let growth = server.resident().saturating_sub(before);
+    assert!(
+        growth < 1 << 20,
+        "{sent} bytes were sent, and memory grew by {growth}"
+    );
+    ping(&connect(server.address()), b"others are served");
+}
+
+/// Fault 10; and uSockets' echo example, which writes new bytes before older pending ones.
+#[test]
+fn that_reader_resumes_and_gets_everything_in_order() {
+    let server = Embedded::start();
+    let client = connect_narrow(server.address);
+    let bytes = pattern(32 << 20);
+    let sent = send_until_stopped(&client, &bytes, STILL);
+    let stats = server.stats();
+    assert!(
+        stats.pending_bytes > 0 && sent < bytes.len(),
+        "{sent}: {stats}"
+    );
+    // The reader wakes up, and the rest follows meanwhile.
+    let sending = send_and_finish(&client, bytes[sent..].to_vec());
+    assert_same(&read_to_end(&client), &bytes);
+    sending.join().unwrap();
+    let stats = server.stop();
+    assert!(stats.spills > 0, "{stats}");
+    assert!(stats.peak_pending_bytes <= 64 * 1024, "{stats}");
+}
+
+/// The budget of all spills together: with none, everything still comes back, in order, and nobody waits for the
+/// peers that do not read.
+#[test]
+fn without_memory_for_spills_nothing_is_lost_and_nobody_waits() {
+    let server = Bound::new(&Config {
+        memory: 0,
+        ..config()
+    })
+    .run();
+    let slow: Vec<_> = (0..4).map(|_| connect_narrow(server.address)).collect();
+    let bytes = pattern(16 << 20);
+    let sent: Vec<_> = slow
+        .iter()
+        .map(|client| send_until_stopped(client, &bytes, STILL))
+        .collect();
+    ping(&connect(server.address), b"others are served");
+    for (client, sent) in slow.iter().zip(sent) {
+        let sending = send_and_finish(client, bytes[sent..].to_vec());
+        assert_same(&read_to_end(client), &bytes);
+        sending.join().unwrap();
+    }
+    let stats = server.stop();
+    assert_eq!(stats.peak_pending_bytes, 0, "{stats}");
+    assert!(stats.peeks > 0, "{stats}");
+}
+
+/// The budget again: many slow readers, and room for the spills of two.
+#[test]
+fn spills_stay_under_their_budget() {
+    let server = Bound::new(&Config {
+        memory: 2 * 64 * 1024 + 1,
+        ..config()
+    })
+    .run();
+    let bytes = pattern(16 << 20);
+    let slow: Vec<_> = (0..6).map(|_| connect_narrow(server.address)).collect();
+    let sending: Vec<_> = slow
+        .iter()
+        .map(|client| send_and_finish(client, bytes.clone()))
+        .collect();
+    let stats = server.until("both spills to be lent", |stats| {
+        stats.spills >= 2 && stats.peeks >= 4
+    });
+    assert!(stats.peak_pending_bytes <= 2 * 64 * 1024, "{stats}");
+    thread::scope(|scope| {
+        for client in &slow {
+            scope.spawn(|| assert_same(&read_to_end(client), &bytes));
+        }
+    });
+    for sending in sending {
+        sending.join().unwrap();
+    }
+    let stats = server.stop();
+    assert!(stats.peak_pending_bytes <= 2 * 64 * 1024, "{stats}");
+    assert_eq!(stats.closed.end_of_stream, 6, "{stats}");
+}
+
+/// Fault 11.
+#[test]
+fn byte_at_a_time_is_exact_and_costs_a_bounded_number_of_calls() {
+    const BYTES: usize = 64 * 1024;
+    let server = Embedded::start();
+    let client = connect(server.address);
+    let sent = pattern(BYTES);
+    let mut sender = client.try_clone().unwrap();
+    let bytes = sent.clone();
+    let sending = thread::spawn(move || {
+        for byte in bytes.chunks(1) {
+            sender.write_all(byte).unwrap();
+        }
+    });
+    let mut echo = vec![0; BYTES];
+    (&client).read_exact(&mut echo).unwrap();
+    sending.join().unwrap();
+    assert_same(&echo, &sent);
+    drop(client);
+    let stats = server.stop();
+    let most = BYTES as u64 + 10;
+    assert!(stats.reads <= most && stats.writes <= most, "{stats}");
+    assert!(
+        stats.would_blocks <= most && stats.polls <= 3 * most,
+        "{stats}"
+    );
+}
+
+/// Fault 12: a client process is stopped for five seconds in the middle of its transfer.
+#[test]
+fn a_stopped_client_disturbs_nobody_and_loses_nothing() {
+    let server = Embedded::start();
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("input");
+    let output = folder.path().join("output");
+    let bytes = pattern(64 << 20);
+    std::fs::write(&input, &bytes).unwrap();
+    let mut client = mio_echo()
+        .args(["send", &server.address.to_string()])
+        .stdin(std::fs::File::open(&input).unwrap())
+        .stdout(std::fs::File::create(&output).unwrap())
+        .stderr(Stdio::inherit())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let pid = Pid::from_child(&client);
+    server.until("the transfer", |stats| stats.bytes_out > 1 << 20);
+    rustix::process::kill_process(pid, Signal::STOP).unwrap();
+    let stats = server.stats();
+    assert!(
+        stats.bytes_in < bytes.len() as u64,
+        "it was over too soon: {stats}"
+    );
+    let other = connect(server.address);
+    let stopped = Instant::now();
+    let mut slowest = Duration::ZERO;
+    while stopped.elapsed() < Duration::from_secs(5) {
+        let start = Instant::now();
+        ping(&other, b"undisturbed");
+        slowest = slowest.max(start.elapsed());
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(slowest < Duration::from_secs(1), "a ping took {slowest:?}");
+    rustix::process::kill_process(pid, Signal::CONT).unwrap();
+    assert!(client.wait().unwrap().success());
+    assert_same(&std::fs::read(&output).unwrap(), &bytes);
+}
+
+/// Fault 13: a firehose that never stops sending, and reads, beside a hundred pingers.
+#[test]
+fn a_firehose_does_not_starve_a_hundred_pingers() {
+    let server = Embedded::start();
+    let firehose = connect(server.address);
+    let mut sender = firehose.try_clone().unwrap();
+    let sending = thread::spawn(move || while sender.write_all(&[7; 1 << 20]).is_ok() {});
+    let mut reader = firehose.try_clone().unwrap();
+    let reading = thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 20];
+        while reader.read(&mut buffer).is_ok_and(|n| n > 0) {}
+    });
+    let pingers: Vec<_> = (0..100).map(|_| connect(server.address)).collect();
+    server.until("the firehose", |stats| stats.bytes_out > 64 << 20);
+    let mut times: Vec<_> = (0..10)
+        .flat_map(|_| &pingers)
+        .map(|pinger| {
+            let start = Instant::now();
+            ping(pinger, b"ping");
+            start.elapsed()
+        })
+        .collect();
+    times.sort();
+    let p99 = times[times.len() * 99 / 100];
+    assert!(
+        p99 < Duration::from_millis(100),
+        "p99 {p99:?}, slowest {:?}",
+        times.last()
+    );
+    let stats = server.stats();
+    assert!(
+        stats.yields > 0,
+        "the firehose never used up a turn: {stats}"
+    );
+    firehose.shutdown(std::net::Shutdown::Both).unwrap();
+    sending.join().unwrap();
+    reading.join().unwrap();
+}
+
+/// An idle timeout reaps who is idle, and only who is.
+#[test]
+fn the_idle_timeout_reaps_the_idle_and_not_the_busy() {
+    let server = Bound::new(&Config {
+        idle_timeout: Some(Duration::from_millis(500)),
+        ..config()
+    })
+    .run();
+    let busy = connect(server.address);
+    let idle = connect(server.address);
+    let start = Instant::now();
+    while server.stats().closed.idle == 0 {
+        ping(&busy, b"busy");
+        assert!(start.elapsed() < LIMIT, "{}", server.stats());
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(start.elapsed() >= Duration::from_millis(450), "too early");
+    assert_eq!(read_to_end(&idle), b"");
+    ping(&busy, b"still here");
+}
+
+/// A stall timeout resets who takes nothing, whatever else it sends.
+#[test]
+fn the_stall_timeout_reaps_who_takes_nothing() {
+    let server = Bound::new(&Config {
+        stall_timeout: Some(Duration::from_millis(300)),
+        idle_timeout: Some(Duration::from_millis(100)),
+        ..config()
+    })
+    .run();
+    let client = connect_narrow(server.address);
+    let mut sender = client.try_clone().unwrap();
+    // Ends with an error as the server resets the connection.
+    let sending = thread::spawn(move || while sender.write_all(&[7; 65536]).is_ok() {});
+    let stats = server.until("the reaper", |stats| stats.open == 0 && stats.accepted == 1);
+    assert_eq!(
+        (stats.closed.stalled, stats.pending_bytes),
+        (1, 0),
+        "{stats}"
+    );
+    sending.join().unwrap();
+}

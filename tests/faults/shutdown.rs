@@ -1,0 +1,228 @@
+//! Signals, draining, and a log that nobody reads.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mio_echo::Config;
+use rustix::process::Signal;
+
+use crate::common::*;
+
+/// Fault 21.
+#[test]
+fn sigterm_when_idle_ends_at_once_with_success() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let server = Process::serve(&[]);
+        let start = Instant::now();
+        server.signal(signal);
+        let ended = server.wait();
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        assert!(start.elapsed() < Duration::from_secs(1), "{ended:?}");
+        assert!(ended.stderr.contains("served: "), "no summary: {ended:?}");
+        assert_eq!(
+            ended.stdout, "",
+            "only the address, and that was read before"
+        );
+    }
+}
+
+/// The same with idle clients that do not leave of themselves: they get the end of the stream, and are not waited for.
+#[test]
+fn sigterm_does_not_wait_for_idle_clients() {
+    let server = Process::serve(&["--drain-timeout", "20s"]);
+    let clients: Vec<_> = (0..10).map(|_| connect(server.address())).collect();
+    for client in &clients {
+        ping(client, b"hello");
+    }
+    let start = Instant::now();
+    server.signal(Signal::TERM);
+    for client in &clients {
+        assert_eq!(read_to_end(client), b"");
+    }
+    let ended = server.wait();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+/// Fault 22: the reader is slow, but it reads, and in time.
+#[test]
+fn draining_writes_out_what_was_received() {
+    let server = Bound::new(&Config {
+        drain_timeout: Duration::from_secs(20),
+        ..config()
+    })
+    .run();
+    let client = connect_narrow(server.address);
+    let bytes = pattern(32 << 20);
+    let sent = send_until_stopped(&client, &bytes, Duration::from_millis(300));
+    server.handle.shutdown();
+    eventually("the listener to close", || {
+        match TcpStream::connect(server.address) {
+            Err(_) => Ok(()),
+            Ok(_) => Err("a new client was let in"),
+        }
+    });
+    // All that was sent had arrived, or the sender would not have been stopped by what the server holds; so all of it
+    // comes back, and then the end, although the client has not ended its own stream.
+    let mut echo = Vec::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let n = (&client).read(&mut buffer).unwrap();
+        if n == 0 {
+            break;
+        }
+        echo.extend_from_slice(&buffer[..n]);
+    }
+    let received = echo.len();
+    assert_same(&echo, &bytes[..received]);
+    let stats = server.stats();
+    // What the client's own kernel still holds when the server says its last is not "received".
+    assert!(
+        received as u64 == stats.bytes_out && received > 64 * 1024,
+        "{sent} sent, {received} back: {stats}"
+    );
+    drop(client);
+    let stats = server.stop();
+    assert_eq!(stats.closed.drained + stats.closed.reset, 1, "{stats}");
+}
+
+/// Fault 22, the end of it: a reader that never reads is not waited for beyond the deadline.
+#[test]
+fn draining_ends_at_the_deadline() {
+    let server = Process::serve(&["--drain-timeout", "500ms", "--json"]);
+    let client = connect_narrow(server.address());
+    send_until_stopped(&client, &vec![7; 256 << 20], Duration::from_millis(300));
+    let start = Instant::now();
+    let stats = server.stop_and_count();
+    let took = start.elapsed();
+    assert!(
+        took >= Duration::from_millis(450),
+        "it did not try: {took:?}"
+    );
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(stats["closed"]["abandoned"], 1, "{stats}");
+}
+
+/// Fault 23.
+#[test]
+fn a_second_signal_ends_at_once_and_not_with_success() {
+    let server = Process::serve(&["--drain-timeout", "1h"]);
+    let client = connect_narrow(server.address());
+    send_until_stopped(&client, &vec![7; 256 << 20], Duration::from_millis(300));
+    server.signal(Signal::TERM);
+    eventually("the drain to begin", || {
+        let log = server.stderr();
+        if log.contains("shutting down") {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    });
+    server.signal(Signal::TERM);
+    let ended = server.wait();
+    assert_eq!(ended.status.code(), Some(128 + 15), "{ended:?}");
+}
+
+/// Fault 24; and a plain close over unread input, which makes the kernel reset the connection: the reset overtakes the
+/// tail of the echo, and the client loses bytes that the server has written.
+#[test]
+fn shutdown_while_a_peer_still_sends_loses_no_tail() {
+    let server = Embedded::start();
+    let client = connect(server.address);
+    let bytes = pattern(8 << 20);
+    let mut sender = client.try_clone().unwrap();
+    let endless = bytes.clone();
+    let sending = thread::spawn(move || {
+        // Until the server has closed, which is after the client's reader has seen the end.
+        while sender.write_all(&endless).is_ok() {}
+    });
+    server.until("the transfer", |stats| stats.bytes_out > 1 << 20);
+    server.handle.shutdown();
+    let echo = read_to_end(&client);
+    let cycle: Vec<u8> = bytes.iter().copied().cycle().take(echo.len()).collect();
+    assert_same(&echo, &cycle);
+    let stats = server.stats();
+    assert_eq!(
+        echo.len() as u64,
+        stats.bytes_out,
+        "the tail is missing: {stats}"
+    );
+    client.shutdown(Shutdown::Both).unwrap();
+    sending.join().unwrap();
+    server.stop();
+}
+
+/// Fault 32: standard error is a pipe that is full, and every step is to be logged.
+#[test]
+fn a_log_that_nobody_reads_holds_up_nothing() {
+    let mut server = mio_echo()
+        .args(["serve", "127.0.0.1:auto", "-vv", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = std::io::BufReader::new(server.stdout.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
+    let address = line.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
+    let client = connect(address);
+    // Each ping is some four lines; a pipe holds 64 KiB, the queue behind it some thousands of lines.
+    for _ in 0..10_000 {
+        ping(&client, b"ping\x1b[31m\r\n");
+    }
+    drop(client);
+    let pid = rustix::process::Pid::from_child(&server);
+    rustix::process::kill_process(pid, Signal::TERM).unwrap();
+    let status = eventually("the end", || server.try_wait().unwrap().ok_or("it runs"));
+    assert_eq!(status.code(), Some(0));
+    let mut stats = String::new();
+    stdout.read_to_string(&mut stats).unwrap();
+    assert!(stats.contains("\"bytes_out\":110000"), "{stats}");
+    // What it did say is whole lines, and the client's control characters are escaped.
+    let mut log = String::new();
+    server
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut log)
+        .unwrap();
+    assert!(log.contains(r"ping\x1b[31m\r\n"), "{log}");
+    assert!(!log.contains("\x1b[31m\r"), "{log}");
+}
+
+/// And standard error may be closed altogether.
+#[test]
+fn a_closed_log_holds_up_nothing() {
+    let mut command = std::process::Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_mio-echo");
+    command.args([
+        "-c",
+        "exec \"$0\" serve 127.0.0.1:auto -vv --json 2>&-",
+        program,
+    ]);
+    let server = Process::start(command, 1);
+    ping(&connect(server.address()), b"hello");
+    let stats = server.stop_and_count();
+    assert_eq!(stats["accepted"], 1, "{stats}");
+}
+
+/// The handle outlives its server.
+#[test]
+fn a_handle_may_be_used_after_the_end() {
+    let server = Embedded::start();
+    let mut client = connect(server.address);
+    client.write_all(b"hello").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_to_end(&client), b"hello");
+    let handle = server.handle.clone();
+    let last = server.stop();
+    handle.shutdown();
+    assert_eq!(handle.stats(), last);
+}
