@@ -133,7 +133,10 @@ impl<P: Poller> EventLoop<P> {
 
     /// Not at all while somebody has yielded; otherwise until the first of the timers.
     fn time_to_wait(&self) -> Option<Duration> {
-        if !self.ready.is_empty() {
+        // A handle sets its flag and then wakes the poll up. mio's `poll(2)` selector may lose that: each re-arming
+        // empties the descriptor that the wake-up was written to. The flag is there by then, so look at it last.
+        let asked_to_stop = self.control.is_stopping() && self.deadline.is_none();
+        if !self.ready.is_empty() || asked_to_stop {
             return Some(Duration::ZERO);
         }
         let timers = [
