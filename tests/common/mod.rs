@@ -84,7 +84,7 @@ impl Embedded {
             if wanted(&stats) {
                 Ok(stats)
             } else {
-                Err(stats)
+                Err(Box::new(stats))
             }
         })
     }
@@ -224,12 +224,12 @@ impl Process {
             .count()
     }
 
-    /// Its resident memory, in bytes.
+    /// Its resident memory, in bytes, without the program's own file: that is read page by page as it is first used.
     pub(crate) fn resident(&self) -> u64 {
         let status = self.proc("status");
         let line = status
             .lines()
-            .find(|line| line.starts_with("VmRSS:"))
+            .find(|line| line.starts_with("RssAnon:"))
             .unwrap();
         let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
         kib * 1024

@@ -1,0 +1,148 @@
+//! Ten thousand clients and more. One test at a time, as a process has only so many descriptors.
+
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use common::*;
+use socket2::{Domain, Socket, Type};
+
+/// The descriptor limit that this project plans for is 20,000 a process. `poll(2)` looks at every descriptor at every
+/// call, so there a smaller crowd has to do.
+const CROWD: usize = if cfg!(mio_unsupported_force_poll_poll) {
+    1_500
+} else {
+    15_000
+};
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    mio_echo::raise_descriptor_limit().unwrap();
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts all connections before it waits for any of them.
+fn burst(address: SocketAddr, clients: usize) -> Vec<TcpStream> {
+    let connecting: Vec<_> = (0..clients)
+        .map(|_| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let started = socket.connect(&address.into());
+            let in_progress = |e: &std::io::Error| e.raw_os_error() == Some(nix::libc::EINPROGRESS);
+            assert!(
+                started.as_ref().err().is_none_or(in_progress),
+                "{started:?}"
+            );
+            // From here on a write waits for the connection.
+            socket.set_nonblocking(false).unwrap();
+            socket.set_read_timeout(Some(LIMIT)).unwrap();
+            socket.set_write_timeout(Some(LIMIT)).unwrap();
+            TcpStream::from(socket)
+        })
+        .collect();
+    connecting
+}
+
+/// Sends to all of them, then reads from all of them.
+fn ping_all(clients: &[TcpStream]) {
+    for (n, mut client) in clients.iter().enumerate() {
+        client.write_all(&(n as u64).to_le_bytes()).unwrap();
+    }
+    for (n, mut client) in clients.iter().enumerate() {
+        let mut echo = [0; 8];
+        client.read_exact(&mut echo).unwrap();
+        assert_eq!(u64::from_le_bytes(echo), n as u64);
+    }
+}
+
+/// 15,000 connect in a burst and all are served; descriptors and memory return to the start when they leave.
+#[test]
+fn a_burst_is_served_and_leaves_nothing_behind() {
+    let _alone = alone();
+    let server = Process::serve(&["--idle-timeout", "1h", "--json"]);
+    ping_all(&burst(server.address(), 64));
+    eventually("the first to leave", || match server.descriptors() {
+        n if n < 20 => Ok(()),
+        n => Err(n),
+    });
+    let (descriptors, resident) = (server.descriptors(), server.resident());
+    let clients = burst(server.address(), CROWD);
+    ping_all(&clients);
+    assert_eq!(server.descriptors(), descriptors + CROWD);
+    drop(clients);
+    eventually("the descriptors to come back", || {
+        match server.descriptors() {
+            n if n == descriptors => Ok(()),
+            n => Err(n),
+        }
+    });
+    let left = server.resident().saturating_sub(resident);
+    assert!(left < 512 * 1024, "{left} bytes more than before the crowd");
+    let stats = server.stop_and_count();
+    assert_eq!(stats["closed"]["end_of_stream"], CROWD + 64, "{stats}");
+}
+
+/// Fault 5.
+#[test]
+fn a_storm_of_connects_and_closes_leaks_no_descriptor() {
+    let _alone = alone();
+    let server = Process::serve(&["--json"]);
+    let before = server.descriptors();
+    for n in 0..10_000 {
+        let client = connect(server.address());
+        // A third each: gone at once, gone with a word unread, gone in order.
+        match n % 3 {
+            0 => drop(client),
+            1 => {
+                (&client).write_all(b"unread").unwrap();
+                reset(client);
+            }
+            _ => ping(&client, b"hello"),
+        }
+    }
+    eventually("the descriptors to come back", || {
+        match server.descriptors() {
+            n if n == before => Ok(()),
+            n => Err(n),
+        }
+    });
+    let stats = server.stop_and_count();
+    assert_eq!(stats["accepted"], 10_000, "{stats}");
+    assert_eq!(stats["open"], 0, "{stats}");
+}
+
+/// Fault 27, and the figure that the README states: what an idle client costs, with timeouts on, and that it is reaped
+/// on time.
+#[test]
+fn an_idle_client_costs_at_most_128_bytes_and_is_reaped_on_time() {
+    let _alone = alone();
+    const IDLE: Duration = Duration::from_secs(4);
+    let server = Process::serve(&["--idle-timeout", "4s", "--json"]);
+    ping_all(&burst(server.address(), 64));
+    let before = server.resident();
+    let clients = burst(server.address(), CROWD);
+    ping_all(&clients);
+    let a_client = server.resident().saturating_sub(before) as f64 / CROWD as f64;
+    println!("{a_client:.1} bytes of resident memory an idle client, of {CROWD}");
+    // mio's poll(2) selector keeps a record of each descriptor in user space.
+    if !cfg!(mio_unsupported_force_poll_poll) {
+        assert!(a_client <= 128.0, "{a_client} bytes a client");
+    }
+    // They were pinged in this order, so the last one is the last to go.
+    let start = Instant::now();
+    let mut last = clients.last().unwrap();
+    assert_eq!(last.read(&mut [0]).unwrap(), 0);
+    let took = start.elapsed();
+    assert!(
+        took < IDLE + Duration::from_secs(1),
+        "reaped after {took:?}"
+    );
+    let stats = server.stop_and_count();
+    assert_eq!(stats["closed"]["idle"], CROWD, "{stats}");
+}

@@ -1,0 +1,114 @@
+//! Faults that only a tool can bring about: strace (which injects errors into system calls), network namespaces, and
+//! sockets that vanish without a word.
+//!
+//! `cargo test` needs nothing but a Rust toolchain, so a test whose tool is missing here is reported as ignored, and
+//! why. With `MIO_ECHO_ALL_TOOLS` set, as in CI, it fails instead.
+
+#[cfg(target_os = "linux")]
+#[path = "../common/mod.rs"]
+mod common;
+
+#[cfg(target_os = "linux")]
+mod injected;
+#[cfg(target_os = "linux")]
+mod vanished;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// What a test may need beyond the toolchain.
+#[derive(Clone, Copy)]
+enum Needs {
+    /// strace, and the permission to trace.
+    Strace,
+    /// `ip` from iproute2, and the permission to make a network namespace.
+    Namespace,
+    /// The permission to put a TCP socket into repair mode.
+    Repair,
+}
+
+impl Needs {
+    /// What is missing here, and how to get it.
+    #[cfg(target_os = "linux")]
+    fn missing(self) -> Option<&'static str> {
+        match self {
+            Needs::Strace if !injected::strace_works() => {
+                Some("strace is missing or may not trace: apt-get install strace")
+            }
+            Needs::Namespace if !vanished::namespaces_work() => {
+                Some("no network namespace can be made: run as root, apt-get install iproute2")
+            }
+            Needs::Repair if !vanished::repair_works() => {
+                Some("TCP_REPAIR is not permitted: run as root")
+            }
+            _ => None,
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn missing(self) -> Option<&'static str> {
+        Some("these tools are Linux's")
+    }
+}
+
+fn trial(name: &str, needs: Needs, test: fn()) -> Trial {
+    let missing = needs.missing();
+    let insist = std::env::var_os("MIO_ECHO_ALL_TOOLS").is_some();
+    if let Some(missing) = missing {
+        eprintln!("{name}: {missing}");
+    }
+    Trial::test(name, move || {
+        if let Some(missing) = missing {
+            return Err(Failed::from(missing));
+        }
+        catch_unwind(AssertUnwindSafe(test)).map_err(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            Failed::from(text.unwrap_or_else(|| "it panicked".to_owned()))
+        })
+    })
+    .with_ignored_flag(missing.is_some() && !insist)
+}
+
+/// Lists tests by their functions' names, with what they need.
+macro_rules! trials {
+    ($($needs:ident { $($module:ident::$test:ident,)+ })+) => {
+        vec![$($(trial(
+            concat!(stringify!($module), "::", stringify!($test)),
+            Needs::$needs,
+            $module::$test,
+        ),)+)+]
+    };
+}
+
+fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    let mut trials = trials! {
+        Strace {
+            injected::a_shortage_on_accept_is_waited_out,
+            injected::a_lost_connection_on_accept_is_passed_over_at_once,
+            injected::accept_that_fails_for_ever_neither_spins_nor_floods,
+            injected::an_interrupted_poll_is_no_error,
+            injected::a_port_below_1024_without_the_privilege_is_a_clear_error,
+        }
+        Namespace {
+            vanished::a_peer_that_vanishes_with_output_pending_is_reaped,
+            vanished::a_link_that_comes_back_loses_nothing,
+        }
+        Repair {
+            vanished::a_peer_that_vanishes_while_idle_is_reaped,
+        }
+    };
+    // These are about epoll's own calls.
+    #[cfg(all(target_os = "linux", not(mio_unsupported_force_poll_poll)))]
+    trials.extend(trials! {
+        Strace {
+            injected::what_cannot_be_registered_is_closed_alone,
+            injected::a_small_message_costs_two_calls_and_a_share_of_the_poll,
+        }
+    });
+    #[cfg(not(target_os = "linux"))]
+    let trials = Vec::new();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
