@@ -52,10 +52,10 @@ enum Command {
 #[derive(Args, Debug)]
 struct Verbosity {
     /// Log connections; twice: every step of the loop. RUST_LOG=debug and =trace do the same
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = LOGGING, action = clap::ArgAction::Count)]
     verbose: u8,
     /// Log errors only
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, help_heading = LOGGING, conflicts_with = "verbose")]
     quiet: bool,
 }
 
@@ -70,6 +70,8 @@ impl Verbosity {
         }
     }
 }
+
+const LOGGING: &str = "Logging";
 
 /// Why a command failed.
 #[derive(Debug)]
