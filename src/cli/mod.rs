@@ -20,7 +20,6 @@ pub(crate) fn run() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Send(args) => send::run(&args),
     };
-    log::logger().flush();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

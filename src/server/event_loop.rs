@@ -18,9 +18,10 @@ use super::acceptor::{Acceptor, Complaints};
 use super::buffers::Buffers;
 use super::connection::{Direction, Progress};
 use super::control::Control;
+use super::stats::Counters;
 use super::step::{Reason, Step};
 use super::table::{Entry, Peer, Table};
-use super::timeouts::{Timeout, Timeouts};
+use super::timeouts::{Tick, Timeout, Timeouts};
 use crate::poller::{Event, Poller, Signal};
 use crate::socket::Socket;
 
@@ -35,8 +36,9 @@ pub(crate) struct EventLoop<P: Poller> {
     ready: Vec<usize>,
     limits: Limits,
     control: Arc<Control>,
-    /// When this turn began.
+    /// When this turn began, and the same for the timeouts.
     now: Instant,
+    tick: Tick,
     report_at: Option<Instant>,
     /// When the drain has to be over; `None` while the server serves.
     deadline: Option<Instant>,
@@ -47,16 +49,18 @@ pub(crate) struct EventLoop<P: Poller> {
 impl<P: Poller> EventLoop<P> {
     pub(crate) fn new(poller: P, limits: Limits, control: Arc<Control>) -> EventLoop<P> {
         let now = poller.now();
+        let timeouts = Timeouts::new(
+            now,
+            limits.idle_timeout,
+            limits.stall_timeout,
+            Some(LINGER.min(limits.drain_timeout)),
+        );
         EventLoop {
             poller,
             table: Table::new(),
             acceptor: Acceptor::default(),
-            timeouts: Timeouts::new(
-                now,
-                limits.idle_timeout,
-                limits.stall_timeout,
-                Some(LINGER.min(limits.drain_timeout)),
-            ),
+            tick: timeouts.tick(now),
+            timeouts,
             buffers: Buffers::new(limits.read_buffer, limits.memory),
             ready: Vec::new(),
             control,
@@ -102,6 +106,7 @@ impl<P: Poller> EventLoop<P> {
         let timeout = self.time_to_wait();
         self.poller.poll(events, timeout)?;
         self.now = self.poller.now();
+        self.tick = self.timeouts.tick(self.now);
         let polled = events.len();
         self.tell(
             None,
@@ -230,9 +235,9 @@ impl<P: Poller> EventLoop<P> {
             Progress::Blocked => {}
         }
         if moved {
-            self.timeouts.restart(key, waits_for, self.now);
+            self.timeouts.restart(key, waits_for, self.tick);
         } else {
-            self.timeouts.resume(key, waits_for, self.now);
+            self.timeouts.resume(key, waits_for, self.tick);
         }
     }
 
@@ -264,7 +269,7 @@ impl<P: Poller> EventLoop<P> {
 
     /// Everything that is due by now.
     fn keep_time(&mut self) {
-        while let Some((key, timeout)) = self.timeouts.expired(self.now) {
+        while let Some((key, timeout)) = self.timeouts.expired(self.tick) {
             let reason = match timeout {
                 Timeout::Idle => Reason::Idle,
                 Timeout::Stall => Reason::Stalled,
@@ -310,14 +315,21 @@ impl<P: Poller> EventLoop<P> {
 }
 
 /// Counts a step and logs it. Apart from the loop, as it is called while the loop's parts are borrowed.
-fn tell(counters: &super::stats::Counters, key: Option<usize>, step: &Step<'_>) {
+#[inline(always)]
+fn tell(counters: &Counters, key: Option<usize>, step: &Step<'_>) {
     counters.count(step);
+    if step.level() <= log::max_level() {
+        write_down(key, step);
+    }
+}
+
+/// Apart, so that counting alone is small enough to be inlined at each step.
+#[cold]
+fn write_down(key: Option<usize>, step: &Step<'_>) {
     let level = step.level();
-    if level <= log::max_level() {
-        match key {
-            Some(key) => log::log!(target: LOG, level, "#{key} {step}"),
-            None => log::log!(target: LOG, level, "{step}"),
-        }
+    match key {
+        Some(key) => log::log!(target: LOG, level, "#{key} {step}"),
+        None => log::log!(target: LOG, level, "{step}"),
     }
 }
 

@@ -89,6 +89,7 @@ pub(crate) enum Reason {
 
 impl Step<'_> {
     /// Connections come and go at `Debug`, everything else happens at `Trace`.
+    #[inline]
     pub(crate) fn level(&self) -> Level {
         match self {
             Step::Accepted { .. } | Step::TurnedAway { .. } | Step::Closed { .. } => Level::Debug,
@@ -99,6 +100,7 @@ impl Step<'_> {
 
 impl Counters {
     /// Counts a step. Whoever adds a step is made to say here what it counts as.
+    #[inline(always)]
     pub(crate) fn count(&self, step: &Step<'_>) {
         match *step {
             Step::Polled { events, .. } => {

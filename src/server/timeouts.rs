@@ -17,6 +17,10 @@ pub(crate) enum Timeout {
     Linger,
 }
 
+/// A point in time, in milliseconds after the start. It wraps after 49 days: see [`Link`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tick(u32);
+
 /// The three queues. A peer is in one of them, or in none.
 #[derive(Debug)]
 pub(crate) struct Timeouts {
@@ -63,9 +67,15 @@ impl Timeouts {
         }
     }
 
+    /// The time as this module counts it: worked out once a turn, used for each peer.
+    pub(crate) fn tick(&self, now: Instant) -> Tick {
+        // The low 32 bits, on purpose: see `Link`.
+        Tick(now.saturating_duration_since(self.start).as_millis() as u32)
+    }
+
     /// The peer has moved just now, and waits for this next.
-    pub(crate) fn restart(&mut self, key: usize, timeout: Timeout, now: Instant) {
-        let since = self.milliseconds(now);
+    #[inline]
+    pub(crate) fn restart(&mut self, key: usize, timeout: Timeout, Tick(since): Tick) {
         if let Some(link) = self.links.get(key)
             && link.queue == Some(timeout)
             && link.since == since
@@ -79,7 +89,7 @@ impl Timeouts {
     }
 
     /// The peer has not moved, and waits for this; a wait for the same that is under way goes on.
-    pub(crate) fn resume(&mut self, key: usize, timeout: Timeout, now: Instant) {
+    pub(crate) fn resume(&mut self, key: usize, timeout: Timeout, now: Tick) {
         if self.links.get(key).and_then(|link| link.queue) != Some(timeout) {
             self.restart(key, timeout, now);
         }
@@ -106,8 +116,7 @@ impl Timeouts {
     }
 
     /// A peer whose timeout has come, taken out of its queue.
-    pub(crate) fn expired(&mut self, now: Instant) -> Option<(usize, Timeout)> {
-        let now = self.milliseconds(now);
+    pub(crate) fn expired(&mut self, Tick(now): Tick) -> Option<(usize, Timeout)> {
         let (key, timeout) = self.fronts().find_map(|(key, timeout, since, after)| {
             (now.wrapping_sub(since) >= after).then_some((key, timeout))
         })?;
@@ -117,7 +126,7 @@ impl Timeouts {
 
     /// When the next timeout comes, if any is under way.
     pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
-        let ticks = self.milliseconds(now);
+        let Tick(ticks) = self.tick(now);
         let wait = self
             .fronts()
             .map(|(_, _, since, after)| after.saturating_sub(ticks.wrapping_sub(since)))
@@ -158,11 +167,6 @@ impl Timeouts {
             queue: Some(timeout),
         };
     }
-
-    fn milliseconds(&self, now: Instant) -> u32 {
-        // The low 32 bits, on purpose: see `Link`.
-        now.saturating_duration_since(self.start).as_millis() as u32
-    }
 }
 
 impl Link {
@@ -190,8 +194,14 @@ mod tests {
         Timeouts::new(start, idle, stall, None)
     }
 
+    fn expired(timeouts: &mut Timeouts, now: Instant) -> Option<(usize, Timeout)> {
+        let tick = timeouts.tick(now);
+        timeouts.expired(tick)
+    }
+
     fn all_expired(timeouts: &mut Timeouts, now: Instant) -> Vec<usize> {
-        std::iter::from_fn(|| timeouts.expired(now).map(|(key, _)| key)).collect()
+        let tick = timeouts.tick(now);
+        std::iter::from_fn(|| timeouts.expired(tick).map(|(key, _)| key)).collect()
     }
 
     #[test]
@@ -200,9 +210,11 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         let mut timeouts = timeouts(start);
         for key in 0..4 {
-            timeouts.restart(key, Timeout::Idle, at(key as u64));
+            let now = timeouts.tick(at(key as u64));
+            timeouts.restart(key, Timeout::Idle, now);
         }
-        timeouts.restart(1, Timeout::Idle, at(50));
+        let now = timeouts.tick(at(50));
+        timeouts.restart(1, Timeout::Idle, now);
         timeouts.stop(2);
         assert_eq!(timeouts.next(at(50)), Some(at(100)));
         assert_eq!(all_expired(&mut timeouts, at(99)), []);
@@ -217,18 +229,22 @@ mod tests {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut timeouts = timeouts(start);
-        timeouts.restart(7, Timeout::Idle, at(0));
-        timeouts.resume(7, Timeout::Stall, at(90));
-        timeouts.resume(7, Timeout::Stall, at(110));
-        assert_eq!(timeouts.expired(at(119)), None);
-        assert_eq!(timeouts.expired(at(120)), Some((7, Timeout::Stall)));
+        let now = timeouts.tick(at(0));
+        timeouts.restart(7, Timeout::Idle, now);
+        let now = timeouts.tick(at(90));
+        timeouts.resume(7, Timeout::Stall, now);
+        let now = timeouts.tick(at(110));
+        timeouts.resume(7, Timeout::Stall, now);
+        assert_eq!(expired(&mut timeouts, at(119)), None);
+        assert_eq!(expired(&mut timeouts, at(120)), Some((7, Timeout::Stall)));
     }
 
     #[test]
     fn a_timeout_that_is_off_never_comes() {
         let start = Instant::now();
         let mut timeouts = timeouts(start);
-        timeouts.restart(0, Timeout::Linger, start);
+        let now = timeouts.tick(start);
+        timeouts.restart(0, Timeout::Linger, now);
         assert_eq!(timeouts.next(start), None);
     }
 
@@ -237,11 +253,15 @@ mod tests {
         let start = Instant::now();
         let late = start + Duration::from_millis(u64::from(u32::MAX) - 10);
         let mut timeouts = timeouts(start);
-        timeouts.restart(0, Timeout::Idle, late);
-        assert_eq!(timeouts.expired(late + Duration::from_millis(99)), None);
+        let now = timeouts.tick(late);
+        timeouts.restart(0, Timeout::Idle, now);
+        assert_eq!(
+            expired(&mut timeouts, late + Duration::from_millis(99)),
+            None
+        );
         let due = late + Duration::from_millis(100);
         assert_eq!(timeouts.next(due - Duration::from_millis(1)), Some(due));
-        assert_eq!(timeouts.expired(due), Some((0, Timeout::Idle)));
+        assert_eq!(expired(&mut timeouts, due), Some((0, Timeout::Idle)));
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub(super) enum Verdict {
     Broken(Reason),
 }
 
+#[inline(always)]
 pub(super) fn read<S: Socket>(
     socket: &mut S,
     purpose: Purpose,
@@ -48,6 +49,7 @@ pub(super) fn read<S: Socket>(
     verdict
 }
 
+#[inline(always)]
 pub(super) fn write<S: Socket>(
     socket: &mut S,
     bytes: &[u8],
@@ -70,6 +72,7 @@ pub(super) fn write<S: Socket>(
 }
 
 /// The one place where the kernel's errors get their names.
+#[inline(always)]
 fn attempt(mut call: impl FnMut() -> io::Result<usize>) -> Verdict {
     loop {
         match call() {

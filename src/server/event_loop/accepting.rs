@@ -64,7 +64,7 @@ impl<P: Poller> EventLoop<P> {
                 let open = self.table.connections() as u64;
                 counters.open.set(open);
                 counters.peak.set(counters.peak.get().max(open));
-                self.timeouts.restart(key, Timeout::Idle, self.now);
+                self.timeouts.restart(key, Timeout::Idle, self.tick);
             }
             Err(error) => {
                 self.tell(
