@@ -3,7 +3,7 @@
 //! Performs no registration, reads no clock, and knows neither mio nor its place in the table.
 
 use super::buffers::{Buffers, Spill, Spills};
-use super::step::{Reason, Step};
+use super::step::{Reason, Step, Witness};
 use super::verdict::{Purpose, Verdict, read, reason_of, write};
 use crate::poller::Readiness;
 use crate::socket::Socket;
@@ -132,36 +132,40 @@ impl Connection {
 
     /// Moves bytes until nothing more can be done or `budget` bytes have been read, whichever comes first.
     ///
-    /// Every step is told to `tell`. The order is the back-pressure: first what is pending goes out, and only when
+    /// Every step is told to `witness`. The order is the back-pressure: first what is pending goes out, and only when
     /// nothing is pending the peer is read.
+    #[inline(always)]
     pub(crate) fn pump<S: Socket>(
         &mut self,
         socket: &mut S,
         buffers: &mut Buffers,
         mut budget: usize,
-        tell: &mut impl FnMut(Step<'_>),
+        witness: &mut impl Witness,
     ) -> Progress {
         loop {
-            if let Err(blocked) = self.flush(socket, &mut buffers.spills, tell) {
+            if self.spill.is_some()
+                && let Err(blocked) = self.flush(socket, &mut buffers.spills, witness)
+            {
                 return blocked;
             }
+            self.awaits = Direction::Read;
             if self.phase == (Phase::LastWords { left: 0 }) {
                 if let Err(error) = socket.shut_down_writing() {
                     return Progress::Finished(reason_of(&error));
                 }
-                tell(Step::ShutDownWriting);
+                witness.note(Step::ShutDownWriting);
                 self.phase = Phase::Discarding;
             }
             if budget == 0 {
-                tell(Step::Yielded);
+                witness.note(Step::Yielded);
                 return Progress::Yielded;
             }
             let round = if self.phase == Phase::Discarding {
-                self.discard(socket, buffers, tell)
+                self.discard(socket, buffers, witness)
             } else if buffers.spills.has_room() {
-                self.echo(socket, buffers, tell)
+                self.echo(socket, buffers, witness)
             } else {
-                self.echo_without_memory(socket, buffers, tell)
+                self.echo_without_memory(socket, buffers, witness)
             };
             match (round, &mut self.phase) {
                 // A peer that sends byte by byte must not hold the turn for as many calls as the budget has bytes.
@@ -174,14 +178,15 @@ impl Connection {
     }
 
     /// Writes out what is pending. `Err` is what keeps the peer from being read.
+    #[inline(never)]
     fn flush<S: Socket>(
         &mut self,
         socket: &mut S,
         spills: &mut Spills,
-        tell: &mut impl FnMut(Step<'_>),
+        witness: &mut impl Witness,
     ) -> Result<(), Progress> {
         while let Some(spill) = &mut self.spill {
-            match write(socket, spill.rest(), tell) {
+            match write(socket, spill.rest(), witness) {
                 Verdict::Moved(n) => {
                     self.echoed += n as u64;
                     spills.wrote(spill, n);
@@ -196,19 +201,24 @@ impl Connection {
                 Verdict::Broken(reason) => return Err(Progress::Finished(reason)),
             }
         }
-        self.awaits = Direction::Read;
         Ok(())
     }
 
     /// Reads once and writes it back; what the kernel does not take is kept.
+    #[inline(always)]
     fn echo<S: Socket>(
         &mut self,
         socket: &mut S,
         buffers: &mut Buffers,
-        tell: &mut impl FnMut(Step<'_>),
+        witness: &mut impl Witness,
     ) -> Round {
         let asked = self.allowance(buffers.scratch.len());
-        let n = match read(socket, Purpose::Echo, &mut buffers.scratch[..asked], tell) {
+        let n = match read(
+            socket,
+            Purpose::Echo,
+            &mut buffers.scratch[..asked],
+            witness,
+        ) {
             Verdict::Moved(0) => return Round::Finished(Reason::EndOfStream),
             Verdict::Moved(n) => n,
             Verdict::WouldBlock => return self.nothing_to_read(),
@@ -217,13 +227,13 @@ impl Connection {
         self.spend(n);
         let mut rest = &buffers.scratch[..n];
         while !rest.is_empty() {
-            match write(socket, rest, tell) {
+            match write(socket, rest, witness) {
                 Verdict::Moved(n) => {
                     self.echoed += n as u64;
                     rest = &rest[n..];
                 }
                 Verdict::WouldBlock => {
-                    tell(Step::Spilled(rest.len()));
+                    witness.note(Step::Spilled(rest.len()));
                     self.spill = Some(buffers.spills.keep(rest));
                     self.awaits = Direction::Write;
                     return Round::Blocked;
@@ -237,20 +247,26 @@ impl Connection {
     /// Echoes with no memory to keep anything in: looks at the bytes, writes, and consumes what the kernel took. The
     /// rest stays where it is, in the receive queue, and TCP stops the sender. One system call more per message, but
     /// a peer that reads is served however many others do not.
+    #[inline(never)]
     fn echo_without_memory<S: Socket>(
         &mut self,
         socket: &mut S,
         buffers: &mut Buffers,
-        tell: &mut impl FnMut(Step<'_>),
+        witness: &mut impl Witness,
     ) -> Round {
         let asked = self.allowance(buffers.scratch.len());
-        let seen = match read(socket, Purpose::Look, &mut buffers.scratch[..asked], tell) {
+        let seen = match read(
+            socket,
+            Purpose::Look,
+            &mut buffers.scratch[..asked],
+            witness,
+        ) {
             Verdict::Moved(0) => return Round::Finished(Reason::EndOfStream),
             Verdict::Moved(seen) => seen,
             Verdict::WouldBlock => return self.nothing_to_read(),
             Verdict::Broken(reason) => return Round::Finished(reason),
         };
-        let taken = match write(socket, &buffers.scratch[..seen], tell) {
+        let taken = match write(socket, &buffers.scratch[..seen], witness) {
             Verdict::Moved(taken) => taken,
             Verdict::WouldBlock => {
                 self.awaits = Direction::Write;
@@ -262,7 +278,7 @@ impl Connection {
         self.spend(taken);
         let mut left = taken;
         while left > 0 {
-            match read(socket, Purpose::Echo, &mut buffers.scratch[..left], tell) {
+            match read(socket, Purpose::Echo, &mut buffers.scratch[..left], witness) {
                 // They were there a moment ago, and only we read here: a reset has taken them away.
                 Verdict::Moved(0) | Verdict::WouldBlock => return Round::Finished(Reason::Reset),
                 Verdict::Moved(n) => left -= n,
@@ -277,14 +293,15 @@ impl Connection {
     }
 
     /// Reads once and throws it away, after our own end of stream.
+    #[inline(never)]
     fn discard<S: Socket>(
         &mut self,
         socket: &mut S,
         buffers: &mut Buffers,
-        tell: &mut impl FnMut(Step<'_>),
+        witness: &mut impl Witness,
     ) -> Round {
         let asked = buffers.scratch.len();
-        match read(socket, Purpose::Discard, &mut buffers.scratch, tell) {
+        match read(socket, Purpose::Discard, &mut buffers.scratch, witness) {
             Verdict::Moved(0) => Round::Finished(Reason::Drained),
             Verdict::Moved(n) => self.after_reading(n, asked),
             Verdict::WouldBlock => self.nothing_to_read(),

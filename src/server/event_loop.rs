@@ -19,7 +19,7 @@ use super::buffers::Buffers;
 use super::connection::{Direction, Progress};
 use super::control::Control;
 use super::stats::Counters;
-use super::step::{Reason, Step};
+use super::step::{Reason, Step, Witness};
 use super::table::{Entry, Peer, Table};
 use super::timeouts::{Tick, Timeout, Timeouts};
 use crate::poller::{Event, Poller, Signal};
@@ -166,6 +166,8 @@ impl<P: Poller> EventLoop<P> {
         }
     }
 
+    // Inlined, as `pump` below: see the verdicts.
+    #[inline(always)]
     fn act_on(&mut self, Event { key, readiness }: Event) {
         match self.table.get_mut(key) {
             // Not an error: the event is older than the removal of what it was about.
@@ -213,6 +215,7 @@ impl<P: Poller> EventLoop<P> {
     }
 
     /// Gives a peer its turn, and does what its answer asks for.
+    #[inline(always)]
     fn pump(&mut self, key: usize) {
         let Some(peer) = self.table.peer_mut(key) else {
             return;
@@ -224,7 +227,7 @@ impl<P: Poller> EventLoop<P> {
             &mut peer.stream,
             &mut self.buffers,
             self.limits.turn,
-            &mut |step| tell(counters, Some(key), &step),
+            &mut PeerWitness { counters, key },
         );
         let moved =
             counters.reads.get() != read_before || peer.connection.echoed() != echoed_before;
@@ -314,7 +317,21 @@ impl<P: Poller> EventLoop<P> {
     }
 }
 
-/// Counts a step and logs it. Apart from the loop, as it is called while the loop's parts are borrowed.
+/// Counts and logs the steps of one peer, while the loop's other parts are borrowed.
+struct PeerWitness<'a> {
+    counters: &'a Counters,
+    key: usize,
+}
+
+impl Witness for PeerWitness<'_> {
+    // Always inlined: what a step counts as is then known where it is noted, and costs an addition or two.
+    #[inline(always)]
+    fn note(&mut self, step: Step<'_>) {
+        tell(self.counters, Some(self.key), &step);
+    }
+}
+
+/// Counts a step and logs it.
 #[inline(always)]
 fn tell(counters: &Counters, key: Option<usize>, step: &Step<'_>) {
     counters.count(step);

@@ -66,6 +66,12 @@ pub(crate) enum Step<'a> {
     },
 }
 
+/// Whoever is told of each step of a peer: the server counts and logs them, a test collects them.
+pub(crate) trait Witness {
+    /// This has just happened.
+    fn note(&mut self, step: Step<'_>);
+}
+
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {

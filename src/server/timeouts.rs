@@ -76,15 +76,17 @@ impl Timeouts {
     /// The peer has moved just now, and waits for this next.
     #[inline]
     pub(crate) fn restart(&mut self, key: usize, timeout: Timeout, Tick(since): Tick) {
-        if let Some(link) = self.links.get(key)
-            && link.queue == Some(timeout)
-            && link.since == since
-        {
-            return;
-        }
-        self.stop(key);
-        if self.queues[timeout as usize].after.is_some() {
-            self.push(key, timeout, since);
+        let is_on = self.queues[timeout as usize].after.is_some();
+        let changes = match self.links.get(key) {
+            Some(link) if is_on => link.queue != Some(timeout) || link.since != since,
+            Some(link) => link.queue.is_some(),
+            None => is_on,
+        };
+        if changes {
+            self.stop(key);
+            if is_on {
+                self.push(key, timeout, since);
+            }
         }
     }
 

@@ -14,7 +14,17 @@ const TURN: usize = 2 * LEAST_CHARGE;
 struct World {
     connection: Connection,
     buffers: Buffers,
-    steps: Vec<String>,
+    steps: Steps,
+}
+
+/// The sentences of the steps, in order.
+#[derive(Default)]
+struct Steps(Vec<String>);
+
+impl Witness for Steps {
+    fn note(&mut self, step: Step<'_>) {
+        self.0.push(step.to_string());
+    }
 }
 
 impl World {
@@ -36,16 +46,13 @@ impl World {
         World {
             connection: Connection::new(short_read_is_drained),
             buffers: Buffers::new(READ, memory),
-            steps: Vec::new(),
+            steps: Steps::default(),
         }
     }
 
     fn pump(&mut self, socket: &mut Scripted) -> Progress {
-        let steps = &mut self.steps;
         self.connection
-            .pump(socket, &mut self.buffers, TURN, &mut |step| {
-                steps.push(step.to_string());
-            })
+            .pump(socket, &mut self.buffers, TURN, &mut self.steps)
     }
 
     fn pending(&self) -> usize {
@@ -305,7 +312,7 @@ fn a_turn_ends_on_its_budget() {
         .reads(b"12345678")
         .takes(8);
     assert_eq!(world.pump(&mut socket), Progress::Yielded);
-    assert!(world.steps.last().unwrap().starts_with("yielded"));
+    assert!(world.steps.0.last().unwrap().starts_with("yielded"));
 }
 
 #[test]
@@ -447,7 +454,7 @@ fn a_unix_read_that_stops_at_descriptors_is_read_on() {
     let poller = MioPoller::new().unwrap();
     let mut connection = Connection::new(poller.short_read_is_drained(&stream));
     let mut buffers = Buffers::new(64, 64);
-    let progress = connection.pump(&mut stream, &mut buffers, TURN * 8, &mut |_| {});
+    let progress = connection.pump(&mut stream, &mut buffers, TURN * 8, &mut Steps::default());
     assert_eq!(progress, Progress::Blocked);
     let mut echo = [0; 6];
     theirs.set_nonblocking(true).unwrap();
