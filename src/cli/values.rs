@@ -15,7 +15,12 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 
 /// A duration that may be none at all.
 pub(super) fn span(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error} (such as 500ms or 1m 30s)"))
+    let span = humantime::parse_duration(text)
+        .map_err(|error| format!("{error} (such as 500ms or 1m 30s)"))?;
+    if span > LONGEST {
+        return Err("at most 24days".to_owned());
+    }
+    Ok(span)
 }
 
 /// A timeout, or `off`.
@@ -24,9 +29,6 @@ pub(super) fn timeout(text: &str) -> Result<Timeout, String> {
         return Ok(Timeout(None));
     }
     let duration = duration(text).map_err(|error| format!("{error}, or off"))?;
-    if duration > LONGEST {
-        return Err("at most 24days, or off".to_owned());
-    }
     Ok(Timeout(Some(duration)))
 }
 

@@ -8,6 +8,7 @@
 //! has been still for too long.
 
 mod accepting;
+mod draining;
 
 use std::io;
 use std::sync::Arc;
@@ -129,11 +130,6 @@ impl<P: Poller> EventLoop<P> {
         self.control.counters().pending_bytes.set(pending as u64);
         self.control.counters().peak_pending_bytes.set(peak as u64);
         Ok(())
-    }
-
-    fn is_over(&self) -> bool {
-        self.deadline
-            .is_some_and(|deadline| self.table.connections() == 0 || self.now >= deadline)
     }
 
     /// Not at all while somebody has yielded; otherwise until the first of the timers.
@@ -286,25 +282,6 @@ impl<P: Poller> EventLoop<P> {
         if self.report_at.is_some_and(|at| at <= self.now) {
             self.report();
             self.report_at = self.limits.stats_every.map(|every| self.now + every);
-        }
-    }
-
-    fn begin_draining(&mut self) {
-        let connections = self.table.connections();
-        log::info!(
-            "shutting down: no new clients; writing out what {connections} connections are owed, for at most {:?}",
-            self.limits.drain_timeout
-        );
-        self.deadline = Some(self.now + self.limits.drain_timeout);
-        for key in self.table.keys(true) {
-            drop(self.table.remove(&mut self.poller, key));
-        }
-        self.acceptor.resume();
-        for key in self.table.keys(false) {
-            if let Some(peer) = self.table.peer_mut(key) {
-                peer.connection.drain(peer.stream.received());
-                self.queue(key);
-            }
         }
     }
 

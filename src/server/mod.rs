@@ -62,12 +62,12 @@ pub struct Config {
     pub idle_timeout: Option<Duration>,
     /// Reset a peer that takes nothing for so long while output is pending. Default: 60 s. At most 24 days.
     pub stall_timeout: Option<Duration>,
-    /// How long a shutdown may take to write out what is owed. Default: 5 s.
+    /// How long a shutdown may take to write out what is owed. Default: 5 s. At most 24 days.
     pub drain_timeout: Duration,
     /// Let several processes listen on one port, the kernel spreading clients over them (`SO_REUSEPORT`); Unix only,
     /// and only for TCP. Default: no.
     pub reuse_port: bool,
-    /// Log the statistics so often. Default: never.
+    /// Log the statistics so often. Default: never. From 1 ms to 24 days.
     pub stats_every: Option<Duration>,
 }
 
@@ -206,8 +206,10 @@ impl Limits {
             memory: config.memory,
             idle_timeout: config.idle_timeout,
             stall_timeout: config.stall_timeout,
-            drain_timeout: config.drain_timeout,
-            stats_every: config.stats_every,
+            drain_timeout: config.drain_timeout.min(timeouts::LONGEST),
+            stats_every: config
+                .stats_every
+                .map(|every| every.clamp(SHORTEST, timeouts::LONGEST)),
             turn: TURN.max(config.read_buffer),
         };
         let spills = (limits.memory / limits.read_buffer)
@@ -220,6 +222,9 @@ impl Limits {
         (limits, worst_case)
     }
 }
+
+/// The least time between two reports of the statistics: with none at all the loop would do nothing else.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// One peer's share of a turn, in bytes: enough that bulk pays one poll for four reads, little enough that it takes
 /// some tens of microseconds, for which 100 busy peers make any other wait for some milliseconds.

@@ -184,7 +184,7 @@ impl Link {
 const NONE: u32 = u32::MAX;
 
 /// The longest timeout, 24 days: half the time after which the milliseconds wrap.
-const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
+pub(crate) const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,33 @@
+//! The loop's part that ends it: no new clients, what was received is written out, and then each stream ends.
+
+use super::EventLoop;
+use crate::poller::Poller;
+use crate::socket::Socket;
+
+impl<P: Poller> EventLoop<P> {
+    /// Closes the listeners and has each peer say its last words, until the deadline.
+    pub(super) fn begin_draining(&mut self) {
+        let connections = self.table.connections();
+        log::info!(
+            "shutting down: no new clients; writing out what {connections} connections are owed, for at most {:?}",
+            self.limits.drain_timeout
+        );
+        self.deadline = Some(self.now + self.limits.drain_timeout);
+        for key in self.table.keys(true) {
+            drop(self.table.remove(&mut self.poller, key));
+        }
+        self.acceptor.resume();
+        for key in self.table.keys(false) {
+            if let Some(peer) = self.table.peer_mut(key) {
+                peer.connection.drain(peer.stream.received());
+                self.queue(key);
+            }
+        }
+    }
+
+    /// Whether the drain is over: everybody has gone, or the deadline has come.
+    pub(super) fn is_over(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| self.table.connections() == 0 || self.now >= deadline)
+    }
+}
