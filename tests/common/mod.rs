@@ -280,7 +280,7 @@ pub(crate) fn eventually<T, E: Debug>(what: &str, mut look: impl FnMut() -> Resu
 /// A client whose reads and writes fail after [`LIMIT`].
 #[track_caller]
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).unwrap();
+    let stream = TcpStream::connect_timeout(&address, LIMIT).unwrap();
     stream.set_nodelay(true).unwrap();
     limit(&stream);
     stream
