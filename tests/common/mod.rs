@@ -108,6 +108,7 @@ pub(crate) struct Process {
     child: Child,
     stdout: BufReader<ChildStdout>,
     stderr: Arc<Mutex<String>>,
+    collector: Option<JoinHandle<()>>,
     /// What it said that it listens on.
     pub(crate) addresses: Vec<String>,
 }
@@ -144,7 +145,7 @@ impl Process {
         let mut errors = BufReader::new(child.stderr.take().unwrap());
         let stderr = Arc::new(Mutex::new(String::new()));
         let collected = stderr.clone();
-        thread::spawn(move || {
+        let collector = thread::spawn(move || {
             let mut line = Vec::new();
             while errors.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
                 let text = String::from_utf8_lossy(&line);
@@ -156,6 +157,7 @@ impl Process {
             stdout: BufReader::new(child.stdout.take().unwrap()),
             child,
             stderr,
+            collector: Some(collector),
             addresses: Vec::new(),
         };
         for _ in 0..addresses {
@@ -198,6 +200,8 @@ impl Process {
         });
         let mut stdout = String::new();
         self.stdout.read_to_string(&mut stdout).unwrap();
+        // To the end of the pipe: what it said last may still be on the way.
+        self.collector.take().unwrap().join().unwrap();
         Ended {
             status,
             stdout,
