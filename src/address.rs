@@ -108,8 +108,15 @@ impl Default for Address {
 impl From<SocketAddr> for Address {
     /// Port 0 becomes [`Port::Auto`], which is what `bind` makes of it.
     fn from(address: SocketAddr) -> Self {
+        let host = match address {
+            // Without its zone a link-local address is no address.
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => {
+                Host::Name(format!("{}%{}", v6.ip(), v6.scope_id()))
+            }
+            _ => Host::Ip(address.ip()),
+        };
         Address::Tcp {
-            host: Host::Ip(address.ip()),
+            host,
             port: NonZeroU16::new(address.port()).map_or(Port::Auto, Port::Number),
         }
     }
@@ -147,9 +154,18 @@ impl FromStr for Address {
                 path => Ok(Address::Unix(PathBuf::from(path))),
             };
         }
+        if text.contains("://") || text.starts_with("tcp:") {
+            return Err(Wrong::Scheme(text.to_owned()));
+        }
+        if text.starts_with(['/', '.']) {
+            return Err(Wrong::Path(text.to_owned()));
+        }
         let Some((host, port)) = text.rsplit_once(':') else {
             return Err(Wrong::NoPort(text.to_owned()));
         };
+        if text.starts_with('[') && text.ends_with(']') {
+            return Err(Wrong::NoPort(text.to_owned()));
+        }
         let host = if let Some(inner) = host.strip_prefix('[') {
             let inner = inner
                 .strip_suffix(']')
@@ -191,7 +207,10 @@ fn parse_host(host: &str) -> Result<Host, ParseAddressError> {
     if host.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
         return Err(ParseAddressError::NotIpv4(host.to_owned()));
     }
-    if host.chars().any(|c| c.is_whitespace() || c.is_control()) {
+    if host
+        .chars()
+        .any(|c| c.is_whitespace() || c.is_control() || c == '*')
+    {
         return Err(ParseAddressError::NotAHost(host.to_owned()));
     }
     Ok(Host::Name(host.to_owned()))
@@ -243,6 +262,10 @@ pub enum ParseAddressError {
     NotIpv6(String),
     /// The host has white space or control characters in it.
     NotAHost(String),
+    /// A `scheme://` before the address.
+    Scheme(String),
+    /// A path without `unix:` before it.
+    Path(String),
     /// `unix:` without a path.
     NoPath,
 }
@@ -255,6 +278,9 @@ impl fmt::Display for ParseAddressError {
                     f,
                     "{text} is a port without a host: write 127.0.0.1:{text}, or :{text} for every IPv4 interface"
                 )
+            }
+            Self::NoPort(text) if text == "auto" => {
+                f.write_str("auto is a port without a host: write 127.0.0.1:auto, or :auto for every IPv4 interface")
             }
             Self::NoPort(text) => write!(
                 f,
@@ -280,7 +306,15 @@ impl fmt::Display for ParseAddressError {
                 "{host} is not an IPv4 address: that is four numbers from 0 to 255 with dots between, such as 127.0.0.1"
             ),
             Self::NotIpv6(host) => write!(f, "{host:?} is not an IPv6 address"),
+            Self::NotAHost(host) if host == "*" => {
+                f.write_str("every IPv4 interface is written with no host at all, such as :7007")
+            }
             Self::NotAHost(host) => write!(f, "{host:?} is not a hostname"),
+            Self::Scheme(text) => write!(
+                f,
+                "{text:?} names a scheme: write HOST:PORT alone, such as 127.0.0.1:{DEFAULT_PORT}"
+            ),
+            Self::Path(text) => write!(f, "{text:?} is a path: write unix:{text}"),
             Self::NoPath => f.write_str("unix: needs a path, such as unix:/tmp/echo.sock"),
         }
     }
@@ -347,6 +381,11 @@ mod tests {
             ("127.0.0.256:7007", "four numbers"),
             ("my host:7007", "not a hostname"),
             ("unix:", "needs a path"),
+            ("http://127.0.0.1:80", "HOST:PORT alone"),
+            ("/tmp/echo.sock", "unix:/tmp/echo.sock"),
+            ("*:7007", "such as :7007"),
+            ("[::1]", "no port"),
+            ("auto", "127.0.0.1:auto"),
             ("", "no port"),
         ] {
             let said = wrong(text);

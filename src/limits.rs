@@ -16,7 +16,14 @@ pub fn raise_descriptor_limit() -> io::Result<usize> {
         let mut limit = getrlimit(Resource::Nofile);
         if limit.current != limit.maximum {
             limit.current = limit.maximum;
-            setrlimit(Resource::Nofile, limit)?;
+            let raised = setrlimit(Resource::Nofile, limit);
+            // Darwin gives out an unlimited hard limit and takes no more than OPEN_MAX (setrlimit(2) there).
+            #[cfg(target_vendor = "apple")]
+            let raised = raised.or_else(|_| {
+                limit.current = Some(10_240);
+                setrlimit(Resource::Nofile, limit)
+            });
+            raised?;
         }
     }
     Ok(descriptor_limit())

@@ -84,6 +84,8 @@ pub(crate) struct Readiness {
 }
 
 /// What an operator asks by a signal.
+// Where there are no such signals, nobody makes one.
+#[cfg_attr(not(unix), allow(dead_code))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
     /// SIGINT or SIGTERM: drain and end.
@@ -229,10 +231,12 @@ impl Poller for MioPoller {
     }
 
     /// A short read proves a TCP receive queue empty on an edge-triggered selector. Two readers stop short with more
-    /// in the queue: TCP at an urgent byte, which [`Readiness::read_on`] announces, and a Unix-domain socket behind
-    /// a message with descriptors (`SCM_RIGHTS`), which nothing announces, so there only `WouldBlock` will do.
+    /// in the queue: TCP at an urgent byte, which [`Readiness::read_on`] announces on Linux alone, and a Unix-domain
+    /// socket behind a message with descriptors (`SCM_RIGHTS`), which nothing announces. There only `WouldBlock` will
+    /// do.
     fn short_read_is_drained(&self, stream: &Stream) -> bool {
-        EDGE_TRIGGERED && matches!(stream, Stream::Tcp(_))
+        let urgent_is_announced = cfg!(any(target_os = "linux", target_os = "android"));
+        EDGE_TRIGGERED && urgent_is_announced && matches!(stream, Stream::Tcp(_))
     }
 }
 

@@ -96,6 +96,10 @@ pub(crate) fn listen_tcp(address: SocketAddr, options: ListenOptions) -> io::Res
     if options.reuse_port {
         socket.set_reuse_port(true)?;
     }
+    #[cfg(not(all(unix, not(any(target_os = "solaris", target_os = "illumos")))))]
+    if options.reuse_port {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     // Otherwise `[::]:7007` would take `:7007` along on some systems and not on others.
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -147,9 +151,11 @@ impl Listener {
                 .accept()
                 .map(|(stream, peer)| (Stream::Tcp(stream), PeerAddress::Tcp(peer))),
             #[cfg(unix)]
-            Listener::Unix(listener, _) => listener
-                .accept()
-                .map(|(stream, peer)| (Stream::Unix(stream), PeerAddress::Unix(Box::new(peer)))),
+            Listener::Unix(listener, _) => listener.accept().map(|(stream, peer)| {
+                // Not inherited here. Older kernels know no urgent bytes on Unix-domain sockets, and need it not.
+                let _ = SockRef::from(&stream).set_out_of_band_inline(true);
+                (Stream::Unix(stream), PeerAddress::Unix(Box::new(peer)))
+            }),
         }
     }
 

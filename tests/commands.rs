@@ -1,6 +1,6 @@
 //! The command line as a person or a script meets it: what is printed, where, and with which exit code.
 
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 
 mod common;
 
@@ -176,7 +176,7 @@ fn statistics_are_logged_when_asked() {
     let server = Process::serve(&["--stats-every", "50ms"]);
     eventually("three reports", || {
         let log = server.stderr();
-        if log.matches("0 accepted, 0 turned away").count() >= 3 {
+        if log.matches("accepted 0").count() >= 3 {
             Ok(())
         } else {
             Err(log)
@@ -258,9 +258,32 @@ fn send_says_when_nobody_listens() {
         .local_addr()
         .unwrap();
     let said = fails(&["send", &free.to_string(), "hello"], 1);
-    assert!(said.contains("is a server running"), "{said}");
+    assert!(said.contains("is a server running there"), "{said}");
     let said = fails(&["send", "127.0.0.1:auto", "hello"], 1);
     assert!(said.contains("name the port"), "{said}");
+}
+
+/// A server that is full closes at once. Nothing was sent by then, so nothing is missing from the echo; but it is no
+/// success.
+#[test]
+fn send_fails_when_it_is_turned_away() {
+    let server = Process::serve(&["-q", "--max-connections", "1"]);
+    let inside = connect(server.address());
+    ping(&inside, b"inside");
+    let mut child = mio_echo()
+        .args(["send", &server.addresses[0]])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // As in a session at a terminal: nothing is typed, and the input does not end.
+    let input = child.stdin.take();
+    let output = child.wait_with_output().unwrap();
+    drop(input);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("before everything was sent"), "{said}");
 }
 
 #[test]
@@ -289,6 +312,7 @@ fn help_shows_each_default() {
     let help = String::from_utf8(run(&["serve", "--help"]).stdout).unwrap();
     let help: Vec<_> = help.split_whitespace().collect();
     let help = help.join(" ");
+    assert!(help.contains("-vv") || help.contains("twice"), "{help}");
     for default in [
         "127.0.0.1:7007",
         "64KiB",

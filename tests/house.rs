@@ -56,7 +56,7 @@ fn no_clock_is_read_below_the_loop() {
     );
 }
 
-/// Invariant 10: nothing that a peer does can end in a panic, as nothing outside the tests panics.
+/// Invariant 10, as far as reading can tell: nothing outside the tests asks for a panic.
 #[test]
 fn nothing_panics() {
     for (path, text) in sources() {

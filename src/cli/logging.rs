@@ -33,6 +33,11 @@ pub(super) fn start(level: Option<LevelFilter>) {
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(max_level);
     }
+    if let (None, Ok(wanted)) = (level, std::env::var("RUST_LOG"))
+        && wanted.parse::<LevelFilter>().is_err()
+    {
+        log::warn!("RUST_LOG={wanted:?} is no level: off, error, warn, info, debug or trace");
+    }
 }
 
 /// Writes a line only where that does not block.

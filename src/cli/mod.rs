@@ -9,26 +9,23 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 /// Parses the arguments, runs the command, and turns what became of it into an exit code: 0 for success, 1 for a
 /// failure, 2 for a usage error.
 pub(crate) fn run() -> ExitCode {
-    let Cli { command, verbosity } = Cli::parse();
-    logging::start(verbosity.level());
-    let outcome = match command {
+    let outcome = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Send(args) => send::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            if let Failure::Told(why) = failure {
-                // Nothing can be done for who closes standard error and still wants to be told.
-                let _ = writeln!(io::stderr(), "mio-echo: {why}");
-            }
+        Err(Failure::Told(why)) => {
+            // Nothing can be done for who closes standard error and still wants to be told.
+            let _ = writeln!(io::stderr(), "mio-echo: {why}");
             ExitCode::FAILURE
         }
+        Err(Failure::OutputClosed) => ExitCode::from(OUTPUT_CLOSED),
     }
 }
 
@@ -38,8 +35,6 @@ pub(crate) fn run() -> ExitCode {
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    #[command(flatten)]
-    verbosity: Verbosity,
 }
 
 #[derive(Subcommand, Debug)]
@@ -47,30 +42,6 @@ enum Command {
     Serve(serve::ServeArgs),
     Send(send::SendArgs),
 }
-
-#[derive(Args, Debug)]
-struct Verbosity {
-    /// Log connections; twice: every step of the loop. RUST_LOG=debug and =trace do the same
-    #[arg(short, long, global = true, help_heading = LOGGING, action = clap::ArgAction::Count)]
-    verbose: u8,
-    /// Log errors only
-    #[arg(short, long, global = true, help_heading = LOGGING, conflicts_with = "verbose")]
-    quiet: bool,
-}
-
-impl Verbosity {
-    /// `None` if neither was given, so that the environment may decide.
-    fn level(&self) -> Option<log::LevelFilter> {
-        match (self.quiet, self.verbose) {
-            (true, _) => Some(log::LevelFilter::Error),
-            (false, 0) => None,
-            (false, 1) => Some(log::LevelFilter::Debug),
-            (false, _) => Some(log::LevelFilter::Trace),
-        }
-    }
-}
-
-const LOGGING: &str = "Logging";
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -86,3 +57,6 @@ impl<E: fmt::Display> From<E> for Failure {
         Failure::Told(error.to_string())
     }
 }
+
+/// What a shell reports of a program that SIGPIPE has ended, as it ends most: 128 + 13.
+const OUTPUT_CLOSED: u8 = 141;

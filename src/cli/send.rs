@@ -20,10 +20,16 @@ use super::Failure;
 #[derive(Args, Debug)]
 pub(super) struct SendArgs {
     /// Where to connect: HOST:PORT, [IPV6]:PORT, :PORT (this machine) or unix:PATH
-    #[arg(default_value = "127.0.0.1:7007")]
+    #[arg(default_value = "127.0.0.1:7007", value_parser = address)]
     address: Address,
     /// What to send [default: standard input, to its end]
     message: Option<String>,
+}
+
+/// The address, or what may have been meant by what is none.
+fn address(text: &str) -> Result<Address, String> {
+    text.parse()
+        .map_err(|error| format!("{error} (the address comes before the message)"))
 }
 
 /// Sends and receives at the same time; fails if what came back is not what was sent.
@@ -39,16 +45,8 @@ pub(super) fn run(args: &SendArgs) -> Result<(), Failure> {
         })
     };
     let received = receive(&socket, &ledger)?;
-    // The server has ended its stream. Standard input may not have, and then nobody waits for it.
-    if sending.is_finished() {
-        match sending.join() {
-            Ok(Err(SendError::Input(error))) => {
-                return Err(format!("cannot read standard input: {error}").into());
-            }
-            // The connection's fate is the receiver's to tell.
-            Ok(Ok(()) | Err(SendError::Connection)) | Err(_) => {}
-        }
-    }
+    // The server has ended its stream. Standard input may not have, and then nobody waits for its thread.
+    drop(sending);
     match (lock(&ledger).verdict(), received) {
         (Some(difference), _) => Err(difference.into()),
         (None, Err(error)) => Err(format!("the connection broke: {error}").into()),
@@ -64,10 +62,9 @@ fn connect(address: &Address) -> Result<Socket, Failure> {
     };
     let failed = |error: io::Error| {
         let hint = match error.kind() {
-            ErrorKind::ConnectionRefused | ErrorKind::NotFound => {
-                format!(" (is a server running? mio-echo serve {address})")
-            }
-            _ => String::new(),
+            ErrorKind::ConnectionRefused | ErrorKind::NotFound => " (is a server running there?)",
+            ErrorKind::InvalidInput => " (name a path of at most 100 bytes)",
+            _ => "",
         };
         Failure::Told(format!("cannot connect to {address}: {error}{hint}"))
     };
@@ -95,7 +92,12 @@ fn connect(address: &Address) -> Result<Socket, Failure> {
         Address::Tcp { .. } => address.resolve(),
     };
     let mut last_error = None;
-    for target in targets.map_err(failed)? {
+    let unresolved = |error| {
+        Failure::Told(format!(
+            "cannot connect to {address}: {error} (is the name spelled right?)"
+        ))
+    };
+    for target in targets.map_err(unresolved)? {
         match attempt(&target.into(), Domain::for_address(target)) {
             Ok(socket) => {
                 // A line typed is a line sent.
@@ -110,38 +112,30 @@ fn connect(address: &Address) -> Result<Socket, Failure> {
     ))
 }
 
-/// Why sending ended early.
-enum SendError {
-    Input(io::Error),
-    Connection,
-}
-
-fn send(
-    mut input: impl Read,
-    mut socket: &Socket,
-    ledger: &Mutex<Ledger>,
-) -> Result<(), SendError> {
+/// Sends the input to its end. How that went is in the ledger; the connection's fate is the receiver's to tell.
+fn send(mut input: impl Read, mut socket: &Socket, ledger: &Mutex<Ledger>) {
     let mut buffer = vec![0; CHUNK];
     loop {
         let n = match input.read(&mut buffer) {
-            Ok(0) => break,
+            Ok(0) => {
+                // Before the end is sent: the server's own may be here before the call returns.
+                lock(ledger).finished = true;
+                break;
+            }
             Ok(n) => n,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => {
-                // Ends the stream all the same, or the receiver would wait for the rest for ever.
-                let _ = socket.shutdown(Shutdown::Write);
-                return Err(SendError::Input(error));
+                lock(ledger).input_error = Some(error);
+                break;
             }
         };
         // Before it is sent: its echo may be back before the write returns.
         lock(ledger).sent(&buffer[..n]);
-        socket
-            .write_all(&buffer[..n])
-            .map_err(|_| SendError::Connection)?;
+        if socket.write_all(&buffer[..n]).is_err() {
+            return;
+        }
     }
-    socket
-        .shutdown(Shutdown::Write)
-        .map_err(|_| SendError::Connection)
+    let _ = socket.shutdown(Shutdown::Write);
 }
 
 /// The outer error is ours (nobody takes the output), the inner the connection's.
@@ -185,6 +179,10 @@ fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
 struct Ledger {
     sent: Blocks,
     received: Blocks,
+    /// All that there was to send has been.
+    finished: bool,
+    /// Reading the input has failed.
+    input_error: Option<io::Error>,
     /// The first block that differs.
     different: Option<u64>,
     /// Blocks compared.
@@ -248,6 +246,14 @@ impl Ledger {
                 "the echo differs from what was sent, somewhere in the bytes from {from} to {to}"
             ));
         }
+        if let Some(error) = &self.input_error {
+            return Some(format!("cannot read standard input: {error}"));
+        }
+        if !self.finished {
+            return Some(format!(
+                "the server ended the connection before everything was sent: {sent} bytes were, and {received} came back"
+            ));
+        }
         if received < sent {
             return Some(format!(
                 "{sent} bytes were sent and only {received} came back"
@@ -273,7 +279,10 @@ mod tests {
     use super::*;
 
     fn verdict(sent: &[u8], received: &[u8]) -> Option<String> {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger {
+            finished: true,
+            ..Ledger::default()
+        };
         sent.chunks(10_000).for_each(|chunk| ledger.sent(chunk));
         received
             .chunks(7_777)

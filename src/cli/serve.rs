@@ -4,10 +4,11 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::Args;
+use log::LevelFilter;
 use mio_echo::{Address, Config, Server, raise_descriptor_limit};
 
-use super::Failure;
-use super::values::{self, Timeout};
+use super::values::{self, OrOff};
+use super::{Failure, logging};
 
 /// Echo everything that every client sends, until SIGINT or SIGTERM
 #[derive(Args, Debug)]
@@ -38,11 +39,11 @@ pub(super) struct ServeArgs {
 
     /// Close a client that sends nothing for so long
     #[arg(long, value_name = "TIME", default_value = "off", value_parser = values::timeout)]
-    idle_timeout: Timeout,
+    idle_timeout: OrOff,
 
     /// Reset a client that takes nothing for so long while output is pending
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = values::timeout)]
-    stall_timeout: Timeout,
+    stall_timeout: OrOff,
 
     /// How long a shutdown may take to write out what was received
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = values::span)]
@@ -53,28 +54,41 @@ pub(super) struct ServeArgs {
     reuse_port: bool,
 
     /// Log the statistics so often
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
-    stats_every: Option<Duration>,
+    #[arg(long, value_name = "TIME", default_value = "off", value_parser = values::timeout)]
+    stats_every: OrOff,
 
-    /// Print the final statistics on standard output, as one JSON object
+    /// Print the final statistics as one JSON object, the last line of standard output
     #[arg(long)]
     json: bool,
+
+    /// Log connections; twice: every step of the loop. RUST_LOG=debug and RUST_LOG=trace do the same
+    #[arg(short, long, help_heading = LOGGING, action = clap::ArgAction::Count)]
+    verbose: u8,
+
+    /// Log errors only
+    #[arg(short, long, help_heading = LOGGING, conflicts_with = "verbose")]
+    quiet: bool,
 }
 
 /// Serves, and says on standard output where.
 pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
+    logging::start(level(args));
     if let Err(error) = raise_descriptor_limit() {
         log::warn!("cannot raise the descriptor limit: {error}");
     }
     let mut server = Server::bind(&config(args))?;
     stop_on_signals(&mut server)?;
     for address in server.local_addresses() {
-        say(&format!("listening on {address}"));
+        // A script that has heard enough may close the pipe: that is no reason not to serve.
+        if let Err(error) = say(&format!("listening on {address}")) {
+            log::warn!("cannot write to standard output: {error}");
+        }
     }
     let stats = server.run()?;
     log::info!("served: {stats}");
     if args.json {
-        say(&serde_json::to_string(&stats)?);
+        say(&serde_json::to_string(&stats)?)
+            .map_err(|error| format!("cannot write the statistics to standard output: {error}"))?;
     }
     Ok(())
 }
@@ -90,7 +104,7 @@ fn config(args: &ServeArgs) -> Config {
         stall_timeout: args.stall_timeout.0,
         drain_timeout: args.drain_timeout,
         reuse_port: args.reuse_port,
-        stats_every: args.stats_every,
+        stats_every: args.stats_every.0,
     }
 }
 
@@ -126,12 +140,23 @@ fn stop_on_signals(server: &mut Server) -> io::Result<()> {
 }
 
 /// One line on standard output, at once: a script may be waiting for it.
-fn say(line: &str) {
+fn say(line: &str) -> io::Result<()> {
     let mut output = io::stdout().lock();
-    if let Err(error) = writeln!(output, "{line}").and_then(|()| output.flush()) {
-        log::warn!("cannot write {line:?} to standard output: {error}");
+    writeln!(output, "{line}")?;
+    output.flush()
+}
+
+/// What to log; `None` if the arguments do not say, so that the environment may.
+fn level(args: &ServeArgs) -> Option<LevelFilter> {
+    match (args.quiet, args.verbose) {
+        (true, _) => Some(LevelFilter::Error),
+        (false, 0) => None,
+        (false, 1) => Some(LevelFilter::Debug),
+        (false, _) => Some(LevelFilter::Trace),
     }
 }
+
+const LOGGING: &str = "Logging";
 
 const SIGNALS: &str = "\
 Signals: SIGINT and SIGTERM let no new client in, write out what was received, and end with 0, after --drain-timeout \

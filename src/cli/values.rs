@@ -24,17 +24,17 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
 }
 
 /// A timeout, or `off`.
-pub(super) fn timeout(text: &str) -> Result<Timeout, String> {
+pub(super) fn timeout(text: &str) -> Result<OrOff, String> {
     if text == "off" {
-        return Ok(Timeout(None));
+        return Ok(OrOff(None));
     }
     let duration = duration(text).map_err(|error| format!("{error}, or off"))?;
-    Ok(Timeout(Some(duration)))
+    Ok(OrOff(Some(duration)))
 }
 
-/// A timeout that may be off. A type of its own, as clap takes an `Option` for an argument that may be left out.
+/// A duration, or `off`. A type of its own, as clap takes an `Option` for an argument that may be left out.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Timeout(pub(super) Option<Duration>);
+pub(super) struct OrOff(pub(super) Option<Duration>);
 
 /// A number of bytes.
 pub(super) fn size(text: &str) -> Result<usize, String> {

@@ -9,7 +9,7 @@ use super::stats::AcceptErrorCounters;
 
 /// What the loop should do after accept failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum AfterFailure {
     /// Not an error: the backlog is empty. The next arrival is a new event.
     Drained,
     /// That connection is lost; the next may be well.
@@ -44,17 +44,17 @@ impl Acceptor {
         error: &io::Error,
         now: Instant,
         counters: &AcceptErrorCounters,
-    ) -> Verdict {
+    ) -> AfterFailure {
         if error.kind() == io::ErrorKind::WouldBlock {
             self.failures_in_a_row = 0;
-            return Verdict::Drained;
+            return AfterFailure::Drained;
         }
         let (counter, pause) = meaning(error, counters);
         counter.add(1);
         self.failures_in_a_row += 1;
         // What should pass by itself and does not is a pause too, or it would be a spin.
         if !pause && self.failures_in_a_row < MOST_IN_A_ROW {
-            return Verdict::Next;
+            return AfterFailure::Next;
         }
         if let Some(left_out) = self.complaints.may_say(now) {
             log::warn!(
@@ -63,7 +63,7 @@ impl Acceptor {
         }
         self.retry_at = Some(now + PAUSE);
         self.wait(key);
-        Verdict::Pause
+        AfterFailure::Pause
     }
 
     /// Notes that the backlog of `key` may hold connections that no event will announce.
@@ -91,7 +91,12 @@ impl Acceptor {
     /// Ends a pause, because its time is up or a descriptor has become free, and hands out who waited for that.
     pub(crate) fn resume(&mut self) -> Vec<usize> {
         self.retry_at = None;
-        std::mem::take(&mut self.waiting)
+        let mut waiting = std::mem::take(&mut self.waiting);
+        // Whoever tries first has the one descriptor that is free: another listener each time.
+        if !waiting.is_empty() {
+            waiting.rotate_left(1);
+        }
+        waiting
     }
 }
 
@@ -170,7 +175,7 @@ mod tests {
     use super::*;
     use rustix::io::Errno;
 
-    fn verdict(acceptor: &mut Acceptor, errno: Errno) -> Verdict {
+    fn verdict(acceptor: &mut Acceptor, errno: Errno) -> AfterFailure {
         let counters = AcceptErrorCounters::default();
         acceptor.failed(0, &errno.into(), Instant::now(), &counters)
     }
@@ -179,12 +184,16 @@ mod tests {
     fn a_lost_connection_is_skipped_and_a_shortage_is_waited_out() {
         let mut acceptor = Acceptor::default();
         for errno in [Errno::CONNABORTED, Errno::INTR, Errno::PERM, Errno::PROTO] {
-            assert_eq!(verdict(&mut acceptor, errno), Verdict::Next, "{errno}");
+            assert_eq!(verdict(&mut acceptor, errno), AfterFailure::Next, "{errno}");
         }
         for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
-            assert_eq!(verdict(&mut acceptor, errno), Verdict::Pause, "{errno}");
+            assert_eq!(
+                verdict(&mut acceptor, errno),
+                AfterFailure::Pause,
+                "{errno}"
+            );
         }
-        assert_eq!(verdict(&mut acceptor, Errno::AGAIN), Verdict::Drained);
+        assert_eq!(verdict(&mut acceptor, Errno::AGAIN), AfterFailure::Drained);
     }
 
     #[test]
@@ -193,8 +202,31 @@ mod tests {
         let verdicts: Vec<_> = (0..MOST_IN_A_ROW)
             .map(|_| verdict(&mut acceptor, Errno::CONNABORTED))
             .collect();
-        assert_eq!(verdicts.last(), Some(&Verdict::Pause));
-        assert!(verdicts.iter().rev().skip(1).all(|v| *v == Verdict::Next));
+        assert_eq!(verdicts.last(), Some(&AfterFailure::Pause));
+        assert!(
+            verdicts
+                .iter()
+                .rev()
+                .skip(1)
+                .all(|v| *v == AfterFailure::Next)
+        );
+    }
+
+    #[test]
+    fn listeners_take_turns_at_being_first_after_a_pause() {
+        let mut acceptor = Acceptor::default();
+        let mut first = Vec::new();
+        for _ in 0..3 {
+            for key in acceptor.resume() {
+                acceptor.wait(key);
+            }
+            for key in 0..3 {
+                acceptor.wait(key);
+            }
+            first.push(acceptor.waiting[0]);
+        }
+        first.sort_unstable();
+        assert_eq!(first, [0, 1, 2]);
     }
 
     #[test]

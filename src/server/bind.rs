@@ -72,9 +72,12 @@ impl BindError {
             }
             Kind::NotFound if unix => "no such directory (make it, or name another path)",
             Kind::InvalidInput if unix => {
-                "the path is too long for a socket (name one of fewer than 108 bytes)"
+                "the path is too long for a socket (name one of at most 100 bytes)"
             }
-            Kind::Unsupported if unix => "this system has no Unix-domain sockets (name HOST:PORT)",
+            Kind::Unsupported if !unix => {
+                "this system cannot share a port (leave --reuse-port out)"
+            }
+            Kind::Unsupported => "this system has no Unix-domain sockets (name HOST:PORT)",
             _ => return None,
         })
     }

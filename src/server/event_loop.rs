@@ -97,9 +97,7 @@ impl<P: Poller> EventLoop<P> {
         while !self.is_over() {
             self.turn(&mut events)?;
         }
-        for key in self.table.keys(false) {
-            self.close(key, Reason::Abandoned);
-        }
+        self.abandon_the_rest();
         Ok(())
     }
 
@@ -126,10 +124,16 @@ impl<P: Poller> EventLoop<P> {
             self.take_turn(key);
         }
         self.keep_time();
-        let (pending, peak) = self.buffers.spills.pending();
-        self.control.counters().pending_bytes.set(pending as u64);
-        self.control.counters().peak_pending_bytes.set(peak as u64);
+        self.publish_pending();
         Ok(())
+    }
+
+    /// What the buffers alone count, for everybody to read.
+    fn publish_pending(&self) {
+        let (pending, peak) = self.buffers.spills.pending();
+        let counters = self.control.counters();
+        counters.pending_bytes.set(pending as u64);
+        counters.peak_pending_bytes.set(peak as u64);
     }
 
     /// Not at all while somebody has yielded; otherwise until the first of the timers.

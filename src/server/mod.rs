@@ -27,7 +27,7 @@ use bind::listen;
 use control::Control;
 use event_loop::EventLoop;
 
-use crate::address::Address;
+use crate::address::{Address, Port};
 use crate::limits;
 use crate::poller::MioPoller;
 use crate::socket::ListenOptions;
@@ -58,9 +58,9 @@ pub struct Config {
     /// The most memory, in bytes, for what peers have not taken of their echo. When it is used up nothing is lost
     /// and nobody waits: see `Spills` in `docs/ARCHITECTURE.md`. Default: 256 MiB. May be 0.
     pub memory: usize,
-    /// Close a peer that sends nothing for so long while nothing is owed to it. Default: never. At most 24 days.
+    /// Close a peer that sends nothing for so long while nothing is owed to it. Default: never. From 1 ms to 24 days.
     pub idle_timeout: Option<Duration>,
-    /// Reset a peer that takes nothing for so long while output is pending. Default: 60 s. At most 24 days.
+    /// Reset a peer that takes nothing for so long while output is pending. Default: 60 s. From 1 ms to 24 days.
     pub stall_timeout: Option<Duration>,
     /// How long a shutdown may take to write out what is owed. Default: 5 s. At most 24 days.
     pub drain_timeout: Duration,
@@ -141,8 +141,18 @@ impl Server {
             reuse_port: config.reuse_port,
         };
         let mut addresses = Vec::new();
-        for address in &config.addresses {
+        for (n, address) in config.addresses.iter().enumerate() {
             let wrong = |error| BindError::new(Some(address.clone()), error);
+            let auto = matches!(
+                address,
+                Address::Tcp {
+                    port: Port::Auto,
+                    ..
+                }
+            );
+            if !auto && !config.reuse_port && config.addresses[..n].contains(address) {
+                return Err(wrong(io::Error::other("it is named twice")));
+            }
             let listener = listen(address, options).map_err(wrong)?;
             addresses.push(listener.local_address().map_err(wrong)?);
             event_loop.listen(listener).map_err(wrong)?;
@@ -204,8 +214,8 @@ impl Limits {
             max_connections,
             read_buffer: config.read_buffer.max(1),
             memory: config.memory,
-            idle_timeout: config.idle_timeout,
-            stall_timeout: config.stall_timeout,
+            idle_timeout: config.idle_timeout.map(|after| after.max(SHORTEST)),
+            stall_timeout: config.stall_timeout.map(|after| after.max(SHORTEST)),
             drain_timeout: config.drain_timeout.min(timeouts::LONGEST),
             stats_every: config
                 .stats_every
@@ -223,7 +233,8 @@ impl Limits {
     }
 }
 
-/// The least time between two reports of the statistics: with none at all the loop would do nothing else.
+/// The shortest timer. With none at all a peer would be closed before it is read, and the loop would do nothing but
+/// report.
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// One peer's share of a turn, in bytes: enough that bulk pays one poll for four reads, little enough that it takes

@@ -2,6 +2,7 @@
 //!
 //! Knows what happened, not why. Every number starts at 0 when the server is bound.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
@@ -50,6 +51,13 @@ macro_rules! counted {
             $($(pub(crate) $group: $group_counters,)*)?
         }
 
+        impl $stats {
+            /// Each number with its name, in the order of the declaration, without those of the groups.
+            fn numbers(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($field), self.$field),)*]
+            }
+        }
+
         impl $counters {
             pub(crate) fn snapshot(&self) -> $stats {
                 $stats {
@@ -64,8 +72,8 @@ macro_rules! counted {
 counted! {
     /// What a server has done since it was bound.
     ///
-    /// From [`Handle::stats`](crate::Handle::stats) while it runs (each number is exact, the whole not from one
-    /// instant), and from [`Server::run`](crate::Server::run) at its end.
+    /// From [`Handle::stats`](crate::Handle::stats) while it runs (each number is exact, but for the pending bytes,
+    /// which are those of the last turn; the whole is not from one instant), and from [`Server::run`](crate::Server::run) at its end.
     Stats, Counters {
         /// Connections taken from the backlog, those turned away among them.
         accepted,
@@ -75,10 +83,12 @@ counted! {
         open,
         /// The most connections that were ever open at once.
         peak,
-        /// Bytes read from peers, those discarded while draining among them.
+        /// Bytes read from peers, without those discarded.
         bytes_in,
         /// Bytes written to peers.
         bytes_out,
+        /// Bytes that peers sent after the server had ended its own stream, read and thrown away.
+        bytes_discarded,
         /// Reads that returned bytes or the end of the stream.
         reads,
         /// Writes that the kernel took bytes of.
@@ -154,60 +164,27 @@ counted! {
 impl Stats {
     /// Connections closed, for whatever reason.
     pub fn closed_in_all(&self) -> u64 {
-        let Closed {
-            end_of_stream,
-            reset,
-            failed,
-            idle,
-            stalled,
-            drained,
-            abandoned,
-            unregistered,
-        } = self.closed;
-        end_of_stream + reset + failed + idle + stalled + drained + abandoned + unregistered
+        self.closed.numbers().iter().map(|(_, count)| count).sum()
     }
 }
 
-impl std::fmt::Display for Stats {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let errors = &self.accept_errors;
-        let failures = errors.aborted
-            + errors.interrupted
-            + errors.forbidden
-            + errors.network
-            + errors.process_descriptors
-            + errors.system_descriptors
-            + errors.memory
-            + errors.other;
-        write!(
-            f,
-            "{} accepted, {} turned away, {} open, {} at the peak; {} bytes in, {} bytes out; \
-             {} reads, {} writes, {} would-blocks, {} spills, {} yields; {} bytes pending, {} at the peak; \
-             {} polls, {} events; {failures} accept errors; closed: {} by the peer's end, {} reset, {} failed, \
-             {} idle, {} stalled, {} drained, {} abandoned, {} unregistered",
-            self.accepted,
-            self.rejected,
-            self.open,
-            self.peak,
-            self.bytes_in,
-            self.bytes_out,
-            self.reads,
-            self.writes,
-            self.would_blocks,
-            self.spills,
-            self.yields,
-            self.pending_bytes,
-            self.peak_pending_bytes,
-            self.polls,
-            self.events,
-            self.closed.end_of_stream,
-            self.closed.reset,
-            self.closed.failed,
-            self.closed.idle,
-            self.closed.stalled,
-            self.closed.drained,
-            self.closed.abandoned,
-            self.closed.unregistered,
-        )
+/// One line, with the names that the JSON has too. What is 0 is left out, as most of it is.
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let groups = [
+            ("", self.numbers()),
+            ("; closed: ", self.closed.numbers()),
+            ("; accept errors: ", self.accept_errors.numbers()),
+        ];
+        for (title, numbers) in groups {
+            let mut before = title;
+            for (name, number) in numbers {
+                if number > 0 || name == "accepted" {
+                    write!(f, "{before}{} {number}", name.replace('_', " "))?;
+                    before = ", ";
+                }
+            }
+        }
+        Ok(())
     }
 }

@@ -118,9 +118,13 @@ impl Counters {
                 self.accepted.add(1);
                 self.rejected.add(1);
             }
-            Step::Read(bytes) | Step::Discarded(bytes) => {
+            Step::Read(bytes) => {
                 self.reads.add(1);
                 self.bytes_in.add(bytes.len() as u64);
+            }
+            Step::Discarded(bytes) => {
+                self.reads.add(1);
+                self.bytes_discarded.add(bytes.len() as u64);
             }
             Step::Peeked(_) => self.peeks.add(1),
             Step::Wrote { taken, .. } => {
@@ -152,7 +156,9 @@ impl fmt::Display for Step<'_> {
             Step::Polled { events, timeout } => {
                 write!(f, "poll → {}", plural(*events, "event"))?;
                 match (events, timeout) {
-                    (_, Some(Duration::ZERO)) => f.write_str(", without waiting: somebody yielded"),
+                    (_, Some(Duration::ZERO)) => {
+                        f.write_str(", without waiting: somebody has more to do")
+                    }
                     (0, None) => f.write_str(": a signal or a handle"),
                     (0, Some(_)) => f.write_str(": a timer, a signal or a handle"),
                     _ => Ok(()),

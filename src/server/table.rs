@@ -127,11 +127,20 @@ impl<P: Poller> Table<P> {
         }
     }
 
-    /// The keys of all listeners, or of all peers.
-    pub(crate) fn keys(&self, of_listeners: bool) -> Vec<usize> {
+    /// The keys of all listeners.
+    pub(crate) fn listener_keys(&self) -> Vec<usize> {
+        self.keys_of(|entry| matches!(entry, Entry::Listener(_)))
+    }
+
+    /// The keys of all peers.
+    pub(crate) fn peer_keys(&self) -> Vec<usize> {
+        self.keys_of(|entry| matches!(entry, Entry::Peer(_)))
+    }
+
+    fn keys_of(&self, wanted: impl Fn(&Entry<P::Listener, P::Stream>) -> bool) -> Vec<usize> {
         self.slab
             .iter()
-            .filter(|(_, entry)| matches!(entry, Entry::Listener(_)) == of_listeners)
+            .filter(|(_, entry)| wanted(entry))
             .map(|(key, _)| key)
             .collect()
     }

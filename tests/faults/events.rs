@@ -61,6 +61,25 @@ fn an_urgent_byte_keeps_its_place_and_holds_up_nothing() {
     ping(&client, b"and on");
 }
 
+/// The same on a Unix-domain socket, whose accepted streams do not inherit the option.
+#[test]
+fn an_urgent_byte_keeps_its_place_on_a_unix_socket_too() {
+    use rustix::net::{SendFlags, send};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("echo.sock");
+    let mut command = mio_echo();
+    command.arg("serve").arg(format!("unix:{}", path.display()));
+    let _server = Process::start(command, 1);
+    let mut client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    client.set_read_timeout(Some(LIMIT)).unwrap();
+    client.write_all(b"before ").unwrap();
+    send(&client, b"!", SendFlags::OOB).unwrap();
+    client.write_all(b" after").unwrap();
+    let mut echo = [0; 14];
+    client.read_exact(&mut echo).unwrap();
+    assert_eq!(&echo, b"before ! after");
+}
+
 /// tokio #5866, mio #1612, and frevib's epoll echo (one `recv` per edge, then silence): messages of every size around
 /// the read buffer's, one after the other on one connection.
 #[test]
@@ -95,7 +114,7 @@ fn a_pipeline_of_small_messages_is_echoed_in_order() {
     assert_same(&echo, &sent);
 }
 
-/// Fault 19, second half: a storm of signals neither ends the loop nor moves its timers.
+/// Fault 19, second half; and mio #494, quiche #1798, where `EINTR` ends the poll: a storm of signals neither ends the loop nor moves its timers.
 #[test]
 fn a_storm_of_signals_ends_nothing_and_delays_no_timer() {
     let mut server = Process::serve(&["--idle-timeout", "300ms", "--json"]);

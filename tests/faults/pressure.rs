@@ -32,7 +32,8 @@ fn a_reader_that_never_reads_is_stopped_by_tcp_and_costs_one_buffer() {
     ping(&connect(server.address()), b"others are served");
 }
 
-/// Fault 10; and uSockets' echo example, which writes new bytes before older pending ones.
+/// Fault 10; and uSockets' echo example, which writes new bytes before older pending ones, and busybox inetd, which
+/// takes a partial write for a whole one.
 #[test]
 fn that_reader_resumes_and_gets_everything_in_order() {
     let server = Embedded::start();

@@ -108,6 +108,7 @@ fn draining_ends_at_the_deadline() {
     );
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert_eq!(stats["closed"]["abandoned"], 1, "{stats}");
+    assert_eq!(stats["pending_bytes"], 0, "{stats}");
 }
 
 /// Fault 23.
@@ -130,7 +131,7 @@ fn a_second_signal_ends_at_once_and_not_with_success() {
     assert_eq!(ended.status.code(), Some(128 + 15), "{ended:?}");
 }
 
-/// Fault 24; and a plain close over unread input, which makes the kernel reset the connection: the reset overtakes the
+/// Fault 24; and, as in a test of turmoil's, a plain close over unread input, which makes the kernel reset the connection: the reset overtakes the
 /// tail of the echo, and the client loses bytes that the server has written.
 #[test]
 fn shutdown_while_a_peer_still_sends_loses_no_tail() {
@@ -211,6 +212,26 @@ fn a_closed_log_holds_up_nothing() {
     ping(&connect(server.address()), b"hello");
     let stats = server.stop_and_count();
     assert_eq!(stats["accepted"], 1, "{stats}");
+}
+
+/// The longest and the shortest of every timer are times like any other.
+#[test]
+fn extreme_durations_are_taken() {
+    for extreme in [Duration::MAX, Duration::ZERO] {
+        let server = Bound::new(&Config {
+            idle_timeout: Some(extreme.max(Duration::from_secs(1))),
+            stall_timeout: Some(extreme),
+            drain_timeout: extreme,
+            stats_every: Some(extreme),
+            ..config()
+        })
+        .run();
+        let client = connect(server.address);
+        ping(&client, b"hello");
+        drop(client);
+        server.until("the close", |stats| stats.accepted == 1 && stats.open == 0);
+        server.stop();
+    }
 }
 
 /// The handle outlives its server.

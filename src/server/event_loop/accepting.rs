@@ -2,7 +2,7 @@
 
 use super::EventLoop;
 use crate::poller::Poller;
-use crate::server::acceptor::Verdict;
+use crate::server::acceptor::AfterFailure;
 use crate::server::step::{Reason, Step};
 use crate::server::table::Entry;
 use crate::server::timeouts::Timeout;
@@ -26,8 +26,8 @@ impl<P: Poller> EventLoop<P> {
                 Err(error) => {
                     let counters = &self.control.counters().accept_errors;
                     match self.acceptor.failed(key, &error, self.now, counters) {
-                        Verdict::Next => {}
-                        Verdict::Drained | Verdict::Pause => return,
+                        AfterFailure::Next => {}
+                        AfterFailure::Drained | AfterFailure::Pause => return,
                     }
                 }
             }

@@ -2,6 +2,7 @@
 
 use super::EventLoop;
 use crate::poller::Poller;
+use crate::server::step::Reason;
 use crate::socket::Socket;
 
 impl<P: Poller> EventLoop<P> {
@@ -13,11 +14,11 @@ impl<P: Poller> EventLoop<P> {
             self.limits.drain_timeout
         );
         self.deadline = Some(self.now + self.limits.drain_timeout);
-        for key in self.table.keys(true) {
+        for key in self.table.listener_keys() {
             drop(self.table.remove(&mut self.poller, key));
         }
         self.acceptor.resume();
-        for key in self.table.keys(false) {
+        for key in self.table.peer_keys() {
             if let Some(peer) = self.table.peer_mut(key) {
                 peer.connection.drain(peer.stream.received());
                 self.queue(key);
@@ -29,5 +30,21 @@ impl<P: Poller> EventLoop<P> {
     pub(super) fn is_over(&self) -> bool {
         self.deadline
             .is_some_and(|deadline| self.table.connections() == 0 || self.now >= deadline)
+    }
+
+    /// Closes whoever is left at the deadline, and says what that costs them.
+    pub(super) fn abandon_the_rest(&mut self) {
+        let left = self.table.peer_keys();
+        let (lost, _) = self.buffers.spills.pending();
+        if !left.is_empty() {
+            let connections = left.len();
+            log::warn!(
+                "the drain timeout has come: {connections} connections abandoned, {lost} bytes unwritten"
+            );
+        }
+        for key in left {
+            self.close(key, Reason::Abandoned);
+        }
+        self.publish_pending();
     }
 }
