@@ -236,7 +236,7 @@ fn send_says_when_the_echo_is_wrong() {
             "more than were sent",
         ),
         // Closed with input unread, which resets the connection.
-        (false, |s| drop(s.peek(&mut [0])), "only 0 came back"),
+        (false, |s| drop(s.peek(&mut [0])), " 0 came back"),
     ];
     for (reads, lie, hint) in lies {
         let said = fails_after_echo(&lying_server(reads, lie));

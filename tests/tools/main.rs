@@ -83,8 +83,13 @@ macro_rules! trials {
 }
 
 fn main() -> ExitCode {
-    #[cfg(target_os = "linux")]
-    let mut trials = trials! {
+    let trials = [of_linux(), of_epoll()].into_iter().flatten().collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+#[cfg(target_os = "linux")]
+fn of_linux() -> Vec<Trial> {
+    trials! {
         Strace {
             injected::a_shortage_on_accept_is_waited_out,
             injected::a_lost_connection_on_accept_is_passed_over_at_once,
@@ -99,16 +104,26 @@ fn main() -> ExitCode {
         Repair {
             vanished::a_peer_that_vanishes_while_idle_is_reaped,
         }
-    };
-    // These are about epoll's own calls.
-    #[cfg(all(target_os = "linux", not(mio_unsupported_force_poll_poll)))]
-    trials.extend(trials! {
+    }
+}
+
+/// These are about epoll's own calls.
+#[cfg(all(target_os = "linux", not(mio_unsupported_force_poll_poll)))]
+fn of_epoll() -> Vec<Trial> {
+    trials! {
         Strace {
             injected::what_cannot_be_registered_is_closed_alone,
             injected::a_small_message_costs_two_calls_and_a_share_of_the_poll,
         }
-    });
-    #[cfg(not(target_os = "linux"))]
-    let trials = Vec::new();
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn of_linux() -> Vec<Trial> {
+    Vec::new()
+}
+
+#[cfg(not(all(target_os = "linux", not(mio_unsupported_force_poll_poll))))]
+fn of_epoll() -> Vec<Trial> {
+    Vec::new()
 }
