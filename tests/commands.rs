@@ -85,14 +85,7 @@ fn a_hostname_is_resolved_with_a_warning() {
     command.args(["serve", "localhost:auto"]);
     let server = Process::start(command, 1);
     ping(&connect(server.address()), b"hello");
-    let said = eventually("the warning", || {
-        let log = server.stderr();
-        if log.contains("WARN") {
-            Ok(log)
-        } else {
-            Err(log)
-        }
-    });
+    let said = server.until_it_says("WARN");
     let taken = server.addresses[0].clone();
     assert!(said.contains("localhost:auto resolved to"), "{said}");
     assert!(said.contains("deterministic"), "{said}");

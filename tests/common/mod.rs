@@ -189,6 +189,19 @@ impl Process {
         self.stderr.lock().unwrap().clone()
     }
 
+    /// Waits until it has said this on standard error, and returns all that it has said.
+    #[track_caller]
+    pub(crate) fn until_it_says(&self, text: &str) -> String {
+        eventually(text, || {
+            let said = self.stderr();
+            if said.contains(text) {
+                Ok(said)
+            } else {
+                Err(said)
+            }
+        })
+    }
+
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

@@ -60,7 +60,7 @@ fn one_client_more_than_the_cap_is_turned_away_visibly() {
         let mut echo = [0];
         client.read_exact(&mut echo)
     });
-    let log = server.stderr();
+    let log = server.until_it_says("turned 127.0.0.1");
     let lines = log.matches("turned 127.0.0.1").count();
     assert!(
         (1..=3).contains(&lines),
@@ -81,14 +81,7 @@ fn out_of_descriptors_it_idles_and_serves_the_backlog_when_some_are_freed() {
     for client in &clients {
         ping(client, b"one of the eight");
     }
-    eventually("a line about it", || {
-        let log = server.stderr();
-        if log.contains("cannot accept") {
-            Ok(())
-        } else {
-            Err(log)
-        }
-    });
+    server.until_it_says("cannot accept");
 
     let (before, lines_before) = (server.cpu(), server.stderr().lines().count());
     thread::sleep(Duration::from_secs(1));
@@ -136,14 +129,7 @@ fn a_backlog_is_served_when_the_limit_is_raised() {
     let server = Process::serve(&[]);
     server.leave_room_for(0);
     let clients: Vec<_> = (0..4).map(|_| connect(server.address())).collect();
-    eventually("a line about it", || {
-        let log = server.stderr();
-        if log.contains("cannot accept") {
-            Ok(())
-        } else {
-            Err(log)
-        }
-    });
+    server.until_it_says("cannot accept");
     let limit = Rlimit {
         current: Some(100),
         maximum: rustix::process::getrlimit(Resource::Nofile).maximum,

@@ -131,14 +131,7 @@ fn a_storm_of_signals_ends_nothing_and_delays_no_timer() {
     assert_eq!(read_to_end(&idle), b"");
     assert!(server.is_running());
     drop(client);
-    eventually("a report", || {
-        let log = server.stderr();
-        if log.contains("accepted") {
-            Ok(())
-        } else {
-            Err(log)
-        }
-    });
+    server.until_it_says("accepted");
     let stats = server.stop_and_count();
     assert_eq!(stats["closed"]["idle"], 1, "{signals} signals: {stats}");
 }

@@ -118,14 +118,7 @@ fn a_second_signal_ends_at_once_and_not_with_success() {
     let client = connect_narrow(server.address());
     send_until_stopped(&client, &vec![7; 256 << 20], Duration::from_millis(300));
     server.signal(Signal::TERM);
-    eventually("the drain to begin", || {
-        let log = server.stderr();
-        if log.contains("shutting down") {
-            Ok(())
-        } else {
-            Err(log)
-        }
-    });
+    server.until_it_says("shutting down");
     server.signal(Signal::TERM);
     let ended = server.wait();
     assert_eq!(ended.status.code(), Some(128 + 15), "{ended:?}");
