@@ -333,7 +333,8 @@ impl fmt::Display for PeerAddress {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use std::net::TcpStream;

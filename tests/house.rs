@@ -16,10 +16,7 @@ fn sources() -> BTreeMap<PathBuf, String> {
                 folders.push(path);
             } else if !path.ends_with("tests.rs") && !path.ends_with("scripted.rs") {
                 let text = fs::read_to_string(&path).unwrap();
-                let end = text.find("#[cfg(test)]\nmod tests").unwrap_or(text.len());
-                let end = text
-                    .find("#[cfg(all(test")
-                    .map_or(end, |tests| tests.min(end));
+                let end = text.find("\nmod tests").unwrap_or(text.len());
                 let path = path.strip_prefix(&root).unwrap().to_owned();
                 found.insert(path, text[..end].to_owned());
             }

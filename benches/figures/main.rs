@@ -3,8 +3,6 @@
 //! System calls a message, memory an idle client, a burst of connections, and processor time a message beside a minimal
 //! epoll server in one interleaved run. Exits with 1 if a figure misses its bound.
 
-#![cfg_attr(not(target_os = "linux"), allow(missing_docs))]
-
 #[cfg(target_os = "linux")]
 mod epoll_limit;
 #[cfg(target_os = "linux")]

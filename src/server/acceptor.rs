@@ -170,7 +170,8 @@ const MOST_IN_A_ROW: u32 = 64;
 
 const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(1);
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use rustix::io::Errno;

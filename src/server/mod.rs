@@ -158,7 +158,7 @@ impl Server {
             event_loop.listen(listener).map_err(wrong)?;
         }
         log::info!(
-            "room for {capacity} connections and, with all of them stalled, {} MiB of memory",
+            "room for {capacity} connections; memory, with all of them stalled: {} MiB",
             worst_case.div_ceil(1024 * 1024)
         );
         Ok(Server {

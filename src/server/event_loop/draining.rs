@@ -10,7 +10,7 @@ impl<P: Poller> EventLoop<P> {
     pub(super) fn begin_draining(&mut self) {
         let connections = self.table.connections();
         log::info!(
-            "shutting down: no new clients; writing out what {connections} connections are owed, for at most {:?}",
+            "shutting down: no new clients; writing out what is owed, for at most {:?}; open connections: {connections}",
             self.limits.drain_timeout
         );
         self.deadline = Some(self.now + self.limits.drain_timeout);
@@ -39,7 +39,7 @@ impl<P: Poller> EventLoop<P> {
         if !left.is_empty() {
             let connections = left.len();
             log::warn!(
-                "the drain timeout has come: {connections} connections abandoned, {lost} bytes unwritten"
+                "the drain timeout has come; connections abandoned: {connections}, bytes not written: {lost}"
             );
         }
         for key in left {
