@@ -346,3 +346,6 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// The target of the log lines of a turn.
 const LOG: &str = "mio_echo";
+
+#[cfg(test)]
+mod tests;
