@@ -260,3 +260,30 @@ fn the_stall_timeout_reaps_who_takes_nothing() {
     );
     sending.join().unwrap();
 }
+
+/// Closed in the plain way, a peer that takes nothing would occupy the kernel's send buffer for minutes more. Nothing
+/// of its input is left unread here, so it is not that which resets the connection.
+#[test]
+fn a_stalled_peer_is_reset_and_not_merely_closed() {
+    let server = Bound::new(&Config {
+        stall_timeout: Some(Duration::from_millis(300)),
+        ..config()
+    })
+    .run();
+    let mut client = connect_narrow(server.address);
+    let mut sent = 0;
+    loop {
+        client.write_all(&[7; 16 * 1024]).unwrap();
+        sent += 16 * 1024;
+        let stats = server.until("the message to be read and dealt with", |stats| {
+            stats.bytes_in == sent && (stats.bytes_out == sent || stats.pending_bytes > 0)
+        });
+        if stats.pending_bytes > 0 {
+            break;
+        }
+    }
+    let stats = server.until("the reaper", |stats| stats.open == 0);
+    assert_eq!(stats.closed.stalled, 1, "{stats}");
+    let error = client.read_to_end(&mut Vec::new()).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
