@@ -91,6 +91,12 @@ impl Spills {
         }
     }
 
+    /// How many are lent now.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn lent(&self) -> usize {
+        self.lent
+    }
+
     /// Bytes in spills now, and the most there ever were.
     pub(crate) fn pending(&self) -> (usize, usize) {
         (self.pending, self.peak)

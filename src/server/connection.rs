@@ -2,6 +2,8 @@
 //!
 //! Performs no registration, reads no clock, and knows neither mio nor its place in the table.
 
+mod without_memory;
+
 use super::buffers::{Buffers, Spill, Spills};
 use super::step::{Reason, Step, Witness};
 use super::verdict::{Purpose, Verdict, read, reason_of, write};
@@ -244,54 +246,6 @@ impl Connection {
         self.after_reading(n, asked)
     }
 
-    /// Echoes with no memory to keep anything in: looks at the bytes, writes, and consumes what the kernel took. The
-    /// rest stays where it is, in the receive queue, and TCP stops the sender. One system call more per message, but
-    /// a peer that reads is served however many others do not.
-    #[inline(never)]
-    fn echo_without_memory<S: Socket>(
-        &mut self,
-        socket: &mut S,
-        buffers: &mut Buffers,
-        witness: &mut impl Witness,
-    ) -> Round {
-        let asked = self.allowance(buffers.scratch.len());
-        let seen = match read(
-            socket,
-            Purpose::Look,
-            &mut buffers.scratch[..asked],
-            witness,
-        ) {
-            Verdict::Moved(0) => return Round::Finished(Reason::EndOfStream),
-            Verdict::Moved(seen) => seen,
-            Verdict::WouldBlock => return self.nothing_to_read(),
-            Verdict::Broken(reason) => return Round::Finished(reason),
-        };
-        let taken = match write(socket, &buffers.scratch[..seen], witness) {
-            Verdict::Moved(taken) => taken,
-            Verdict::WouldBlock => {
-                self.awaits = Direction::Write;
-                return Round::Blocked;
-            }
-            Verdict::Broken(reason) => return Round::Finished(reason),
-        };
-        self.echoed += taken as u64;
-        self.spend(taken);
-        let mut left = taken;
-        while left > 0 {
-            match read(socket, Purpose::Echo, &mut buffers.scratch[..left], witness) {
-                // They were there a moment ago, and only we read here: a reset has taken them away.
-                Verdict::Moved(0) | Verdict::WouldBlock => return Round::Finished(Reason::Reset),
-                Verdict::Moved(n) => left -= n,
-                Verdict::Broken(reason) => return Round::Finished(reason),
-            }
-        }
-        if taken < seen {
-            Round::Moved(taken)
-        } else {
-            self.after_reading(seen, asked)
-        }
-    }
-
     /// Reads once and throws it away, after our own end of stream.
     #[inline(never)]
     fn discard<S: Socket>(
@@ -340,7 +294,7 @@ impl Connection {
 }
 
 /// What a read costs of the budget at the least. With 256 KiB a turn that is 64 reads at the most.
-const LEAST_CHARGE: usize = 4 * 1024;
+pub(super) const LEAST_CHARGE: usize = 4 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,9 @@
 
 mod accepting;
 mod draining;
+#[cfg(any(test, fuzzing))]
+mod observing;
+mod telling;
 
 use std::io;
 use std::sync::Arc;
@@ -19,12 +22,14 @@ use super::acceptor::{Acceptor, Complaints};
 use super::buffers::Buffers;
 use super::connection::{Direction, Progress};
 use super::control::Control;
-use super::stats::Counters;
-use super::step::{Reason, Step, Witness};
+use super::step::{Reason, Step};
 use super::table::{Entry, Peer, Table};
 use super::timeouts::{Tick, Timeout, Timeouts};
 use crate::poller::{Event, Poller, Signal};
 use crate::socket::Socket;
+#[cfg(any(test, fuzzing))]
+pub(crate) use observing::Observation;
+use telling::{PeerWitness, tell};
 
 /// One thread's server.
 pub(crate) struct EventLoop<P: Poller> {
@@ -101,7 +106,11 @@ impl<P: Poller> EventLoop<P> {
         Ok(())
     }
 
-    fn turn(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
+    /// One turn.
+    ///
+    /// # Errors
+    /// The poll's.
+    pub(super) fn turn(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
         let timeout = self.time_to_wait();
         self.poller.poll(events, timeout)?;
         self.now = self.poller.now();
@@ -298,39 +307,6 @@ impl<P: Poller> EventLoop<P> {
     }
 }
 
-/// Counts and logs the steps of one peer, while the loop's other parts are borrowed.
-struct PeerWitness<'a> {
-    counters: &'a Counters,
-    key: usize,
-}
-
-impl Witness for PeerWitness<'_> {
-    // Always inlined: what a step counts as is then known where it is noted, and costs an addition or two.
-    #[inline(always)]
-    fn note(&mut self, step: Step<'_>) {
-        tell(self.counters, Some(self.key), &step);
-    }
-}
-
-/// Counts a step and logs it.
-#[inline(always)]
-fn tell(counters: &Counters, key: Option<usize>, step: &Step<'_>) {
-    counters.count(step);
-    if step.level() <= log::max_level() {
-        write_down(key, step);
-    }
-}
-
-/// Apart, so that counting alone is small enough to be inlined at each step.
-#[cold]
-fn write_down(key: Option<usize>, step: &Step<'_>) {
-    let level = step.level();
-    match key {
-        Some(key) => log::log!(target: LOG, level, "#{key} {step}"),
-        None => log::log!(target: LOG, level, "{step}"),
-    }
-}
-
 /// The timeout that a peer is subject to.
 fn wait_of<S>(peer: &Peer<S>) -> Timeout {
     match peer.connection.awaits() {
@@ -342,10 +318,7 @@ fn wait_of<S>(peer: &Peer<S>) -> Timeout {
 
 /// A peer that sends nothing for so long after our end of stream has nothing left that could turn our close into a
 /// reset. nginx does the same ("lingering_timeout"), with 5 s.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// The target of the log lines of a turn.
-const LOG: &str = "mio_echo";
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

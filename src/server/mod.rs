@@ -8,6 +8,8 @@ mod control;
 mod event_loop;
 #[cfg(test)]
 mod scripted;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod simulation;
 mod stats;
 mod step;
 mod table;
@@ -100,6 +102,8 @@ pub(crate) struct Limits {
     stats_every: Option<Duration>,
     /// How many bytes one peer may move before the others get their turn.
     turn: usize,
+    /// How many connections one listener may hand over before the others get their turn.
+    accepts_a_turn: usize,
 }
 
 /// An echo server: bound, listening, and served by whichever thread calls [`run`](Server::run).
@@ -221,6 +225,7 @@ impl Limits {
                 .stats_every
                 .map(|every| every.clamp(SHORTEST, timeouts::LONGEST)),
             turn: TURN.max(config.read_buffer),
+            accepts_a_turn: ACCEPTS_A_TURN,
         };
         let spills = (limits.memory / limits.read_buffer)
             .min(max_connections)
@@ -240,6 +245,10 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// One peer's share of a turn, in bytes: enough that bulk pays one poll for four reads, little enough that it takes
 /// some tens of microseconds, for which 100 busy peers make any other wait for some milliseconds.
 const TURN: usize = 256 * 1024;
+
+/// One listener's share of a turn, in connections. A burst of thousands takes several turns, and no pinger waits for
+/// more than these.
+const ACCEPTS_A_TURN: usize = 64;
 
 /// A table entry and a place in the timeouts' queues, with what their growth leaves unused.
 const BYTES_A_CONNECTION: usize = 128;

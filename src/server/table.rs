@@ -137,6 +137,14 @@ impl<P: Poller> Table<P> {
         self.keys_of(|entry| matches!(entry, Entry::Peer(_)))
     }
 
+    /// Everything with its key.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn entries(
+        &self,
+    ) -> impl Iterator<Item = (usize, &Entry<P::Listener, P::Stream>)> {
+        self.slab.iter()
+    }
+
     fn keys_of(&self, wanted: impl Fn(&Entry<P::Listener, P::Stream>) -> bool) -> Vec<usize> {
         self.slab
             .iter()

@@ -14,7 +14,7 @@ impl<P: Poller> EventLoop<P> {
             self.acceptor.wait(key);
             return;
         }
-        for _ in 0..ACCEPTS_A_TURN {
+        for _ in 0..self.limits.accepts_a_turn {
             let Some(Entry::Listener(entry)) = self.table.get_mut(key) else {
                 return;
             };
@@ -89,7 +89,3 @@ impl<P: Poller> EventLoop<P> {
         }
     }
 }
-
-/// So many connections are accepted before the others get their turn. A burst of thousands takes several turns, and
-/// no pinger waits for more than these.
-const ACCEPTS_A_TURN: usize = 64;

@@ -27,13 +27,13 @@ impl<P: Poller> EventLoop<P> {
     }
 
     /// Whether the drain is over: everybody has gone, or the deadline has come.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.deadline
             .is_some_and(|deadline| self.table.connections() == 0 || self.now >= deadline)
     }
 
     /// Closes whoever is left at the deadline, and says what that costs them.
-    pub(super) fn abandon_the_rest(&mut self) {
+    pub(crate) fn abandon_the_rest(&mut self) {
         let left = self.table.peer_keys();
         let (lost, _) = self.buffers.spills.pending();
         if !left.is_empty() {

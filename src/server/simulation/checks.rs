@@ -1,0 +1,276 @@
+//! What must hold: at each close, after each turn, and at the end.
+
+use super::kernel::{Ended, Kernel, Last, Link, Peer, Waits};
+use super::script::Action;
+use crate::server::event_loop::Observation;
+use crate::server::stats::Stats;
+
+/// Turns that may go by without any change: one for each event that is not awaited, and a few.
+const IDLE_TURNS: u64 = 4;
+
+/// More turns than any script needs.
+const MOST_TURNS: u64 = 20_000;
+
+/// So long a stream lingers, in milliseconds.
+const LINGER: u64 = super::super::event_loop::LINGER.as_millis() as u64;
+
+impl Kernel {
+    /// A connection is closed on what a call returned or by a timer, and by nothing else: says which, and whether it
+    /// was right.
+    pub(super) fn tally(&mut self, n: usize) {
+        let peer = &self.peers[n];
+        let still = self.now - peer.since;
+        let world = &self.world;
+        let due = |after: Option<u64>| after.is_some_and(|after| still >= after);
+        let wrong = if !peer.key_was_known {
+            // Open streams, this one among them.
+            let full = self.open_streams() > world.max_connections;
+            if full {
+                self.closed.turned_away += 1;
+                None
+            } else if peer.was_refused_by_the_selector {
+                self.closed.unregistered += 1;
+                None
+            } else {
+                Some("it was turned away, and there was room")
+            }
+        } else if self.abandoning {
+            self.closed.abandoned += 1;
+            let deadline = self.stopped_at.map(|at| at + world.drain);
+            let due = deadline.is_some_and(|deadline| self.now >= deadline);
+            (!due).then_some("it was abandoned before the drain timeout")
+        } else {
+            match peer.last {
+                Last::EndOfStream if peer.discards_from.is_some() => {
+                    self.closed.drained += 1;
+                    None
+                }
+                Last::EndOfStream => {
+                    self.closed.end_of_stream += 1;
+                    let all = peer.written == peer.sent && peer.consumed == peer.sent;
+                    (!all).then_some("it ended its stream, and has not got everything")
+                }
+                Last::Broken(std::io::ErrorKind::TimedOut) => {
+                    self.closed.failed += 1;
+                    None
+                }
+                Last::Broken(_) => {
+                    self.closed.reset += 1;
+                    None
+                }
+                Last::Fine if peer.waits == Waits::Write => {
+                    self.closed.stalled += 1;
+                    (!due(world.stall)).then_some("it was closed as stalled before its time")
+                }
+                Last::Fine if peer.discards_from.is_some() => {
+                    self.closed.drained += 1;
+                    let due = due(Some(LINGER.min(world.drain)));
+                    (!due).then_some("it was closed before its end of stream, and did not linger")
+                }
+                Last::Fine => {
+                    self.closed.idle += 1;
+                    (!due(world.idle)).then_some("it was closed, and nothing had asked for it")
+                }
+            }
+        };
+        if let Some(wrong) = wrong {
+            self.violate(format!("peer {n}: {wrong}"));
+        }
+    }
+
+    pub(super) fn begin_turn(&mut self) {
+        self.seen.turns += 1;
+        self.progress = false;
+        self.keys_freed_in_turn.clear();
+        for peer in &mut self.peers {
+            peer.reads_in_turn = 0;
+            peer.events_in_turn = 0;
+            peer.interrupted_in_turn = 0;
+        }
+    }
+
+    /// Safety.
+    pub(super) fn check_turn(&mut self, seen: &Observation, stats: &Stats) {
+        self.check_table(seen);
+        self.check_memory(seen);
+        self.check_timers();
+        self.check_pace();
+        self.check_counts(stats);
+    }
+
+    /// The table, the open sockets and the registrations agree.
+    fn check_table(&mut self, seen: &Observation) {
+        let mut registered: Vec<_> = self
+            .registrations()
+            .map(|(key, peer)| (key, peer.is_some()))
+            .collect();
+        registered.sort_unstable();
+        let table: Vec<_> = seen.table.iter().map(|e| (e.key, e.is_peer)).collect();
+        let open = self.open_streams();
+        let in_table = seen.table.iter().filter(|e| e.is_peer).count();
+        if table != registered || open != in_table {
+            self.violate(format!(
+                "the table holds {table:?}, the selector {registered:?} (key, is a peer), and {open} streams are open"
+            ));
+        }
+    }
+
+    /// A peer's pending bytes are at most one read, all spills are under their budget, and who waits for nothing has
+    /// none.
+    fn check_memory(&mut self, seen: &Observation) {
+        let world = &self.world;
+        let budget = world.memory.map_or(usize::MAX, |spills| spills);
+        if seen.spills_lent > budget {
+            let lent = seen.spills_lent;
+            self.violate(format!("{lent} spills are lent, and the budget has {budget}"));
+            return;
+        }
+        let mut in_all = 0;
+        for (n, peer) in self.peers.iter().enumerate() {
+            if peer.link != Link::Open {
+                continue;
+            }
+            let pending = peer.pending();
+            in_all += pending;
+            if pending > self.world.read_buffer as u64 {
+                let most = self.world.read_buffer;
+                self.violate(format!(
+                    "peer {n} has {pending} bytes pending, and a read is {most}"
+                ));
+                return;
+            }
+        }
+        if in_all != seen.pending as u64 {
+            let counted = seen.pending;
+            self.violate(format!(
+                "{in_all} bytes were read and not written, and the spills hold {counted}"
+            ));
+        }
+    }
+
+    /// Every timer fires.
+    fn check_timers(&mut self) {
+        for n in 0..self.peers.len() {
+            let peer = &self.peers[n];
+            let world = &self.world;
+            let (which, after) = match peer.waits {
+                Waits::Write => ("stall", world.stall),
+                Waits::Read if peer.discards_from.is_some() => {
+                    ("linger", Some(LINGER.min(world.drain)))
+                }
+                Waits::Read => ("idle", world.idle),
+            };
+            let still = self.now - peer.since;
+            let open = peer.link == Link::Open && peer.registration.is_some();
+            if open && after.is_some_and(|after| still >= after) {
+                self.violate(format!(
+                    "peer {n} has been still for {still} ms, and the {which} timeout of {after:?} ms has not fired"
+                ));
+            }
+        }
+        let deadline = self.stopped_at.map(|at| at + self.world.drain);
+        if deadline.is_some_and(|deadline| self.now > deadline) && !self.abandoning {
+            self.violate("the drain goes on after its timeout".to_owned());
+        }
+    }
+
+    /// No turn without progress, and none that does more than its budget.
+    fn check_pace(&mut self) {
+        self.idle_turns = if self.progress { 0 } else { self.idle_turns + 1 };
+        let allowed = IDLE_TURNS + 2 * self.registrations().count() as u64;
+        if self.idle_turns > allowed {
+            let turns = self.idle_turns;
+            self.violate(format!("a spin: {turns} turns in a row in which nothing happened"));
+        }
+        if self.seen.turns > MOST_TURNS {
+            self.violate(format!("it never ends: {MOST_TURNS} turns"));
+        }
+        for n in 0..self.peers.len() {
+            let peer = &self.peers[n];
+            let (reads, pumps) = (peer.reads_in_turn, peer.events_in_turn + 1);
+            // Without memory each read is a look and a read, and EINTR may be in between.
+            let most = (self.world.turn as u32 + 1) * 2 * pumps + peer.interrupted_in_turn;
+            if reads > most {
+                self.violate(format!("peer {n} was read {reads} times in one turn"));
+            }
+        }
+    }
+
+    /// What the server counts is what the kernel saw.
+    fn check_counts(&mut self, stats: &Stats) {
+        let closed = &stats.closed;
+        let counted = super::kernel::Causes {
+            end_of_stream: closed.end_of_stream,
+            reset: closed.reset,
+            failed: closed.failed,
+            idle: closed.idle,
+            stalled: closed.stalled,
+            drained: closed.drained,
+            abandoned: closed.abandoned,
+            unregistered: closed.unregistered,
+            turned_away: stats.rejected,
+        };
+        if counted != self.closed {
+            let saw = &self.closed;
+            self.violate(format!("the server counts {counted:?}, and the kernel saw {saw:?}"));
+        }
+        let sum = |of: fn(&Peer) -> u64| self.peers.iter().map(of).sum::<u64>();
+        let read = sum(|peer| peer.discards_from.unwrap_or(peer.consumed));
+        let written = sum(|peer| peer.written);
+        let (accepted, open) = (self.accepted, self.open_streams() as u64);
+        let kernel = [read, written, accepted, open];
+        let server = [stats.bytes_in, stats.bytes_out, stats.accepted, stats.open];
+        if server != kernel {
+            self.violate(format!(
+                "bytes in, bytes out, accepted, open: the server counts {server:?}, and the kernel saw {kernel:?}"
+            ));
+        }
+    }
+
+    /// At the end everybody who did nothing wrong has got what was theirs.
+    pub(super) fn check_end(&mut self) {
+        if self.open_streams() > 0 {
+            self.violate("streams are open after the end".to_owned());
+        }
+        for n in 0..self.peers.len() {
+            let peer = &self.peers[n];
+            let got = (peer.got, peer.sent);
+            if peer.is_wronged() {
+                let ended = peer.ended;
+                self.violate(format!(
+                    "peer {n} did nothing wrong and ended with {ended:?} and {} of {} bytes",
+                    got.0, got.1
+                ));
+            }
+        }
+    }
+}
+
+impl Peer {
+    /// Bytes that the server holds of it.
+    fn pending(&self) -> u64 {
+        self.discards_from.unwrap_or(self.consumed) - self.written
+    }
+
+    /// Whether its connection ended well for the server, and not for it.
+    fn is_wronged(&self) -> bool {
+        let rude = |action: &Action| {
+            matches!(action, Action::Reset | Action::Close | Action::Vanish)
+        };
+        if self.script.iter().any(rude) || self.link != Link::Closed {
+            return false;
+        }
+        let whole = self.got == self.sent && self.ended == Some(Ended::EndOfStream);
+        match self.last {
+            // It is owed what had arrived when the drain began; what it sent later is its own risk.
+            Last::EndOfStream => match self.owed {
+                Some(owed) => self.got < owed,
+                None => !whole,
+            },
+            // Closed by a timer, as `tally` has found, or turned away.
+            Last::Fine => false,
+            // Broken, and it has broken nothing: see `write` for who else does.
+            Last::Broken(_) => !self.deaf && !self.reset_by_server,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The event loop itself, unchanged, over a simulated kernel: faults that need luck on real sockets, by the thousand.
+//!
+//! A run is a function of its [`Tape`]: the same tape, the same trace. The tape says what the world is like, what the
+//! peers do, and what the kernel decides on the way; it comes from a seed, from proptest, which shrinks it, or from a
+//! fuzzer. What must hold is checked at each close, after each turn and at the end (`checks.rs`). When nothing will
+//! ever happen again, faults cease and everybody reads: whoever is stuck even then was forgotten by the server.
+//!
+//! Compiled for tests and fuzzing only. `docs/TESTING.md` tells how to use it.
+
+mod calls;
+mod checks;
+mod kernel;
+mod peers;
+mod poller;
+mod script;
+mod tape;
+#[cfg(test)]
+mod tests;
+mod trace;
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Limits;
+use super::control::Control;
+use super::event_loop::EventLoop;
+use super::stats::Stats;
+use kernel::{Ended, Kernel, Seen};
+use poller::Simulated;
+use script::{Script, World};
+pub(crate) use tape::Tape;
+use tape::Choices;
+
+/// How a run went.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// What was wrong, if anything was.
+    pub(crate) violation: Option<String>,
+    /// A number that equal runs have in common.
+    pub(crate) hash: u64,
+    /// How it ended for each peer, and how many bytes it got.
+    pub(crate) endings: Vec<(Option<Ended>, u64)>,
+    /// What the server counted.
+    pub(crate) stats: Stats,
+    /// What the run met with.
+    pub(crate) seen: Seen,
+    /// The decisions, as far as they went.
+    pub(crate) choices: Choices,
+}
+
+/// Runs a tape.
+pub(crate) fn run(tape: &Tape) -> Run {
+    simulate(&Script::decode(tape), Choices::of(&tape.schedule))
+}
+
+/// Runs a script with these decisions. A panic of the server is a violation like any other.
+pub(crate) fn simulate(script: &Script, choices: Choices) -> Run {
+    let control = Arc::new(Control::default());
+    let kernel = Kernel::new(script, choices, control.clone());
+    let kernel = Rc::new(RefCell::new(kernel));
+    let driven = catch_unwind(AssertUnwindSafe(|| drive(&kernel, &control)));
+    let mut kernel = kernel.borrow_mut();
+    if let Err(panic) = driven {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or(panic.downcast_ref::<&str>().copied());
+        kernel.violate(format!("a panic: {}", said.unwrap_or("without words")));
+    }
+    if let Some(violation) = &kernel.violation {
+        trace::say(format_args!("{:>6} ms WRONG: {violation}", kernel.now));
+    }
+    let ending = |peer: &kernel::Peer| (peer.ended, peer.got);
+    Run {
+        violation: kernel.violation.take(),
+        hash: kernel.trace.hash(),
+        endings: kernel.peers.iter().map(ending).collect(),
+        stats: control.counters().snapshot(),
+        seen: kernel.seen,
+        choices: kernel.choices.clone(),
+    }
+}
+
+/// What `EventLoop::run` does, with a look at everything after each turn.
+fn drive(kernel: &Rc<RefCell<Kernel>>, control: &Arc<Control>) {
+    let poller = Simulated {
+        kernel: kernel.clone(),
+    };
+    let (listeners, limits) = {
+        let world = &kernel.borrow().world;
+        (world.listeners, limits_of(world))
+    };
+    let mut event_loop = EventLoop::new(poller, limits, control.clone());
+    for _ in 0..listeners {
+        let listener = event_loop.poller_mut().listener();
+        if let Err(error) = event_loop.listen(listener) {
+            kernel.borrow_mut().violate(format!("listen: {error}"));
+        }
+    }
+    let mut events = Vec::new();
+    while !event_loop.is_over() {
+        kernel.borrow_mut().begin_turn();
+        let turned = event_loop.turn(&mut events);
+        let seen = event_loop.observe();
+        let mut kernel = kernel.borrow_mut();
+        if let Err(error) = turned {
+            kernel.violate(format!("the turn failed: {error}"));
+        }
+        kernel.check_turn(&seen, &control.counters().snapshot());
+        if kernel.violation.is_some() {
+            return;
+        }
+    }
+    kernel.borrow_mut().abandoning = true;
+    event_loop.abandon_the_rest();
+    let seen = event_loop.observe();
+    let mut kernel = kernel.borrow_mut();
+    kernel.check_turn(&seen, &control.counters().snapshot());
+    kernel.settle();
+    kernel.check_end();
+}
+
+fn limits_of(world: &World) -> Limits {
+    let after = |ms: Option<u64>| ms.map(Duration::from_millis);
+    Limits {
+        max_connections: world.max_connections,
+        read_buffer: world.read_buffer,
+        memory: world
+            .memory
+            .map_or(1 << 20, |spills| spills * world.read_buffer),
+        idle_timeout: after(world.idle),
+        stall_timeout: after(world.stall),
+        drain_timeout: Duration::from_millis(world.drain),
+        stats_every: None,
+        turn: world.turn * super::connection::LEAST_CHARGE,
+        accepts_a_turn: world.accepts_a_turn,
+    }
+}
+
+/// One input of a fuzzer's. Panics on a violation, with the tape that repeats it.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    let tape = Tape::from_bytes(bytes);
+    if let Some(violation) = run(&tape).violation {
+        panic!("{violation}\n{}\nMIO_ECHO_TAPE={tape}", Script::decode(&tape));
+    }
+}

@@ -1,0 +1,138 @@
+//! The simulated kernel as the loop sees it: through the same traits as the real one.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::kernel::{self, Kernel};
+use super::script::Selector;
+use crate::poller::{Event, Poller, Signal};
+use crate::socket::Socket;
+
+/// A selector of the simulated kernel.
+#[derive(Debug)]
+pub(crate) struct Simulated {
+    pub(super) kernel: Rc<RefCell<Kernel>>,
+}
+
+/// A listening socket of the simulated kernel, by its number.
+#[derive(Debug)]
+pub(crate) struct SimulatedListener(usize);
+
+/// A stream of the simulated kernel. Dropping it closes it.
+#[derive(Debug)]
+pub(crate) struct SimulatedStream {
+    kernel: Rc<RefCell<Kernel>>,
+    peer: usize,
+}
+
+/// A peer's name.
+pub(crate) struct Name(usize);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "peer {}", self.0)
+    }
+}
+
+impl Simulated {
+    /// Opens a listening socket.
+    pub(super) fn listener(&self) -> SimulatedListener {
+        let listeners = &mut self.kernel.borrow_mut().listeners;
+        listeners.push(kernel::Listener::default());
+        SimulatedListener(listeners.len() - 1)
+    }
+}
+
+impl Poller for Simulated {
+    type Listener = SimulatedListener;
+    type Stream = SimulatedStream;
+    type Peer = Name;
+
+    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        self.kernel.borrow_mut().poll(events, timeout);
+        Ok(())
+    }
+
+    fn now(&self) -> Instant {
+        self.kernel.borrow().instant()
+    }
+
+    fn signal(&mut self) -> Option<Signal> {
+        self.kernel.borrow_mut().signal.take()
+    }
+
+    fn accept(&mut self, listener: &mut SimulatedListener) -> io::Result<(SimulatedStream, Name)> {
+        let peer = self.kernel.borrow_mut().accept(listener.0)?;
+        let kernel = self.kernel.clone();
+        Ok((SimulatedStream { kernel, peer }, Name(peer)))
+    }
+
+    fn register_listener(&mut self, listener: &mut SimulatedListener, key: usize) -> io::Result<()> {
+        let listener = &mut self.kernel.borrow_mut().listeners[listener.0];
+        listener.key = Some(key);
+        listener.armed = true;
+        Ok(())
+    }
+
+    fn register_stream(&mut self, stream: &mut SimulatedStream, key: usize) -> io::Result<()> {
+        self.kernel.borrow_mut().register(stream.peer, key)
+    }
+
+    fn forget_listener(&mut self, listener: &mut SimulatedListener) {
+        self.kernel.borrow_mut().close_listener(listener.0);
+    }
+
+    fn forget_stream(&mut self, stream: &mut SimulatedStream) {
+        self.kernel.borrow_mut().forget(stream.peer);
+    }
+
+    fn short_read_is_drained(&self, _: &SimulatedStream) -> bool {
+        self.kernel.borrow().world.selector == Selector::Edge
+    }
+}
+
+impl Read for SimulatedStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.kernel.borrow_mut().read(self.peer, buffer, true)
+    }
+}
+
+impl Write for SimulatedStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.kernel.borrow_mut().write(self.peer, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Socket for SimulatedStream {
+    fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.kernel.borrow_mut().read(self.peer, buffer, false)
+    }
+
+    fn shut_down_writing(&mut self) -> io::Result<()> {
+        self.kernel.borrow_mut().shut_down_writing(self.peer)
+    }
+
+    fn received(&self) -> u32 {
+        self.kernel.borrow_mut().received(self.peer)
+    }
+
+    fn reset_on_close(&mut self) {
+        self.kernel.borrow_mut().peers[self.peer].reset_on_close = true;
+    }
+}
+
+impl Drop for SimulatedStream {
+    fn drop(&mut self) {
+        // Not while a panic unwinds out of a call: the kernel is the loop's then.
+        if let Ok(mut kernel) = self.kernel.try_borrow_mut() {
+            kernel.close(self.peer);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The decisions of a run: one tape of words, whatever wrote it.
+//!
+//! A tape has three lanes, so that a word taken out of one shifts nothing in the others: what the world is like, what
+//! the peers do, and what the kernel decides on the way. Zero is the tame choice everywhere, and so is the end of a
+//! lane: a tape that has been shrunk is one with little left to happen.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// All that a run depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tape {
+    /// The world: buffer sizes, limits, timeouts, the kind of selector.
+    pub(crate) world: [u32; WORLD],
+    /// The peers' scripts, one action a word.
+    pub(crate) script: Vec<u32>,
+    /// The kernel's decisions, in the order in which they come up.
+    pub(crate) schedule: Vec<u32>,
+}
+
+/// How many words describe a world.
+pub(crate) const WORLD: usize = 4;
+
+/// The longest script that a tape of bytes is read as.
+#[cfg(fuzzing)]
+const LONGEST_SCRIPT: usize = 24;
+
+impl Tape {
+    /// Reads a fuzzer's bytes: four to a word, the world first, then how many words of script there are.
+    #[cfg(fuzzing)]
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Tape {
+        let mut words = bytes
+            .chunks_exact(4)
+            .map(|word| word.iter().fold(0, |all, byte| all << 8 | u32::from(*byte)));
+        let mut next = || words.next().unwrap_or(0);
+        let world = std::array::from_fn(|_| next());
+        let length = next() as usize % (LONGEST_SCRIPT + 1);
+        let script = (0..length).map(|_| next()).collect();
+        Tape {
+            world,
+            script,
+            schedule: words.collect(),
+        }
+    }
+}
+
+/// Three lanes of hexadecimal words, tame ends left out: `3.0.1f.0/25.3/0.1`.
+impl fmt::Display for Tape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lanes = [&self.world[..], &self.script[..], &self.schedule[..]];
+        for (n, lane) in lanes.into_iter().enumerate() {
+            if n > 0 {
+                f.write_str("/")?;
+            }
+            let end = lane.iter().rposition(|word| *word != 0).map_or(0, |at| at + 1);
+            // A script's last action may well be a zero.
+            let end = if n == 1 { lane.len() } else { end };
+            for (n, word) in lane[..end].iter().enumerate() {
+                let dot = if n > 0 { "." } else { "" };
+                write!(f, "{dot}{word:x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Tape {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Tape, String> {
+        let lane = |text: &str| -> Result<Vec<u32>, String> {
+            text.split('.')
+                .filter(|word| !word.is_empty())
+                .map(|word| u32::from_str_radix(word, 16).map_err(|e| format!("{word:?}: {e}")))
+                .collect()
+        };
+        let lanes = text.split('/').map(lane).collect::<Result<Vec<_>, _>>()?;
+        let [first, script, schedule] = <[Vec<u32>; 3]>::try_from(lanes)
+            .map_err(|lanes| format!("a tape has three lanes, and here are {}", lanes.len()))?;
+        let mut world = [0; WORLD];
+        if first.len() > WORLD {
+            return Err(format!("a world has {WORLD} words, and here are {}", first.len()));
+        }
+        world[..first.len()].copy_from_slice(&first);
+        Ok(Tape {
+            world,
+            script,
+            schedule,
+        })
+    }
+}
+
+/// The kernel's decisions as they are asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Choices {
+    /// From a tape; tame when it has run out.
+    Taped {
+        /// The words.
+        words: Vec<u32>,
+        /// The next of them.
+        at: usize,
+    },
+    /// Every order in turn, and no faults: see [`Choices::next_order`].
+    Every {
+        /// What was chosen at each place, and of how many.
+        taken: Vec<(usize, usize)>,
+        /// The next place.
+        at: usize,
+    },
+}
+
+impl Choices {
+    /// The decisions of a tape.
+    pub(crate) fn of(schedule: &[u32]) -> Choices {
+        Choices::Taped {
+            words: schedule.to_vec(),
+            at: 0,
+        }
+    }
+
+    /// Of `n` orders in which things may happen, one. 0 where there is no choice.
+    pub(crate) fn order(&mut self, n: usize) -> usize {
+        match self {
+            _ if n < 2 => 0,
+            Choices::Taped { .. } => self.word() as usize % n,
+            Choices::Every { taken, at } => {
+                if *at == taken.len() {
+                    taken.push((0, n));
+                }
+                *at += 1;
+                taken[*at - 1].0
+            }
+        }
+    }
+
+    /// One of `n` things that may happen now, or none of them, which is the tame choice.
+    pub(crate) fn perhaps(&mut self, n: usize) -> Option<usize> {
+        match self {
+            _ if n == 0 => None,
+            Choices::Taped { .. } => self.rarely(4).then(|| self.order(n)),
+            Choices::Every { .. } => self.order(n + 1).checked_sub(1),
+        }
+    }
+
+    /// Whether something happens that happens once in `n` times.
+    pub(crate) fn rarely(&mut self, n: u32) -> bool {
+        match self {
+            Choices::Taped { .. } => self.word() % n == n - 1,
+            Choices::Every { .. } => false,
+        }
+    }
+
+    /// How many of `all`, at least one; all of them when tame.
+    pub(crate) fn share(&mut self, all: usize) -> usize {
+        match self {
+            Choices::Taped { .. } => match self.word() as usize {
+                word if word.is_multiple_of(2) => all,
+                word => 1 + (word / 2) % all,
+            },
+            Choices::Every { .. } => all,
+        }
+    }
+
+    fn word(&mut self) -> u32 {
+        match self {
+            Choices::Taped { words, at } => {
+                *at += 1;
+                words.get(*at - 1).copied().unwrap_or(0)
+            }
+            Choices::Every { .. } => 0,
+        }
+    }
+
+    /// From the order that was just run to the next; `None` after the last.
+    #[cfg(test)]
+    pub(crate) fn next_order(self) -> Option<Choices> {
+        let Choices::Every { mut taken, .. } = self else {
+            return None;
+        };
+        while let Some((choice, of)) = taken.pop() {
+            if choice + 1 < of {
+                taken.push((choice + 1, of));
+                return Some(Choices::Every { taken, at: 0 });
+            }
+        }
+        None
+    }
+}
