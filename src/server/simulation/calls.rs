@@ -29,7 +29,7 @@ impl Kernel {
         self.peers[peer].link = Link::Open;
         self.peers[peer].since = self.now;
         self.accepted += 1;
-        self.progress = true;
+        self.changes();
         self.note("accept", &[peer as u64], || format!("accept → peer {peer}"));
         Ok(peer)
     }
@@ -82,8 +82,6 @@ impl Kernel {
     pub(super) fn read(&mut self, peer: usize, buffer: &mut [u8], consume: bool) -> io::Result<usize> {
         self.meanwhile();
         if self.fault(16) {
-            self.peers[peer].reads_in_turn += 1;
-            self.peers[peer].interrupted_in_turn += 1;
             self.note("eintr", &[peer as u64], || "read → EINTR".to_owned());
             return Err(ErrorKind::Interrupted.into());
         }
@@ -95,7 +93,8 @@ impl Kernel {
         // A reset may overtake what is still in the receive queue, or not.
         let overtakes = self.peers[peer].broken.is_some() && self.choices.order(2) == 0;
         let it = &mut self.peers[peer];
-        it.reads_in_turn += 1;
+        // What was looked at and written is only consumed now.
+        it.reads_in_turn += u32::from(it.written <= it.consumed);
         if it.unread() > 0 && !overtakes {
             let mut n = it.unread().min(buffer.len() as u64);
             if let Some(urgent) = it.urgent.filter(|at| *at > it.consumed) {
@@ -112,20 +111,20 @@ impl Kernel {
             if consume {
                 it.consumed += n;
                 it.moved(now);
-                self.progress = true;
+                self.changes();
             }
             self.trace.mix("read", &[peer as u64, n, u64::from(consume)]);
             return Ok(n as usize);
         }
         if let Some(kind) = it.broken {
             it.last = Last::Broken(kind);
-            self.progress = true;
+            self.changes();
             self.trace.mix("broken read", &[peer as u64]);
             return Err(kind.into());
         }
         if it.fin {
             it.last = Last::EndOfStream;
-            self.progress = true;
+            self.changes();
             self.trace.mix("end", &[peer as u64]);
             return Ok(0);
         }
@@ -155,7 +154,7 @@ impl Kernel {
         let it = &mut self.peers[peer];
         if let Some(kind) = it.broken {
             it.last = Last::Broken(kind);
-            self.progress = true;
+            self.changes();
             self.trace.mix("broken write", &[peer as u64]);
             return Err(kind.into());
         }
@@ -170,7 +169,6 @@ impl Kernel {
         let it = &mut self.peers[peer];
         it.written += n as u64;
         it.moved(now);
-        self.progress = true;
         self.trace.mix("write", &[peer as u64, n as u64]);
         if it.deaf {
             // The peer's kernel answers with a reset, and holds nothing for a process that has gone.
@@ -181,6 +179,7 @@ impl Kernel {
                 format!("peer {peer} has closed: its kernel answers with a reset")
             });
         }
+        self.changes();
         Ok(n)
     }
 
@@ -223,7 +222,7 @@ impl Kernel {
                 "peer {peer}: the server ends its stream with {written} of {consumed} bytes written"
             ));
         }
-        self.progress = true;
+        self.changes();
         self.trace.mix("shut down", &[peer as u64]);
         Ok(())
     }
@@ -239,8 +238,11 @@ impl Kernel {
         if self.forgotten != Some(peer) && self.peers[peer].key_was_known {
             self.violate(format!("peer {peer} is closed and still registered"));
         }
+        if self.violation.is_some() {
+            return;
+        }
         self.tally(peer);
-        self.progress = true;
+        self.changes();
         let it = &mut self.peers[peer];
         it.link = Link::Closed;
         it.registration = None;

@@ -38,6 +38,8 @@ pub(crate) struct Kernel {
     pub(super) violation: Option<String>,
     /// Whether anything has changed since the turn began.
     pub(super) progress: bool,
+    /// When a byte, a connection or a peer last moved.
+    changed_at: u64,
     /// Turns in a row in which nothing has.
     pub(super) idle_turns: u64,
     /// Keys whose registration ended since the turn began.
@@ -100,7 +102,6 @@ pub(super) struct Peer {
     pub(super) since: u64,
     pub(super) reads_in_turn: u32,
     pub(super) events_in_turn: u32,
-    pub(super) interrupted_in_turn: u32,
 }
 
 /// Where a connection is, on the server's side.
@@ -201,6 +202,7 @@ impl Kernel {
             abandoning: false,
             violation: None,
             progress: false,
+            changed_at: 0,
             idle_turns: 0,
             keys_freed_in_turn: Vec::new(),
             forgotten: None,
@@ -220,6 +222,12 @@ impl Kernel {
         if trace::is_recording() {
             trace::say(format_args!("{:>6} ms {}", self.now, line()));
         }
+    }
+
+    /// Something has moved.
+    pub(super) fn changes(&mut self) {
+        self.progress = true;
+        self.changed_at = self.now;
     }
 
     /// The first thing that went wrong is what the run has found.
@@ -260,16 +268,21 @@ impl Kernel {
                 self.progress = true;
                 self.now = next;
                 self.reap_the_vanished();
+                if self.now - self.changed_at > PATIENCE && self.all_is_quiet() {
+                    return;
+                }
             } else if !able.is_empty() {
                 self.step(able[0]);
-            } else {
-                self.all_is_quiet();
+            } else if self.all_is_quiet() {
+                return;
             }
         }
     }
 
-    /// Nothing is ready, nobody can do anything, and no time is waited for.
-    fn all_is_quiet(&mut self) {
+    /// Nothing is ready, nobody can do anything, and no time is waited for, unless it is to try in vain again. Says
+    /// whether that ends the poll.
+    fn all_is_quiet(&mut self) -> bool {
+        self.changes();
         if !self.liveness {
             self.liveness = true;
             self.note("liveness", &[], || {
@@ -284,9 +297,11 @@ impl Kernel {
             ));
         } else if self.stopped_at.is_none() {
             self.stop();
+            return true;
         } else {
             self.violate("a stall: the drain has no deadline".to_owned());
         }
+        false
     }
 
     fn stop_if_due(&mut self) -> bool {
@@ -297,10 +312,10 @@ impl Kernel {
         due || self.signal.is_some()
     }
 
-    /// SIGTERM, or a handle whose wake-up is lost: the flag alone has to do.
+    /// SIGTERM, or a handle: either ends the poll.
     fn stop(&mut self) {
         self.stopped_at = Some(self.now);
-        self.progress = true;
+        self.changes();
         if self.choices.order(2) == 0 {
             self.note("term", &[], || "SIGTERM".to_owned());
             self.signal = Some(Signal::Stop);
@@ -313,10 +328,12 @@ impl Kernel {
     /// The server has gone: whoever is left reads what there is, and finds its end.
     pub(super) fn settle(&mut self) {
         self.liveness = true;
-        for peer in &mut self.peers {
-            peer.wakes = 0;
-        }
-        while let [first, ..] = self.able_peers()[..] {
+        loop {
+            // Nobody has to hurry any more.
+            self.now += PATIENCE;
+            let [first, ..] = self.able_peers()[..] else {
+                return;
+            };
             self.step(first);
         }
     }
@@ -517,6 +534,9 @@ enum Ready {
     Peer(usize),
 }
 
+/// Longer than every pause and every timeout but the drain's, in milliseconds: who has not moved for so long waits.
+const PATIENCE: u64 = 4_000;
+
 fn describe(event: &Event) -> String {
     let readiness = event.readiness;
     let words = [
@@ -559,7 +579,6 @@ impl Peer {
             since: 0,
             reads_in_turn: 0,
             events_in_turn: 0,
-            interrupted_in_turn: 0,
         }
     }
 

@@ -12,6 +12,8 @@ enum Step {
     SendUrgent,
     Read,
     Pause(u32),
+    /// Has what it would wait for already.
+    Skip,
     HalfClose,
     Reset,
     Close,
@@ -59,6 +61,7 @@ impl Kernel {
             }
             Some(Action::Send(_)) => Some(Step::Send),
             Some(Action::SendUrgent) => Some(Step::SendUrgent),
+            Some(Action::Read(_)) if peer.got == peer.sent => Some(Step::Skip),
             Some(Action::Read(_)) => read,
             Some(Action::Pause(ms)) => Some(Step::Pause(*ms)),
             Some(Action::HalfClose) => Some(Step::HalfClose),
@@ -75,7 +78,11 @@ impl Kernel {
         let Some(step) = self.next_step(n) else {
             return;
         };
-        self.progress = true;
+        match step {
+            // To try in vain moves nothing.
+            Step::Connect => self.progress = true,
+            _ => self.changes(),
+        }
         let id = n as u64;
         let selector = self.world.selector;
         let now = self.now;
@@ -89,6 +96,7 @@ impl Kernel {
                 peer.next_action();
                 self.note("pause", &[id], || format!("peer {n} pauses for {ms} ms"));
             }
+            Step::Skip => self.peers[n].next_action(),
             Step::HalfClose => {
                 let peer = &mut self.peers[n];
                 if peer.written < peer.consumed {
@@ -149,6 +157,7 @@ impl Kernel {
                 format!("peer {n} tries to connect: the backlog is full")
             });
         } else {
+            self.changes();
             self.listeners[listener].backlog.push(n);
             // Where a call re-arms, only a call does.
             if self.world.selector == super::script::Selector::Edge {
@@ -266,7 +275,7 @@ impl Peer {
 }
 
 /// The kernel's patience with a silent peer, in milliseconds.
-const KEEP_ALIVE: u64 = 100_000;
+const KEEP_ALIVE: u64 = 3_000;
 
 /// When a SYN that found the backlog full is sent again.
 const CONNECT_AGAIN: u64 = 50;
