@@ -36,6 +36,9 @@
 //! | thousands of timeouts in constant time | `server/timeouts.rs` |
 //! | socket options, and why | `socket.rs` |
 
+#[macro_use]
+mod planted;
+
 mod address;
 mod limits;
 mod poller;

@@ -83,6 +83,14 @@ pub(crate) struct Readiness {
     pub read_on: bool,
 }
 
+#[cfg(test)]
+impl Readiness {
+    /// As after a reset, for bugs that take hints for facts.
+    pub(crate) fn says_that_all_is_over(self) -> bool {
+        self.readable && self.writable && self.read_on
+    }
+}
+
 /// What an operator asks by a signal.
 // Where there are no such signals, nobody makes one.
 #[cfg_attr(not(unix), allow(dead_code))]

@@ -51,6 +51,8 @@ impl Acceptor {
         }
         let (counter, pause) = meaning(error, counters);
         counter.add(1);
+        planted!(NoRetryAfterEmfile => return AfterFailure::Drained);
+        planted!(RetryAtOnce => return AfterFailure::Next);
         self.failures_in_a_row += 1;
         // What should pass by itself and does not is a pause too, or it would be a spin.
         if !pause && self.failures_in_a_row < MOST_IN_A_ROW {
@@ -62,6 +64,7 @@ impl Acceptor {
             );
         }
         self.retry_at = Some(now + PAUSE);
+        planted!(ForgetWhoWaitsForAPause => return AfterFailure::Pause);
         self.wait(key);
         AfterFailure::Pause
     }

@@ -96,6 +96,7 @@ impl Connection {
     /// directions, the one not waited for would be ready at once, and the loop would spin for as long as it stays so.
     pub(crate) fn notice(&mut self, readiness: Readiness) -> bool {
         self.read_on |= readiness.read_on;
+        planted!(TryWhatIsNotAwaited => return true);
         match self.awaits {
             Direction::Read => readiness.readable,
             Direction::Write => readiness.writable,
@@ -122,6 +123,7 @@ impl Connection {
     pub(crate) fn drain(&mut self, received: u32) {
         if self.phase == Phase::Echoing {
             self.phase = Phase::LastWords { left: received };
+            planted!(NoLastWords => self.phase = Phase::LastWords { left: 0 });
         }
     }
 
@@ -130,6 +132,11 @@ impl Connection {
         if let Some(spill) = self.spill.take() {
             spills.give_back(spill);
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn forget_what_is_pending(&mut self) {
+        self.spill = None;
     }
 
     /// Moves bytes until nothing more can be done or `budget` bytes have been read, whichever comes first.
@@ -144,6 +151,7 @@ impl Connection {
         mut budget: usize,
         witness: &mut impl Witness,
     ) -> Progress {
+        planted!(DropTheSpillAtTheEnd => if self.read_on { self.release(&mut buffers.spills) });
         loop {
             if self.spill.is_some()
                 && let Err(blocked) = self.flush(socket, &mut buffers.spills, witness)
@@ -157,8 +165,11 @@ impl Connection {
                 }
                 witness.note(Step::ShutDownWriting);
                 self.phase = Phase::Discarding;
+                planted!(NoLingeringClose => return Progress::Finished(Reason::Drained));
             }
+            planted!(TurnWithoutEnd => budget = usize::MAX);
             if budget == 0 {
+                planted!(ForgetTheHintAfterATurn => self.read_on = false);
                 witness.note(Step::Yielded);
                 return Progress::Yielded;
             }
@@ -197,6 +208,8 @@ impl Connection {
                     }
                 }
                 Verdict::WouldBlock => {
+                    planted!(ReadWhilePending => return Ok(()));
+                    planted!(NewBeforeOld => return Ok(()));
                     self.awaits = Direction::Write;
                     return Err(Progress::Blocked);
                 }
@@ -227,12 +240,16 @@ impl Connection {
             Verdict::Broken(reason) => return Round::Finished(reason),
         };
         self.spend(n);
+        planted!(ReadWhilePending => if buffers.spills.keep_behind(&mut self.spill, &buffers.scratch[..n]) {
+            return Round::Blocked;
+        });
         let mut rest = &buffers.scratch[..n];
         while !rest.is_empty() {
             match write(socket, rest, witness) {
                 Verdict::Moved(n) => {
                     self.echoed += n as u64;
                     rest = &rest[n..];
+                    planted!(PartialWriteIsWhole => rest = &[]);
                 }
                 Verdict::WouldBlock => {
                     witness.note(Step::Spilled(rest.len()));
@@ -280,6 +297,8 @@ impl Connection {
 
     /// Whether a read of `n` out of `asked` bytes has emptied the receive queue.
     fn after_reading(&self, n: usize, asked: usize) -> Round {
+        planted!(StopAfterShortRead => if n < asked && self.short_read_is_drained { return Round::Drained });
+        planted!(TrustShortReadsEverywhere => if n < asked && !self.read_on { return Round::Drained });
         if n < asked && self.short_read_is_drained && !self.read_on {
             Round::Drained
         } else {

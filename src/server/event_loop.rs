@@ -184,6 +184,12 @@ impl<P: Poller> EventLoop<P> {
             Some(Entry::Listener(entry)) if entry.queued => {}
             Some(Entry::Listener(_)) => self.accept(key),
             Some(Entry::Peer(peer)) => {
+                planted!(CloseOnAFlag => if readiness.read_on {
+                    return self.close(key, Reason::EndOfStream);
+                });
+                planted!(CloseOnAStaleEvent => if readiness.says_that_all_is_over() {
+                    return self.close(key, Reason::Reset);
+                });
                 let awaited = peer.connection.notice(readiness);
                 if !awaited {
                     self.tell(Some(key), Step::NotAwaited);
@@ -243,7 +249,10 @@ impl<P: Poller> EventLoop<P> {
         let waits_for = wait_of(peer);
         match progress {
             Progress::Finished(reason) => return self.close(key, reason),
-            Progress::Yielded => self.queue(key),
+            Progress::Yielded => {
+                planted!(NoReadyQueueAfterYield => return);
+                self.queue(key);
+            }
             Progress::Blocked => {}
         }
         if moved {
@@ -262,6 +271,7 @@ impl<P: Poller> EventLoop<P> {
             // Closed in the plain way, the kernel would go on for minutes trying to deliver what nobody takes.
             peer.stream.reset_on_close();
         }
+        planted!(KeepTheSpill => peer.connection.forget_what_is_pending());
         peer.connection.release(&mut self.buffers.spills);
         let echoed = peer.connection.echoed();
         drop(peer);
@@ -309,6 +319,7 @@ impl<P: Poller> EventLoop<P> {
 
 /// The timeout that a peer is subject to.
 fn wait_of<S>(peer: &Peer<S>) -> Timeout {
+    planted!(ForgetTheStallTimer => return Timeout::Idle);
     match peer.connection.awaits() {
         Direction::Write => Timeout::Stall,
         Direction::Read if peer.connection.is_discarding() => Timeout::Linger,

@@ -139,9 +139,7 @@ impl<P: Poller> Table<P> {
 
     /// Everything with its key.
     #[cfg(any(test, fuzzing))]
-    pub(crate) fn entries(
-        &self,
-    ) -> impl Iterator<Item = (usize, &Entry<P::Listener, P::Stream>)> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (usize, &Entry<P::Listener, P::Stream>)> {
         self.slab.iter()
     }
 

@@ -95,6 +95,9 @@ pub(super) fn write<S: Socket>(
 /// The one place where the kernel's errors get their names. `None`: try again.
 #[cold]
 fn verdict_of(error: &io::Error) -> Option<Verdict> {
+    planted!(DieOfEintr => if error.kind() == io::ErrorKind::Interrupted {
+        return Some(Verdict::Broken(reason_of(error)));
+    });
     match error.kind() {
         // Not an error: the kernel has no bytes, or no room, for us now.
         io::ErrorKind::WouldBlock => Some(Verdict::WouldBlock),

@@ -11,10 +11,12 @@ impl<P: Poller> EventLoop<P> {
     /// Takes connections out of a backlog until it is empty or the quota is used up.
     pub(super) fn accept(&mut self, key: usize) {
         if self.acceptor.is_paused() {
+            planted!(LoseAListenerDuringAPause => return);
             self.acceptor.wait(key);
             return;
         }
         for _ in 0..self.limits.accepts_a_turn {
+            planted!(LoseTheListenerAtTheCap => if self.is_full() { return });
             let Some(Entry::Listener(entry)) = self.table.get_mut(key) else {
                 return;
             };
@@ -22,6 +24,7 @@ impl<P: Poller> EventLoop<P> {
                 Ok((stream, peer)) => {
                     self.acceptor.succeeded();
                     self.admit(stream, &peer);
+                    planted!(AcceptOncePerEvent => return);
                 }
                 Err(error) => {
                     let counters = &self.control.counters().accept_errors;
@@ -37,8 +40,7 @@ impl<P: Poller> EventLoop<P> {
 
     /// Gives a new peer its place in the table, or turns it away.
     fn admit(&mut self, stream: P::Stream, peer: &P::Peer) {
-        let open = self.table.connections();
-        if open >= self.limits.max_connections {
+        if self.is_full() {
             self.tell(
                 None,
                 Step::TurnedAway {
@@ -46,6 +48,7 @@ impl<P: Poller> EventLoop<P> {
                 },
             );
             if let Some(left_out) = self.rejections.may_say(self.now) {
+                let open = self.table.connections();
                 log::warn!(
                     "turned {peer} away: {open} connections are open, which is the limit{left_out}"
                 );
@@ -80,6 +83,10 @@ impl<P: Poller> EventLoop<P> {
                 }
             }
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.table.connections() >= self.limits.max_connections
     }
 
     /// Ends a pause: listeners whose backlog may hold connections get their turn.

@@ -79,14 +79,21 @@ impl Kernel {
         self.forgotten = Some(peer);
     }
 
-    pub(super) fn read(&mut self, peer: usize, buffer: &mut [u8], consume: bool) -> io::Result<usize> {
+    pub(super) fn read(
+        &mut self,
+        peer: usize,
+        buffer: &mut [u8],
+        consume: bool,
+    ) -> io::Result<usize> {
         self.meanwhile();
         if self.fault(16) {
             self.note("eintr", &[peer as u64], || "read → EINTR".to_owned());
             return Err(ErrorKind::Interrupted.into());
         }
         if buffer.is_empty() {
-            self.violate(format!("peer {peer}: a read of nothing, which looks like the end"));
+            self.violate(format!(
+                "peer {peer}: a read of nothing, which looks like the end"
+            ));
         }
         let rearm = self.world.selector == Selector::Rearm;
         let now = self.now;
@@ -113,7 +120,8 @@ impl Kernel {
                 it.moved(now);
                 self.changes();
             }
-            self.trace.mix("read", &[peer as u64, n, u64::from(consume)]);
+            self.trace
+                .mix("read", &[peer as u64, n, u64::from(consume)]);
             return Ok(n as usize);
         }
         if let Some(kind) = it.broken {
@@ -202,7 +210,9 @@ impl Kernel {
             ));
         }
         if self.peers[peer].discards_from.is_some() {
-            self.violate(format!("peer {peer}: a write after the end of the server's stream"));
+            self.violate(format!(
+                "peer {peer}: a write after the end of the server's stream"
+            ));
         }
     }
 
@@ -263,7 +273,9 @@ impl Kernel {
         listener.key = None;
         listener.closed = true;
         let waiting = std::mem::take(&mut listener.backlog);
-        self.note("unlisten", &[n as u64], || "a listener is closed".to_owned());
+        self.note("unlisten", &[n as u64], || {
+            "a listener is closed".to_owned()
+        });
         for peer in waiting {
             self.peers[peer].link = Link::Closed;
             self.peers[peer].reset_by_server = true;

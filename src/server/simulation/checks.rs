@@ -58,6 +58,10 @@ impl Kernel {
                     self.closed.reset += 1;
                     None
                 }
+                Last::Fine if peer.broken.is_some() && let_pass_on_a_flag() => {
+                    self.closed.reset += 1;
+                    None
+                }
                 Last::Fine if peer.waits == Waits::Write => {
                     self.closed.stalled += 1;
                     (!due(world.stall)).then_some("it was closed as stalled before its time")
@@ -121,7 +125,9 @@ impl Kernel {
         let budget = world.memory.map_or(usize::MAX, |spills| spills);
         if seen.spills_lent > budget {
             let lent = seen.spills_lent;
-            self.violate(format!("{lent} spills are lent, and the budget has {budget}"));
+            self.violate(format!(
+                "{lent} spills are lent, and the budget has {budget}"
+            ));
             return;
         }
         let mut in_all = 0;
@@ -175,11 +181,17 @@ impl Kernel {
 
     /// No turn without progress, and none that does more than its budget.
     fn check_pace(&mut self) {
-        self.idle_turns = if self.progress { 0 } else { self.idle_turns + 1 };
+        self.idle_turns = if self.progress {
+            0
+        } else {
+            self.idle_turns + 1
+        };
         let allowed = IDLE_TURNS + 2 * self.registrations().count() as u64;
         if self.idle_turns > allowed {
             let turns = self.idle_turns;
-            self.violate(format!("a spin: {turns} turns in a row in which nothing happened"));
+            self.violate(format!(
+                "a spin: {turns} turns in a row in which nothing happened"
+            ));
         }
         if self.seen.turns > MOST_TURNS {
             self.violate(format!("it never ends: {MOST_TURNS} turns"));
@@ -211,7 +223,9 @@ impl Kernel {
         };
         if counted != self.closed {
             let saw = &self.closed;
-            self.violate(format!("the server counts {counted:?}, and the kernel saw {saw:?}"));
+            self.violate(format!(
+                "the server counts {counted:?}, and the kernel saw {saw:?}"
+            ));
         }
         let sum = |of: fn(&Peer) -> u64| self.peers.iter().map(of).sum::<u64>();
         let read = sum(|peer| peer.discards_from.unwrap_or(peer.consumed));
@@ -245,6 +259,18 @@ impl Kernel {
     }
 }
 
+/// With that bug planted, closing on a flag whoever has really gone is let pass, so that only the peer who got the key
+/// since is left to be found.
+#[cfg(test)]
+fn let_pass_on_a_flag() -> bool {
+    crate::planted::is(crate::planted::Bug::CloseOnAStaleEvent)
+}
+
+#[cfg(not(test))]
+fn let_pass_on_a_flag() -> bool {
+    false
+}
+
 impl Peer {
     /// Bytes that the server holds of it.
     fn pending(&self) -> u64 {
@@ -253,9 +279,8 @@ impl Peer {
 
     /// Whether its connection ended well for the server, and not for it.
     fn is_wronged(&self) -> bool {
-        let rude = |action: &Action| {
-            matches!(action, Action::Reset | Action::Close | Action::Vanish)
-        };
+        let rude =
+            |action: &Action| matches!(action, Action::Reset | Action::Close | Action::Vanish);
         if self.script.iter().any(rude) || self.link != Link::Closed {
             return false;
         }

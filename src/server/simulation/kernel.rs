@@ -498,7 +498,10 @@ impl Kernel {
         let listeners = self.listeners.iter().enumerate();
         let listeners = listeners.filter_map(|(n, listener)| {
             let ready = listener.armed && !listener.backlog.is_empty();
-            listener.key.filter(|_| ready).map(|key| Ready::Listener(n, key))
+            listener
+                .key
+                .filter(|_| ready)
+                .map(|key| Ready::Listener(n, key))
         });
         let peers = self.peers.iter().enumerate().filter_map(|(n, peer)| {
             let (readable, writable) = peer.ready(&self.world);
@@ -544,7 +547,11 @@ fn describe(event: &Event) -> String {
         (readiness.writable, "writable"),
         (readiness.read_on, "read on"),
     ];
-    let words: Vec<_> = words.iter().filter(|(is, _)| *is).map(|(_, w)| *w).collect();
+    let words: Vec<_> = words
+        .iter()
+        .filter(|(is, _)| *is)
+        .map(|(_, w)| *w)
+        .collect();
     format!("the selector reports #{}: {}", event.key, words.join(", "))
 }
 

@@ -31,8 +31,8 @@ use super::stats::Stats;
 use kernel::{Ended, Kernel, Seen};
 use poller::Simulated;
 use script::{Script, World};
-pub(crate) use tape::Tape;
 use tape::Choices;
+pub(crate) use tape::Tape;
 
 /// How a run went.
 #[derive(Debug)]
@@ -143,6 +143,9 @@ fn limits_of(world: &World) -> Limits {
 pub fn fuzz(bytes: &[u8]) {
     let tape = Tape::from_bytes(bytes);
     if let Some(violation) = run(&tape).violation {
-        panic!("{violation}\n{}\nMIO_ECHO_TAPE={tape}", Script::decode(&tape));
+        panic!(
+            "{violation}\n{}\nMIO_ECHO_TAPE={tape}",
+            Script::decode(&tape)
+        );
     }
 }

@@ -70,7 +70,11 @@ impl Poller for Simulated {
         Ok((SimulatedStream { kernel, peer }, Name(peer)))
     }
 
-    fn register_listener(&mut self, listener: &mut SimulatedListener, key: usize) -> io::Result<()> {
+    fn register_listener(
+        &mut self,
+        listener: &mut SimulatedListener,
+        key: usize,
+    ) -> io::Result<()> {
         let listener = &mut self.kernel.borrow_mut().listeners[listener.0];
         listener.key = Some(key);
         listener.armed = true;

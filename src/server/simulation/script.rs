@@ -168,7 +168,13 @@ impl Script {
 impl Action {
     fn decode(mut word: u32) -> Action {
         let kind = digit(&mut word, 16);
-        let size = 1 + word % 7 + if word.is_multiple_of(3) { word / 3 % 250 } else { 0 };
+        let size = 1
+            + word % 7
+            + if word.is_multiple_of(3) {
+                word / 3 % 250
+            } else {
+                0
+            };
         match kind {
             0..=4 => Action::Send(size),
             5..=8 => Action::Read(size),

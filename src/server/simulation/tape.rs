@@ -52,7 +52,10 @@ impl fmt::Display for Tape {
             if n > 0 {
                 f.write_str("/")?;
             }
-            let end = lane.iter().rposition(|word| *word != 0).map_or(0, |at| at + 1);
+            let end = lane
+                .iter()
+                .rposition(|word| *word != 0)
+                .map_or(0, |at| at + 1);
             // A script's last action may well be a zero.
             let end = if n == 1 { lane.len() } else { end };
             for (n, word) in lane[..end].iter().enumerate() {
@@ -79,7 +82,10 @@ impl FromStr for Tape {
             .map_err(|lanes| format!("a tape has three lanes, and here are {}", lanes.len()))?;
         let mut world = [0; WORLD];
         if first.len() > WORLD {
-            return Err(format!("a world has {WORLD} words, and here are {}", first.len()));
+            return Err(format!(
+                "a world has {WORLD} words, and here are {}",
+                first.len()
+            ));
         }
         world[..first.len()].copy_from_slice(&first);
         Ok(Tape {

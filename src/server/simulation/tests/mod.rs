@@ -1,19 +1,87 @@
+//! What the simulator finds, and whether it can find anything.
+
+mod honesty;
+mod orders;
+mod planted;
+mod regressions;
+mod seeds;
+
+use proptest::collection::vec;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+
 use super::*;
 
-#[test]
-fn smoke() {
-    let mut state = 1u64;
-    let mut next = || { state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407); (state >> 33) as u32 };
-    for n in 0..20000 {
-        let world = std::array::from_fn(|_| next());
-        let length = next() % 24;
-        let script = (0..length).map(|_| next()).collect();
-        let schedule = (0..400).map(|_| next()).collect();
-        let tape = Tape { world, script, schedule };
-        let run1 = run(&tape);
-        if let Some(violation) = &run1.violation {
-            let (_, lines) = trace::record(|| run(&tape));
-            panic!("{n}: {violation}\n{}\n{}\n{:?}", Script::decode(&tape), lines.join("\n"), run1.stats);
+/// Tapes of any world, up to 24 actions, and several hundred decisions; what comes after them is tame.
+fn tapes() -> impl Strategy<Value = Tape> {
+    let any = proptest::num::u32::ANY;
+    ([any; tape::WORLD], vec(any, 0..=24), vec(any, 0..=400)).prop_map(|(world, script, schedule)| {
+        Tape {
+            world,
+            script,
+            schedule,
         }
+    })
+}
+
+/// A seed's tape, and the way to shrink it: proptest's.
+fn tape_of(seed: u64) -> (TestRunner, impl ValueTree<Value = Tape>) {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let config = Config {
+        failure_persistence: None,
+        max_shrink_iters: 50_000,
+        ..Config::default()
+    };
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    let tree = tapes().new_tree(&mut runner).unwrap();
+    (runner, tree)
+}
+
+/// The smallest tape into which proptest can shrink a seed's, such that it still goes wrong.
+fn shrunk(seed: u64) -> Tape {
+    let (mut runner, tree) = tape_of(seed);
+    let result = runner.run_one(tree, |tape| match run(&tape).violation {
+        None => Ok(()),
+        Some(violation) => Err(TestCaseError::fail(violation)),
+    });
+    match result {
+        Err(TestError::Fail(_, tape)) => tape,
+        other => panic!("seed {seed} went wrong, and now: {other:?}"),
+    }
+}
+
+/// All that somebody needs who has to find the cause.
+fn report(tape: &Tape) -> String {
+    let (run, lines) = trace::record(|| run(tape));
+    format!(
+        "{}\n\n{}\n{}\n\nto repeat it:\nMIO_ECHO_TAPE='{tape}' cargo test --lib replay -- --nocapture\n",
+        run.violation.as_deref().unwrap_or("nothing went wrong"),
+        Script::decode(tape),
+        lines.join("\n"),
+    )
+}
+
+/// A number from the environment, for runs longer than the gate's.
+fn from_environment(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| {
+        text.parse().unwrap_or_else(|e| panic!("{name}={text}: {e}"))
+    })
+}
+
+/// With `MIO_ECHO_TAPE` it shows that run; without, that a tape survives being written down.
+#[test]
+fn replay() {
+    if let Ok(text) = std::env::var("MIO_ECHO_TAPE") {
+        let tape: Tape = text.parse().unwrap();
+        println!("{}", report(&tape));
+        assert_eq!(run(&tape).violation, None);
+        return;
+    }
+    for seed in 0..50 {
+        let tape = tape_of(seed).1.current();
+        let again: Tape = tape.to_string().parse().unwrap();
+        assert_eq!(run(&tape).hash, run(&again).hash, "{tape}");
     }
 }

@@ -1,0 +1,127 @@
+//! Bugs on purpose, each behind a switch, to see whether the simulator finds them. Compiled into its tests only:
+//! everywhere else a [`planted!`] line is nothing at all.
+//!
+//! A bug is one that echo servers really have: see `docs/TESTING.md`.
+
+/// Does the statement where the simulator's tests have planted this bug, and does not exist anywhere else.
+#[cfg(test)]
+macro_rules! planted {
+    ($bug:ident => $statement:stmt) => {
+        if $crate::planted::is($crate::planted::Bug::$bug) {
+            $statement
+        }
+    };
+}
+
+#[cfg(not(test))]
+macro_rules! planted {
+    ($bug:ident => $statement:stmt) => {};
+}
+
+#[cfg(test)]
+pub(crate) use switch::{Bug, is, with};
+
+#[cfg(test)]
+mod switch {
+    use std::cell::Cell;
+
+    /// What may be planted.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Bug {
+        /// One accept for each event, as under level triggering.
+        AcceptOncePerEvent,
+        /// Who yields does not queue: the next edge will do, and there is none.
+        NoReadyQueueAfterYield,
+        /// A short read is drained, whatever the event hinted.
+        StopAfterShortRead,
+        /// The hint is forgotten when the turn ends before `WouldBlock`.
+        ForgetTheHintAfterATurn,
+        /// A short read is drained, whatever the selector re-arms on.
+        TrustShortReadsEverywhere,
+        /// The connection is closed when its event says that the peer has ended its stream.
+        CloseOnAFlag,
+        /// What is pending is given up when the peer ends its stream.
+        DropTheSpillAtTheEnd,
+        /// The peer is read while its output is pending.
+        ReadWhilePending,
+        /// What was just read overtakes what is pending.
+        NewBeforeOld,
+        /// A partial write is taken for a whole one.
+        PartialWriteIsWhole,
+        /// Spills are lent without looking at the budget.
+        SpillBeyondTheBudget,
+        /// A spill is not given back when its connection closes.
+        KeepTheSpill,
+        /// `EMFILE` is taken for an empty backlog.
+        NoRetryAfterEmfile,
+        /// A pause has its timer, and nobody is remembered for its end.
+        ForgetWhoWaitsForAPause,
+        /// `EMFILE` is tried again at once.
+        RetryAtOnce,
+        /// An event that says that all is over closes whatever has the key by now.
+        CloseOnAStaleEvent,
+        /// A stalled peer is given the idle timeout.
+        ForgetTheStallTimer,
+        /// At the cap, nothing is accepted, and nobody comes back to the listener.
+        LoseTheListenerAtTheCap,
+        /// A turn has no budget.
+        TurnWithoutEnd,
+        /// What is not waited for is tried all the same.
+        TryWhatIsNotAwaited,
+        /// A drained connection is closed without reading on to the peer's end.
+        NoLingeringClose,
+        /// A drain ends the stream without echoing what had been received.
+        NoLastWords,
+        /// An interrupted read ends the connection.
+        DieOfEintr,
+        /// A listener whose event comes while accepting pauses is not remembered.
+        LoseAListenerDuringAPause,
+    }
+
+    impl Bug {
+        /// All of them.
+        pub(crate) const ALL: [Bug; 24] = [
+            Bug::AcceptOncePerEvent,
+            Bug::NoReadyQueueAfterYield,
+            Bug::StopAfterShortRead,
+            Bug::ForgetTheHintAfterATurn,
+            Bug::TrustShortReadsEverywhere,
+            Bug::CloseOnAFlag,
+            Bug::DropTheSpillAtTheEnd,
+            Bug::ReadWhilePending,
+            Bug::NewBeforeOld,
+            Bug::PartialWriteIsWhole,
+            Bug::SpillBeyondTheBudget,
+            Bug::KeepTheSpill,
+            Bug::NoRetryAfterEmfile,
+            Bug::ForgetWhoWaitsForAPause,
+            Bug::RetryAtOnce,
+            Bug::CloseOnAStaleEvent,
+            Bug::ForgetTheStallTimer,
+            Bug::LoseTheListenerAtTheCap,
+            Bug::TurnWithoutEnd,
+            Bug::TryWhatIsNotAwaited,
+            Bug::NoLingeringClose,
+            Bug::NoLastWords,
+            Bug::DieOfEintr,
+            Bug::LoseAListenerDuringAPause,
+        ];
+    }
+
+    thread_local! {
+        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Whether this bug is planted on this thread.
+    pub(crate) fn is(bug: Bug) -> bool {
+        PLANTED.get() == Some(bug)
+    }
+
+    /// Runs something with a bug planted.
+    pub(crate) fn with<T>(bug: Bug, run: impl FnOnce() -> T) -> T {
+        PLANTED.set(Some(bug));
+        let result = run();
+        PLANTED.set(None);
+        result
+    }
+}
