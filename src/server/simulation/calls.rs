@@ -7,7 +7,7 @@ use super::script::Selector;
 
 impl Kernel {
     pub(super) fn accept(&mut self, listener: usize) -> io::Result<usize> {
-        self.meanwhile();
+        self.meanwhile(|_, peer| peer.link == Link::None);
         if self.fault(8) {
             return Err(self.accept_fault());
         }
@@ -85,7 +85,7 @@ impl Kernel {
         buffer: &mut [u8],
         consume: bool,
     ) -> io::Result<usize> {
-        self.meanwhile();
+        self.meanwhile(|n, _| n == peer);
         if self.fault(16) {
             self.note("eintr", &[peer as u64], || "read → EINTR".to_owned());
             return Err(ErrorKind::Interrupted.into());
@@ -152,7 +152,7 @@ impl Kernel {
     }
 
     pub(super) fn write(&mut self, peer: usize, bytes: &[u8]) -> io::Result<usize> {
-        self.meanwhile();
+        self.meanwhile(|n, _| n == peer);
         if self.fault(16) {
             self.note("eintr", &[peer as u64], || "write → EINTR".to_owned());
             return Err(ErrorKind::Interrupted.into());

@@ -239,7 +239,7 @@ impl Kernel {
     pub(super) fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) {
         events.clear();
         let deadline = timeout.map(|timeout| self.now + timeout.as_millis() as u64);
-        self.meanwhile();
+        self.burst();
         while self.violation.is_none() {
             if self.stop_if_due() {
                 return;
@@ -251,7 +251,11 @@ impl Kernel {
                 self.progress = true;
                 return;
             }
-            self.deliver(events);
+            self.forget_old_news();
+            if self.ready().next().is_some() {
+                self.meanwhile(|_, peer| peer.link != Link::Closed);
+                self.deliver(events);
+            }
             if faults && self.choices.rarely(8) {
                 self.deliver_nonsense(events);
             }
@@ -259,6 +263,13 @@ impl Kernel {
                 return;
             }
             let able = self.able_peers();
+            if self.choices.are_exhaustive()
+                && let Some(gone) = able.iter().find(|n| self.peers[**n].link == Link::Closed)
+            {
+                // Nobody sees when.
+                self.step(*gone);
+                continue;
+            }
             let time_may_pass = able.is_empty() || self.choices.rarely(8);
             if !time_may_pass {
                 let chosen = self.choices.order(able.len());
@@ -316,7 +327,7 @@ impl Kernel {
     fn stop(&mut self) {
         self.stopped_at = Some(self.now);
         self.changes();
-        if self.choices.order(2) == 0 {
+        if !self.choices.rarely(2) {
             self.note("term", &[], || "SIGTERM".to_owned());
             self.signal = Some(Signal::Stop);
         } else {
@@ -358,37 +369,55 @@ impl Kernel {
         self.has_faults() && self.choices.rarely(n)
     }
 
-    /// What other cores do while the server is in a system call.
-    pub(super) fn meanwhile(&mut self) {
-        loop {
+    /// What has piled up while the server was busy.
+    fn burst(&mut self) {
+        for _ in 0..self.choices.burst() {
             let able = self.able_peers();
+            if able.is_empty() {
+                break;
+            }
+            let chosen = self.choices.order(able.len());
+            self.step(able[chosen]);
+        }
+    }
+
+    /// What other cores do while the server is in a system call about these peers.
+    pub(super) fn meanwhile(&mut self, concerns: impl Fn(usize, &Peer) -> bool) {
+        let mut first = 0;
+        loop {
+            let mut able = self.able_peers();
+            if self.choices.are_exhaustive() {
+                // What a peer does beside a call about another one could as well be done later: the same outcome. So
+                // could what two of them do in one call, unless they race for a place in the backlog.
+                able.retain(|n| {
+                    let peer = &self.peers[*n];
+                    concerns(*n, peer) && (*n >= first || peer.link == Link::None)
+                });
+            }
             let Some(chosen) = self.choices.perhaps(able.len()) else {
                 return;
             };
-            self.step(able[chosen]);
+            first = able[chosen];
+            self.step(first);
         }
     }
 
     /// Puts what is ready into events, in any order, and not necessarily all of it.
     fn deliver(&mut self, events: &mut Vec<Event>) {
-        self.forget_old_news();
         let mut ready: Vec<_> = self.ready().collect();
-        if ready.is_empty() {
-            return;
-        }
         let taken = self.choices.share(ready.len());
         self.seen.left_for_later += (ready.len() - taken) as u64;
-        for n in 0..taken {
-            let other = n + self.choices.order(ready.len() - n);
-            ready.swap(n, other);
-            self.deliver_one(ready[n], events);
+        // Who comes first matters where a key may be freed and taken again in between.
+        let keys_may_move = matches!(ready[0], Ready::Listener(..));
+        if !self.choices.are_exhaustive() {
+            self.choices.shuffle(&mut ready);
+        }
+        for ready in &ready[..taken] {
+            self.deliver_one(*ready, events);
         }
         // Split events of one socket need not be neighbours.
-        if self.world.events == Events::Split && events.len() > 1 {
-            for n in 0..events.len() {
-                let other = n + self.choices.order(events.len() - n);
-                events.swap(n, other);
-            }
+        if keys_may_move || !self.choices.are_exhaustive() {
+            self.choices.shuffle(events);
         }
     }
 

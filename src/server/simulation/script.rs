@@ -167,7 +167,7 @@ impl Script {
 
 impl Action {
     fn decode(mut word: u32) -> Action {
-        let kind = digit(&mut word, 16);
+        let kind = digit(&mut word, 20);
         let size = 1
             + word % 7
             + if word.is_multiple_of(3) {
@@ -176,13 +176,13 @@ impl Action {
                 0
             };
         match kind {
-            0..=4 => Action::Send(size),
-            5..=8 => Action::Read(size),
-            9 | 10 => Action::Pause([1, 10, 50, 100, 350, 2000][word as usize % 6]),
-            11 => Action::SendUrgent,
-            12 => Action::HalfClose,
-            13 => Action::Reset,
-            14 => Action::Close,
+            0..=6 => Action::Send(size),
+            7..=9 => Action::Read(size),
+            10 | 11 => Action::Pause([1, 10, 50, 100, 350, 2000][word as usize % 6]),
+            12 => Action::SendUrgent,
+            13..=15 => Action::HalfClose,
+            16 | 17 => Action::Reset,
+            18 => Action::Close,
             _ => Action::Vanish,
         }
     }

@@ -124,6 +124,19 @@ impl Choices {
         }
     }
 
+    /// The first of all orders.
+    #[cfg(test)]
+    pub(crate) fn every() -> Choices {
+        Choices::Every {
+            taken: Vec::new(),
+            at: 0,
+        }
+    }
+
+    pub(crate) fn are_exhaustive(&self) -> bool {
+        matches!(self, Choices::Every { .. })
+    }
+
     /// Of `n` orders in which things may happen, one. 0 where there is no choice.
     pub(crate) fn order(&mut self, n: usize) -> usize {
         match self {
@@ -139,12 +152,28 @@ impl Choices {
         }
     }
 
+    /// Puts things into one of their orders.
+    pub(crate) fn shuffle<T>(&mut self, things: &mut [T]) {
+        for n in 0..things.len() {
+            let other = n + self.order(things.len() - n);
+            things.swap(n, other);
+        }
+    }
+
     /// One of `n` things that may happen now, or none of them, which is the tame choice.
     pub(crate) fn perhaps(&mut self, n: usize) -> Option<usize> {
         match self {
             _ if n == 0 => None,
             Choices::Taped { .. } => self.rarely(4).then(|| self.order(n)),
             Choices::Every { .. } => self.order(n + 1).checked_sub(1),
+        }
+    }
+
+    /// How many steps the others are ahead; none when tame.
+    pub(crate) fn burst(&mut self) -> usize {
+        match self.word() as usize {
+            word if word % 3 == 2 => word / 3 % 24,
+            _ => 0,
         }
     }
 

@@ -5,6 +5,7 @@ mod orders;
 mod planted;
 mod regressions;
 mod seeds;
+mod shrinking;
 
 use proptest::collection::vec;
 use proptest::strategy::{Strategy, ValueTree};
@@ -15,40 +16,43 @@ use super::*;
 /// Tapes of any world, up to 24 actions, and several hundred decisions; what comes after them is tame.
 fn tapes() -> impl Strategy<Value = Tape> {
     let any = proptest::num::u32::ANY;
-    ([any; tape::WORLD], vec(any, 0..=24), vec(any, 0..=400)).prop_map(|(world, script, schedule)| {
-        Tape {
+    ([any; tape::WORLD], vec(any, 0..=24), vec(any, 0..=400)).prop_map(
+        |(world, script, schedule)| Tape {
             world,
             script,
             schedule,
-        }
-    })
+        },
+    )
 }
 
-/// A seed's tape, and the way to shrink it: proptest's.
-fn tape_of(seed: u64) -> (TestRunner, impl ValueTree<Value = Tape>) {
+/// A seed's tape.
+fn tape_of(seed: u64) -> Tape {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let config = Config {
-        failure_persistence: None,
-        max_shrink_iters: 50_000,
-        ..Config::default()
-    };
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let mut runner = TestRunner::new_with_rng(config, rng);
+    let mut runner = runner(&bytes);
     let tree = tapes().new_tree(&mut runner).unwrap();
-    (runner, tree)
+    tree.current()
 }
 
-/// The smallest tape into which proptest can shrink a seed's, such that it still goes wrong.
-fn shrunk(seed: u64) -> Tape {
-    let (mut runner, tree) = tape_of(seed);
-    let result = runner.run_one(tree, |tape| match run(&tape).violation {
+fn runner(seed: &[u8; 32]) -> TestRunner {
+    let config = Config {
+        failure_persistence: None,
+        max_shrink_iters: 100_000,
+        ..Config::default()
+    };
+    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, seed))
+}
+
+/// The smallest tape that proptest can make of one that goes wrong, such that it still does.
+fn shrunk(tape: Tape) -> Tape {
+    let tree = shrinking::Shrinking::of(tape);
+    let result = runner(&[0; 32]).run_one(tree, |tape| match run(&tape).violation {
         None => Ok(()),
         Some(violation) => Err(TestCaseError::fail(violation)),
     });
     match result {
         Err(TestError::Fail(_, tape)) => tape,
-        other => panic!("seed {seed} went wrong, and now: {other:?}"),
+        other => panic!("it went wrong, and now: {other:?}"),
     }
 }
 
@@ -66,7 +70,8 @@ fn report(tape: &Tape) -> String {
 /// A number from the environment, for runs longer than the gate's.
 fn from_environment(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| {
-        text.parse().unwrap_or_else(|e| panic!("{name}={text}: {e}"))
+        text.parse()
+            .unwrap_or_else(|e| panic!("{name}={text}: {e}"))
     })
 }
 
@@ -80,7 +85,7 @@ fn replay() {
         return;
     }
     for seed in 0..50 {
-        let tape = tape_of(seed).1.current();
+        let tape = tape_of(seed);
         let again: Tape = tape.to_string().parse().unwrap();
         assert_eq!(run(&tape).hash, run(&again).hash, "{tape}");
     }

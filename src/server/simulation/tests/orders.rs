@@ -1,1 +1,68 @@
-//! O
+//! The small world: two peers, a handful of steps, and every order of them and of the server's system calls.
+
+use std::collections::BTreeSet;
+
+use super::script::Action::{self, HalfClose, Reset, Send};
+use super::script::{Events, Selector};
+use super::*;
+
+/// What all orders of a script came to.
+#[derive(Debug, Default)]
+struct Orders {
+    runs: u64,
+    /// The different traces: what the orders are for.
+    traces: BTreeSet<u64>,
+    reused: u64,
+    pending_at_end: u64,
+}
+
+/// Runs a script in every order.
+#[track_caller]
+fn every_order(world: World, peers: &[&[Action]]) -> Orders {
+    let script = Script::of(world, peers);
+    let mut orders = Orders::default();
+    let mut next = Some(Choices::every());
+    while let Some(choices) = next {
+        let run = simulate(&script, choices.clone());
+        if let Some(violation) = run.violation {
+            let (_, lines) = trace::record(|| simulate(&script, choices));
+            panic!("{violation}\n\n{script}\n{}", lines.join("\n"));
+        }
+        orders.runs += 1;
+        orders.traces.insert(run.hash);
+        orders.reused += u64::from(run.seen.keys_reused_in_a_batch > 0);
+        orders.pending_at_end += u64::from(run.seen.ends_with_output_pending > 0);
+        next = run.choices.next_order();
+    }
+    println!(
+        "{} orders, {} different: {script}",
+        orders.runs,
+        orders.traces.len()
+    );
+    orders
+}
+
+/// The selectors, with as little room as there can be, so that each byte has to wait.
+fn tight_worlds() -> impl Iterator<Item = World> {
+    let selectors = [Selector::Edge, Selector::Rearm];
+    let styles = [Events::Merged, Events::Split];
+    let pairs = selectors
+        .into_iter()
+        .flat_map(move |s| styles.map(|e| (s, e)));
+    pairs.map(|(selector, events)| World {
+        selector,
+        events,
+        read_buffer: 1,
+        receive_queue: 1,
+        send_queue: 1,
+        ..World::tame()
+    })
+}
+
+#[test]
+fn one_byte_each_in_every_order() {
+    for world in tight_worlds() {
+        let orders = every_order(world, &[&[Send(1)], &[Send(1)]]);
+        assert!(orders.traces.len() > 100, "{orders:?}");
+    }
+}

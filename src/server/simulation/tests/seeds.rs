@@ -16,17 +16,20 @@ fn no_seed_goes_wrong() {
     let mut met = BTreeMap::new();
     let start = Instant::now();
     for seed in first..first + seeds {
-        let tape = tape_of(seed).1.current();
+        let tape = tape_of(seed);
         let once = run(&tape);
         if once.violation.is_some() {
-            let small = shrunk(seed);
+            let small = shrunk(tape);
             panic!(
                 "seed {seed}: {}or, unshrunk: MIO_ECHO_FIRST_SEED={seed} MIO_ECHO_SEEDS=1 cargo test --lib simulation",
                 report(&small)
             );
         }
         let again = run(&tape);
-        assert_eq!(once.hash, again.hash, "seed {seed} runs differently each time");
+        assert_eq!(
+            once.hash, again.hash,
+            "seed {seed} runs differently each time"
+        );
         for (what, times) in encounters(&once) {
             *met.entry(what).or_insert(0) += u64::from(times > 0);
         }
@@ -37,7 +40,10 @@ fn no_seed_goes_wrong() {
     // A simulator that meets with nothing proves nothing.
     if seeds >= SEEDS {
         for (what, times) in &met {
-            assert!(*times >= seeds / 1000, "{what}: only {times} of {seeds} seeds");
+            assert!(
+                *times >= seeds / 1000,
+                "{what}: only {times} of {seeds} seeds"
+            );
         }
     }
     // The aim is a minute for tens of thousands of scripts; a debug build is another matter.
@@ -81,7 +87,7 @@ fn encounters(run: &Run) -> [(&'static str, u64); 23] {
 #[test]
 fn a_seed_tells_the_same_story_twice() {
     for seed in 0..300 {
-        let tape = tape_of(seed).1.current();
+        let tape = tape_of(seed);
         let (_, once) = trace::record(|| run(&tape));
         let (_, again) = trace::record(|| run(&tape));
         assert_eq!(once, again, "seed {seed}");
