@@ -19,6 +19,8 @@ mod tests;
 mod trace;
 
 use std::cell::RefCell;
+#[cfg(test)]
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,1 +1,274 @@
-//! O
+//! Kept honest: what a script comes to in the simulator is what it comes to on the real kernel, over loopback.
+//!
+//! Not every script comes to one thing: whether a peer that closes its socket with echo on the way is seen to end its
+//! stream or to reset it is a matter of time. So each script is simulated under several schedules first, and where all
+//! of them agree on every byte returned, on who ended each connection and on why, the real kernel has to agree too.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+use super::script::Action;
+use super::*;
+use crate::poller::MioPoller;
+use crate::server::control::Handle;
+use crate::server::stats::Closed;
+use crate::socket::{ListenOptions, listen_tcp};
+
+/// How a script ended: for each peer, and as the server counts it.
+type Outcome = (Vec<(Option<Ended>, u64)>, Closed);
+
+/// Schedules that have to agree.
+const SCHEDULES: u64 = 8;
+
+/// Longer than anything takes here: it tells a hang from slowness.
+const LIMIT: Duration = Duration::from_secs(30);
+
+#[test]
+fn scripts_end_on_the_real_kernel_as_in_the_simulator() {
+    let scripts = from_environment("MIO_ECHO_REAL_SCRIPTS", 150);
+    let (mut compared, mut undecided, mut met) = (0, 0, Closed::default());
+    for seed in 0.. {
+        if compared == scripts {
+            break;
+        }
+        let script = real_script(seed);
+        let Some(simulated) = unanimous(&script, seed) else {
+            undecided += 1;
+            continue;
+        };
+        let real = on_the_real_kernel(&script);
+        assert_eq!(
+            real, simulated,
+            "left: real, right: simulated; seed {seed}\n{script}"
+        );
+        met.end_of_stream += real.1.end_of_stream;
+        met.reset += real.1.reset;
+        compared += 1;
+    }
+    println!("{compared} scripts ended alike, {undecided} have no one ending; closed: {met:?}");
+    assert!(
+        undecided < compared,
+        "{undecided} are undecided, {compared} were compared"
+    );
+    assert!(met.end_of_stream > scripts && met.reset > 0, "{met:?}");
+}
+
+/// Who says nothing for the idle timeout is closed, and reads the end of the stream.
+#[test]
+fn the_idle_timeout_ends_alike() {
+    let world = World {
+        idle: Some(400),
+        ..World::tame()
+    };
+    let script = Script::of(
+        world,
+        &[&[Action::Send(5), Action::Read(5), Action::Pause(2000)]],
+    );
+    let simulated = unanimous(&script, 0).unwrap();
+    assert_eq!(simulated.1.idle, 1);
+    assert_eq!(on_the_real_kernel(&script), simulated);
+}
+
+/// Who sends for ever and reads nothing is reset after the stall timeout.
+#[test]
+fn the_stall_timeout_ends_alike() {
+    let world = World {
+        stall: Some(300),
+        read_buffer: 64 * 1024,
+        receive_queue: 100_000,
+        send_queue: 100_000,
+        ..World::tame()
+    };
+    // More than the real kernel's buffers can hold on the way there and back.
+    let script = Script::of(world, &[&[Action::Send(100_000_000)]]);
+    let simulated = unanimous(&script, 0).unwrap();
+    assert_eq!(simulated.1.stalled, 1);
+    assert_eq!(simulated.0, [(Some(Ended::ResetByServer), 0)]);
+    assert_eq!(on_the_real_kernel(&script), simulated);
+}
+
+/// A seed's script, in a world that a test can bring about: nobody vanishes, nothing is short, no time counts.
+fn real_script(seed: u64) -> Script {
+    let mut script = Script::decode(&tape_of(seed));
+    let tame = World::tame();
+    script.world = World {
+        faults: false,
+        listeners: 1,
+        max_connections: tame.max_connections,
+        descriptors: tame.descriptors,
+        idle: None,
+        stall: None,
+        stop: None,
+        ..script.world
+    };
+    for peer in &mut script.peers {
+        peer.retain(|action| *action != Action::Vanish);
+    }
+    let leaves = |action: &Action| matches!(action, Action::Reset | Action::Close);
+    if script.peers.iter().flatten().any(leaves) {
+        // Who leaves before the end has got what the queues let through by then, and the real ones are large.
+        script.world.receive_queue = 10_000;
+        script.world.send_queue = 10_000;
+        script.world.writable_at = 1;
+    }
+    script
+}
+
+/// What the script comes to, if it comes to the same under every schedule.
+fn unanimous(script: &Script, seed: u64) -> Option<Outcome> {
+    let mut outcomes = (0..SCHEDULES).map(|n| {
+        let schedule = match n {
+            0 => Vec::new(),
+            n => tape_of(seed + n * 1_000_000).schedule,
+        };
+        let run = simulate(script, Choices::of(&schedule));
+        assert_eq!(run.violation, None, "{script}");
+        (run.endings, run.stats.closed)
+    });
+    let first = outcomes.next()?;
+    outcomes.all(|outcome| outcome == first).then_some(first)
+}
+
+/// The same loop over mio's poller, and a thread for each peer.
+fn on_the_real_kernel(script: &Script) -> Outcome {
+    let poller = MioPoller::new().unwrap();
+    let control = Arc::new(Control::default());
+    let handle = Handle::new(control.clone(), poller.waker().unwrap());
+    let options = ListenOptions {
+        backlog: 128,
+        reuse_port: false,
+    };
+    let listener = listen_tcp("127.0.0.1:0".parse().unwrap(), options).unwrap();
+    let crate::Address::Tcp { port, .. } = listener.local_address().unwrap() else {
+        panic!("not a TCP address");
+    };
+    let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
+    let mut event_loop = EventLoop::new(poller, limits_of(&script.world), control);
+    event_loop.listen(listener).unwrap();
+    let server = thread::spawn(move || event_loop.run());
+
+    let peers: Vec<_> = script
+        .peers
+        .iter()
+        .enumerate()
+        .map(|(n, actions)| {
+            let actions = actions.clone();
+            thread::spawn(move || RealPeer::connect(n, address, &actions).run(&actions))
+        })
+        .collect();
+    let endings = peers.into_iter().map(|peer| peer.join().unwrap()).collect();
+    let start = Instant::now();
+    while handle.stats().closed_in_all() < script.peers.len() as u64 {
+        assert!(start.elapsed() < LIMIT, "{:?}\n{script}", handle.stats());
+        thread::sleep(Duration::from_millis(1));
+    }
+    handle.shutdown();
+    server.join().unwrap().unwrap();
+    (endings, handle.stats().closed)
+}
+
+/// A peer of the real kernel.
+struct RealPeer {
+    number: usize,
+    stream: TcpStream,
+    sent: u64,
+    got: u64,
+}
+
+impl RealPeer {
+    fn connect(number: usize, address: SocketAddr, actions: &[Action]) -> RealPeer {
+        for action in actions {
+            match action {
+                Action::Pause(ms) => pause(*ms),
+                _ => break,
+            }
+        }
+        let stream = TcpStream::connect_timeout(&address, LIMIT).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream.set_write_timeout(Some(LIMIT)).unwrap();
+        RealPeer {
+            number,
+            stream,
+            sent: 0,
+            got: 0,
+        }
+    }
+
+    fn run(mut self, actions: &[Action]) -> (Option<Ended>, u64) {
+        let ended = self
+            .act(actions)
+            .unwrap_or_else(|error| match error.kind() {
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Ended::ResetByServer,
+                ErrorKind::UnexpectedEof => Ended::EndOfStream,
+                _ => panic!("peer {}: {error}", self.number),
+            });
+        (Some(ended), self.got)
+    }
+
+    fn act(&mut self, actions: &[Action]) -> io::Result<Ended> {
+        let connected = |action: &&Action| matches!(action, Action::Pause(_));
+        for action in actions.iter().skip_while(connected) {
+            match action {
+                Action::Send(n) => self.send(u64::from(*n))?,
+                Action::Read(n) => self.read(u64::from(*n))?,
+                Action::Pause(ms) => pause(*ms),
+                Action::SendUrgent => {
+                    let byte = calls::byte_at(self.number, self.sent);
+                    SockRef::from(&self.stream).send_out_of_band(&[byte])?;
+                    self.sent += 1;
+                }
+                Action::HalfClose => self.stream.shutdown(Shutdown::Write)?,
+                Action::Reset => {
+                    SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?;
+                    return Ok(Ended::Reset);
+                }
+                Action::Close => return Ok(Ended::Closed),
+                Action::Vanish => panic!("a real peer cannot vanish"),
+            }
+        }
+        self.read(self.sent - self.got)?;
+        if !actions.contains(&Action::HalfClose) {
+            // Fails where the server has closed, which is what comes next.
+            let _ = self.stream.shutdown(Shutdown::Write);
+        }
+        match self.stream.read(&mut [0])? {
+            0 => Ok(Ended::EndOfStream),
+            _ => panic!("peer {}: more came back than was sent", self.number),
+        }
+    }
+
+    fn send(&mut self, n: u64) -> io::Result<()> {
+        let bytes: Vec<_> = (self.sent..self.sent + n)
+            .map(|at| calls::byte_at(self.number, at))
+            .collect();
+        self.stream.write_all(&bytes)?;
+        self.sent += n;
+        Ok(())
+    }
+
+    fn read(&mut self, n: u64) -> io::Result<()> {
+        for _ in 0..n {
+            let mut byte = [0];
+            self.stream.read_exact(&mut byte)?;
+            assert_eq!(
+                byte[0],
+                calls::byte_at(self.number, self.got),
+                "peer {}",
+                self.number
+            );
+            self.got += 1;
+        }
+        Ok(())
+    }
+}
+
+/// The long pauses are meant to outlast a timeout, the others only to let somebody else go first.
+fn pause(ms: u32) {
+    let ms = if ms < 1000 { ms.min(5) } else { ms };
+    thread::sleep(Duration::from_millis(u64::from(ms)));
+}
