@@ -72,6 +72,8 @@ mod switch {
         NoLingeringClose,
         /// A drain ends the stream without echoing what had been received.
         NoLastWords,
+        /// The stop flag is looked at when something else ends the poll.
+        WaitForALostWakeUp,
         /// An interrupted read ends the connection.
         DieOfEintr,
         /// A listener whose event comes while accepting pauses is not remembered.
@@ -80,7 +82,7 @@ mod switch {
 
     impl Bug {
         /// All of them.
-        pub(crate) const ALL: [Bug; 24] = [
+        pub(crate) const ALL: [Bug; 25] = [
             Bug::AcceptOncePerEvent,
             Bug::NoReadyQueueAfterYield,
             Bug::StopAfterShortRead,
@@ -103,6 +105,7 @@ mod switch {
             Bug::TryWhatIsNotAwaited,
             Bug::NoLingeringClose,
             Bug::NoLastWords,
+            Bug::WaitForALostWakeUp,
             Bug::DieOfEintr,
             Bug::LoseAListenerDuringAPause,
         ];

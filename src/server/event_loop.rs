@@ -150,9 +150,14 @@ impl<P: Poller> EventLoop<P> {
         // A handle sets its flag and then wakes the poll up. mio's `poll(2)` selector may lose that: each re-arming
         // empties the descriptor that the wake-up was written to. The flag is there by then, so look at it last.
         let asked_to_stop = self.control.is_stopping() && self.deadline.is_none();
+        planted!(WaitForALostWakeUp => if self.ready.is_empty() { return self.time_to_first_timer() });
         if !self.ready.is_empty() || asked_to_stop {
             return Some(Duration::ZERO);
         }
+        self.time_to_first_timer()
+    }
+
+    fn time_to_first_timer(&self) -> Option<Duration> {
         let timers = [
             self.timeouts.next(self.now),
             self.acceptor.retry_at(),

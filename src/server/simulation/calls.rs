@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 
 use super::kernel::{Kernel, Last, Link, Registration, Waits};
-use super::script::Selector;
+use super::script::{Faults, Selector};
 
 impl Kernel {
     pub(super) fn accept(&mut self, listener: usize) -> io::Result<usize> {
@@ -47,7 +47,7 @@ impl Kernel {
     }
 
     pub(super) fn register(&mut self, peer: usize, key: usize) -> io::Result<()> {
-        if self.fault(32) {
+        if self.world.faults == Faults::All && self.fault(32) {
             self.progress = true;
             self.peers[peer].was_refused_by_the_selector = true;
             self.note("register fault", &[], || "the selector is full".to_owned());

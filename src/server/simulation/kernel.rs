@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::script::{Action, Events, Script, Selector, World};
+use super::script::{Action, Events, Faults, Script, Selector, World};
 use super::tape::Choices;
 use super::trace::{self, Trace};
 use crate::poller::{Event, Readiness, Signal};
@@ -240,8 +240,11 @@ impl Kernel {
         events.clear();
         let deadline = timeout.map(|timeout| self.now + timeout.as_millis() as u64);
         self.burst();
+        // It may as well come while the server is busy: see `meanwhile`.
+        let stops_here = !self.choices.rarely(3);
         while self.violation.is_none() {
-            if self.stop_if_due() {
+            if stops_here && self.is_due_to_stop() {
+                self.stop();
                 return;
             }
             let faults = self.has_faults();
@@ -315,25 +318,27 @@ impl Kernel {
         false
     }
 
-    fn stop_if_due(&mut self) -> bool {
-        let due = self.stopped_at.is_none() && self.world.stop.is_some_and(|at| at <= self.now);
-        if due {
-            self.stop();
-        }
-        due || self.signal.is_some()
+    fn is_due_to_stop(&self) -> bool {
+        self.stopped_at.is_none() && self.world.stop.is_some_and(|at| at <= self.now)
     }
 
     /// SIGTERM, or a handle: either ends the poll.
     fn stop(&mut self) {
+        if self.choices.rarely(2) {
+            self.stop_by_handle();
+            return;
+        }
         self.stopped_at = Some(self.now);
         self.changes();
-        if !self.choices.rarely(2) {
-            self.note("term", &[], || "SIGTERM".to_owned());
-            self.signal = Some(Signal::Stop);
-        } else {
-            self.note("handle", &[], || "a handle asks it to stop".to_owned());
-            self.control.stop();
-        }
+        self.note("term", &[], || "SIGTERM".to_owned());
+        self.signal = Some(Signal::Stop);
+    }
+
+    fn stop_by_handle(&mut self) {
+        self.stopped_at = Some(self.now);
+        self.changes();
+        self.note("handle", &[], || "a handle asks it to stop".to_owned());
+        self.control.stop();
     }
 
     /// The server has gone: whoever is left reads what there is, and finds its end.
@@ -361,7 +366,7 @@ impl Kernel {
     }
 
     fn has_faults(&self) -> bool {
-        self.world.faults && !self.liveness
+        self.world.faults != Faults::None && !self.liveness
     }
 
     /// Whether a fault happens now that happens once in `n` times.
@@ -383,6 +388,10 @@ impl Kernel {
 
     /// What other cores do while the server is in a system call about these peers.
     pub(super) fn meanwhile(&mut self, concerns: impl Fn(usize, &Peer) -> bool) {
+        if self.is_due_to_stop() && self.choices.rarely(2) {
+            // Its wake-up may be lost: mio's `poll(2)` selector can lose one.
+            self.stop_by_handle();
+        }
         let mut first = 0;
         loop {
             let mut able = self.able_peers();

@@ -16,8 +16,7 @@ pub(crate) struct World {
     pub(crate) events: Events,
     /// How many listening sockets there are.
     pub(crate) listeners: usize,
-    /// Whether calls fail, events come for nothing, and polls return early.
-    pub(crate) faults: bool,
+    pub(crate) faults: Faults,
     pub(crate) accepts_a_turn: usize,
     /// In reads.
     pub(crate) turn: usize,
@@ -61,6 +60,17 @@ pub(crate) enum Events {
     Split,
 }
 
+/// What goes wrong without anybody's doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Faults {
+    /// Nothing.
+    None,
+    /// What changes no peer's outcome: events for nothing, polls that return early, `EINTR`, accepts that fail.
+    Harmless,
+    /// Registrations fail too, which ends a connection.
+    All,
+}
+
 /// One thing that a peer does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
@@ -102,7 +112,7 @@ impl World {
         World {
             selector: pick(&mut a, &[Selector::Edge, Selector::Rearm]),
             events: pick(&mut a, &[Events::Merged, Events::Split]),
-            faults: pick(&mut a, &[false, true]),
+            faults: pick(&mut a, &[Faults::None, Faults::All]),
             listeners: pick(&mut a, &[1, 1, 2]),
             accepts_a_turn: pick(&mut a, &[64, 1, 2]),
             turn: pick(&mut a, &[64, 1, 2, 4]),

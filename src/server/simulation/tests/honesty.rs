@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use super::script::Action;
+use super::script::{Action, Faults};
 use super::*;
 use crate::poller::MioPoller;
 use crate::server::control::Handle;
@@ -92,11 +92,11 @@ fn the_stall_timeout_ends_alike() {
 }
 
 /// A seed's script, in a world that a test can bring about: nobody vanishes, nothing is short, no time counts.
-fn real_script(seed: u64) -> Script {
+pub(super) fn real_script(seed: u64) -> Script {
     let mut script = Script::decode(&tape_of(seed));
     let tame = World::tame();
     script.world = World {
-        faults: false,
+        faults: Faults::None,
         listeners: 1,
         max_connections: tame.max_connections,
         descriptors: tame.descriptors,

@@ -3,9 +3,9 @@
 mod honesty;
 mod orders;
 mod planted;
-mod regressions;
 mod seeds;
 mod shrinking;
+mod spurious;
 
 use proptest::collection::vec;
 use proptest::strategy::{Strategy, ValueTree};

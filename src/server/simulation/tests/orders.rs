@@ -66,3 +66,29 @@ fn one_byte_each_in_every_order() {
         assert!(orders.traces.len() > 100, "{orders:?}");
     }
 }
+
+#[test]
+fn a_half_close_in_every_order() {
+    for world in tight_worlds() {
+        let orders = every_order(world, &[&[Send(2), HalfClose]]);
+        assert!(orders.pending_at_end > 0, "{orders:?}");
+    }
+}
+
+/// Fault 28. The first peer's key is freed and given to the second within one batch that holds another event for it:
+/// the second gets nothing of the first's, no end and no byte, and each of its own.
+#[test]
+fn a_key_reused_within_one_batch_gives_the_new_peer_nothing_of_the_old() {
+    for selector in [Selector::Edge, Selector::Rearm] {
+        let world = World {
+            selector,
+            events: Events::Split,
+            ..World::tame()
+        };
+        let first: [&[Action]; 3] = [&[Reset], &[HalfClose], &[Send(1), Reset]];
+        for first in first {
+            let orders = every_order(world.clone(), &[first, &[Send(2)]]);
+            assert!(orders.reused > 0, "{orders:?}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Kept honest: bugs that echo servers really have, planted on purpose, must each be found.
 
-use super::script::{Action, Events};
+use super::script::{Action, Events, Faults};
 use super::*;
 use crate::planted::{Bug, with};
 
@@ -41,7 +41,7 @@ fn hunt(bug: Bug) -> Option<(u64, String)> {
 /// Takes out of a script all but the reused key that could show a stale event's harm: nonsense, and events that tell of
 /// an end and of room at once.
 fn leave_only_stale_events(script: &mut Script) {
-    script.world.faults = false;
+    script.world.faults = Faults::None;
     script.world.events = Events::Split;
     for peer in &mut script.peers {
         peer.retain(|action| !matches!(action, Action::HalfClose | Action::Close));
