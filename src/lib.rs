@@ -49,4 +49,7 @@ mod socket_file;
 
 pub use address::{Address, Host, ParseAddressError, Port};
 pub use limits::raise_descriptor_limit;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use server::simulation::fuzz;
 pub use server::{AcceptErrors, BindError, Closed, Config, Handle, Server, Stats};

@@ -228,7 +228,7 @@ impl fmt::Display for Preview<'_> {
     }
 }
 
-fn plural<N: fmt::Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
+pub(super) fn plural<N: fmt::Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
     let s = if count == N::from(1) { "" } else { "s" };
     format!("{count} {noun}{s}")
 }

@@ -2,7 +2,8 @@
 
 use std::io::{self, ErrorKind};
 
-use super::kernel::{Kernel, Last, Link, Registration, Waits};
+use super::kernel::Kernel;
+use super::peer::{Last, Link, Registration, Waits};
 use super::script::{Faults, Selector};
 
 impl Kernel {

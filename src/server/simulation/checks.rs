@@ -1,6 +1,7 @@
 //! What must hold: at each close, after each turn, and at the end.
 
-use super::kernel::{Ended, Kernel, Last, Link, Peer, Waits};
+use super::kernel::{Causes, Kernel};
+use super::peer::{Ended, Last, Link, Peer, Waits};
 use super::script::Action;
 use crate::server::event_loop::Observation;
 use crate::server::stats::Stats;
@@ -210,7 +211,7 @@ impl Kernel {
     /// What the server counts is what the kernel saw.
     fn check_counts(&mut self, stats: &Stats) {
         let closed = &stats.closed;
-        let counted = super::kernel::Causes {
+        let counted = Causes {
             end_of_stream: closed.end_of_stream,
             reset: closed.reset,
             failed: closed.failed,

@@ -8,10 +8,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::script::{Action, Events, Faults, Script, Selector, World};
+use super::peer::{Link, Peer};
+use super::script::{Faults, Script, World};
 use super::tape::Choices;
 use super::trace::{self, Trace};
-use crate::poller::{Event, Readiness, Signal};
+use crate::poller::{Event, Signal};
 use crate::server::control::Control;
 
 /// The kernel, and all that there is outside of the server.
@@ -62,102 +63,6 @@ pub(super) struct Listener {
     pub(super) closed: bool,
 }
 
-/// A peer, its script, and the one connection that it makes.
-#[derive(Debug)]
-pub(super) struct Peer {
-    pub(super) script: Vec<Action>,
-    /// The action that it is at, and how much of it is done.
-    pub(super) at: usize,
-    pub(super) done: u64,
-    pub(super) wakes: u64,
-    pub(super) ended: Option<Ended>,
-    pub(super) link: Link,
-    /// Offsets, all from the beginning: what the peer has sent, the server has read, the server has written, the
-    /// peer has read.
-    pub(super) sent: u64,
-    pub(super) consumed: u64,
-    pub(super) written: u64,
-    pub(super) got: u64,
-    /// Where the server's own end of stream found its reading: what it reads later is thrown away.
-    pub(super) discards_from: Option<u64>,
-    /// How much there was to echo when the server began to drain.
-    pub(super) owed: Option<u64>,
-    /// Where the last urgent byte lies.
-    pub(super) urgent: Option<u64>,
-    pub(super) fin: bool,
-    pub(super) broken: Option<std::io::ErrorKind>,
-    /// Its socket is closed: a write is taken, and answered by a reset.
-    pub(super) deaf: bool,
-    pub(super) reset_by_server: bool,
-    pub(super) reset_on_close: bool,
-    pub(super) registration: Option<Registration>,
-    /// Whether it ever was registered.
-    pub(super) key_was_known: bool,
-    pub(super) was_refused_by_the_selector: bool,
-    pub(super) reaped_at: Option<u64>,
-    /// A write has found no room, so that room is news.
-    pub(super) wants_room: bool,
-    pub(super) last: Last,
-    pub(super) waits: Waits,
-    pub(super) since: u64,
-    pub(super) reads_in_turn: u32,
-    pub(super) events_in_turn: u32,
-}
-
-/// Where a connection is, on the server's side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Link {
-    /// Not made yet.
-    None,
-    /// In a backlog.
-    Waiting,
-    /// Accepted.
-    Open,
-    /// Closed by the server.
-    Closed,
-}
-
-/// How it ended for the peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// It has read the end of the server's stream.
-    EndOfStream,
-    /// The server's side reset the connection.
-    ResetByServer,
-    /// Nobody listened.
-    Refused,
-    /// It has reset the connection.
-    Reset,
-    /// It has closed its socket.
-    Closed,
-    /// It has vanished.
-    Vanished,
-}
-
-/// A stream's registration.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Registration {
-    pub(super) key: usize,
-    /// Edge: there is news. Re-arm: may be reported.
-    pub(super) read: bool,
-    pub(super) write: bool,
-}
-
-/// What the last call on a stream returned, as far as it decides how the stream ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Last {
-    Fine,
-    EndOfStream,
-    Broken(std::io::ErrorKind),
-}
-
-/// What a stream's last call waits for: the timeouts follow from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waits {
-    Read,
-    Write,
-}
-
 /// How many connections were closed for which cause, as the kernel saw it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Causes {
@@ -191,7 +96,11 @@ impl Kernel {
             world: script.world.clone(),
             choices,
             trace: Trace::default(),
-            peers: script.peers.iter().map(Peer::new).collect(),
+            peers: script
+                .peers
+                .iter()
+                .map(|actions| Peer::new(actions))
+                .collect(),
             listeners: Vec::new(),
             control,
             epoch: Instant::now(),
@@ -255,7 +164,7 @@ impl Kernel {
                 return;
             }
             self.forget_old_news();
-            if self.ready().next().is_some() {
+            if self.has_ready() {
                 self.meanwhile(|_, peer| peer.link != Link::Closed);
                 self.deliver(events);
             }
@@ -411,156 +320,6 @@ impl Kernel {
         }
     }
 
-    /// Puts what is ready into events, in any order, and not necessarily all of it.
-    fn deliver(&mut self, events: &mut Vec<Event>) {
-        let mut ready: Vec<_> = self.ready().collect();
-        let taken = self.choices.share(ready.len());
-        self.seen.left_for_later += (ready.len() - taken) as u64;
-        // Who comes first matters where a key may be freed and taken again in between.
-        let keys_may_move = matches!(ready[0], Ready::Listener(..));
-        if !self.choices.are_exhaustive() {
-            self.choices.shuffle(&mut ready);
-        }
-        for ready in &ready[..taken] {
-            self.deliver_one(*ready, events);
-        }
-        // Split events of one socket need not be neighbours.
-        if keys_may_move || !self.choices.are_exhaustive() {
-            self.choices.shuffle(events);
-        }
-    }
-
-    fn deliver_one(&mut self, ready: Ready, events: &mut Vec<Event>) {
-        let first = events.len();
-        match ready {
-            Ready::Listener(n, key) => {
-                self.listeners[n].armed = false;
-                events.push(Event {
-                    key,
-                    readiness: Readiness {
-                        readable: true,
-                        ..Readiness::default()
-                    },
-                });
-            }
-            Ready::Peer(n) => {
-                let peer = &mut self.peers[n];
-                let Some(key) = peer.registration.map(|registration| registration.key) else {
-                    return;
-                };
-                let (read_on, broken) = (peer.reads_on(), peer.broken.is_some());
-                let edge = self.world.selector == Selector::Edge;
-                let (mut readable, mut writable) = peer.ready(&self.world);
-                if edge && self.world.events == Events::Merged {
-                    // epoll looks anew at all of it once there is any news.
-                    (readable, writable) = (peer.is_readable(), peer.is_writable(&self.world));
-                }
-                if let Some(registration) = &mut peer.registration {
-                    registration.read &= !readable;
-                    registration.write &= !writable;
-                }
-                let mut report = |readable, writable| {
-                    events.push(Event {
-                        key,
-                        readiness: Readiness {
-                            readable: readable || broken,
-                            writable: writable || broken,
-                            read_on: (readable && read_on) || broken,
-                        },
-                    });
-                };
-                if self.world.events == Events::Split && readable && writable {
-                    report(true, false);
-                    report(false, true);
-                } else {
-                    report(readable, writable);
-                }
-            }
-        }
-        for event in &events[first..] {
-            let Event { key, readiness } = *event;
-            let bits = u64::from(readiness.readable)
-                | u64::from(readiness.writable) << 1
-                | u64::from(readiness.read_on) << 2;
-            self.note("event", &[key as u64, bits], || describe(event));
-            if let Some(peer) = self.peer_of(key) {
-                self.peers[peer].events_in_turn += 1;
-            }
-        }
-    }
-
-    /// Spurious events: selectors may report what is not so.
-    fn deliver_nonsense(&mut self, events: &mut Vec<Event>) {
-        let keys: Vec<_> = self.registrations().map(|(key, _)| key).collect();
-        if keys.is_empty() {
-            return;
-        }
-        let key = keys[self.choices.order(keys.len())];
-        let bits = self.choices.order(8);
-        let event = Event {
-            key,
-            readiness: Readiness {
-                readable: bits & 1 > 0,
-                writable: bits & 2 > 0,
-                read_on: bits & 4 > 0,
-            },
-        };
-        self.note("nonsense", &[key as u64, bits as u64], || {
-            format!("{}, for nothing", describe(&event))
-        });
-        self.seen.spurious += 1;
-        self.progress = true;
-        if let Some(peer) = self.peer_of(key) {
-            self.peers[peer].events_in_turn += 1;
-        }
-        let place = self.choices.order(events.len() + 1);
-        events.insert(place, event);
-    }
-
-    /// An edge is gone when what it was about has been dealt with by the next poll.
-    fn forget_old_news(&mut self) {
-        if self.world.selector == Selector::Rearm {
-            return;
-        }
-        for n in 0..self.peers.len() {
-            let peer = &mut self.peers[n];
-            let (readable, writable) = (peer.is_readable(), peer.is_writable(&self.world));
-            if let Some(registration) = &mut peer.registration {
-                registration.read &= readable;
-                registration.write &= writable;
-            }
-        }
-    }
-
-    fn ready(&self) -> impl Iterator<Item = Ready> {
-        let listeners = self.listeners.iter().enumerate();
-        let listeners = listeners.filter_map(|(n, listener)| {
-            let ready = listener.armed && !listener.backlog.is_empty();
-            listener
-                .key
-                .filter(|_| ready)
-                .map(|key| Ready::Listener(n, key))
-        });
-        let peers = self.peers.iter().enumerate().filter_map(|(n, peer)| {
-            let (readable, writable) = peer.ready(&self.world);
-            (readable || writable).then_some(Ready::Peer(n))
-        });
-        listeners.chain(peers)
-    }
-
-    /// Every key with what is registered under it: a listener, or a peer's stream.
-    pub(super) fn registrations(&self) -> impl Iterator<Item = (usize, Option<usize>)> {
-        let listeners = self.listeners.iter().filter_map(|listener| listener.key);
-        let peers = self.peers.iter().enumerate();
-        let peers = peers.filter_map(|(n, peer)| Some((peer.registration?.key, Some(n))));
-        listeners.map(|key| (key, None)).chain(peers)
-    }
-
-    fn peer_of(&self, key: usize) -> Option<usize> {
-        let mut registrations = self.registrations();
-        registrations.find_map(|(k, peer)| peer.filter(|_| k == key))
-    }
-
     /// Streams that are accepted and not closed.
     pub(super) fn open_streams(&self) -> usize {
         let open = |peer: &&Peer| peer.link == Link::Open;
@@ -568,121 +327,5 @@ impl Kernel {
     }
 }
 
-/// Something that may be reported.
-#[derive(Clone, Copy)]
-enum Ready {
-    Listener(usize, usize),
-    Peer(usize),
-}
-
 /// Longer than every pause and every timeout but the drain's, in milliseconds: who has not moved for so long waits.
 const PATIENCE: u64 = 4_000;
-
-fn describe(event: &Event) -> String {
-    let readiness = event.readiness;
-    let words = [
-        (readiness.readable, "readable"),
-        (readiness.writable, "writable"),
-        (readiness.read_on, "read on"),
-    ];
-    let words: Vec<_> = words
-        .iter()
-        .filter(|(is, _)| *is)
-        .map(|(_, w)| *w)
-        .collect();
-    format!("the selector reports #{}: {}", event.key, words.join(", "))
-}
-
-impl Peer {
-    fn new(script: &Vec<Action>) -> Peer {
-        Peer {
-            script: script.clone(),
-            at: 0,
-            done: 0,
-            wakes: 0,
-            ended: None,
-            link: Link::None,
-            sent: 0,
-            consumed: 0,
-            written: 0,
-            got: 0,
-            discards_from: None,
-            owed: None,
-            urgent: None,
-            fin: false,
-            broken: None,
-            deaf: false,
-            reset_by_server: false,
-            reset_on_close: false,
-            registration: None,
-            key_was_known: false,
-            was_refused_by_the_selector: false,
-            reaped_at: None,
-            wants_room: false,
-            last: Last::Fine,
-            waits: Waits::Read,
-            since: 0,
-            reads_in_turn: 0,
-            events_in_turn: 0,
-        }
-    }
-
-    /// What the server's kernel holds of what the peer sent.
-    pub(super) fn unread(&self) -> u64 {
-        self.sent - self.consumed
-    }
-
-    /// What it holds of what the server wrote.
-    pub(super) fn untaken(&self) -> u64 {
-        self.written - self.got
-    }
-
-    pub(super) fn room(&self, world: &World) -> usize {
-        world.send_queue.saturating_sub(self.untaken() as usize)
-    }
-
-    fn is_readable(&self) -> bool {
-        self.unread() > 0 || self.fin || self.broken.is_some()
-    }
-
-    fn is_writable(&self, world: &World) -> bool {
-        self.room(world) >= world.writable_at || self.broken.is_some()
-    }
-
-    /// The directions that may be reported now.
-    fn ready(&self, world: &World) -> (bool, bool) {
-        self.registration.map_or((false, false), |registration| {
-            (
-                registration.read && self.is_readable(),
-                registration.write && self.is_writable(world),
-            )
-        })
-    }
-
-    /// Whether a short read proves nothing.
-    fn reads_on(&self) -> bool {
-        self.fin || self.broken.is_some() || self.urgent.is_some_and(|at| at >= self.consumed)
-    }
-
-    /// What this call found moves the clock of its timeout.
-    pub(super) fn moved(&mut self, now: u64) {
-        self.waits = Waits::Read;
-        self.since = now;
-    }
-
-    /// A wait for the same goes on, another one starts.
-    pub(super) fn waits_for(&mut self, what: Waits, now: u64) {
-        if self.waits != what {
-            self.waits = what;
-            self.since = now;
-        }
-    }
-
-    /// Something has arrived, or there is room again.
-    pub(super) fn news(&mut self, selector: Selector, read: bool, write: bool) {
-        if let (Selector::Edge, Some(registration)) = (selector, &mut self.registration) {
-            registration.read |= read;
-            registration.write |= write;
-        }
-    }
-}

@@ -7,12 +7,17 @@
 //!
 //! Compiled for tests and fuzzing only. `docs/TESTING.md` tells how to use it.
 
+// A fuzzer uses a part of what the tests use.
+#![cfg_attr(not(test), allow(dead_code))]
+
+mod acting;
 mod calls;
 mod checks;
 mod kernel;
-mod peers;
-mod poller;
+mod peer;
 mod script;
+mod selector;
+mod sockets;
 mod tape;
 #[cfg(test)]
 mod tests;
@@ -30,9 +35,10 @@ use super::Limits;
 use super::control::Control;
 use super::event_loop::EventLoop;
 use super::stats::Stats;
-use kernel::{Ended, Kernel, Seen};
-use poller::Simulated;
+use kernel::{Kernel, Seen};
+use peer::{Ended, Peer};
 use script::{Script, World};
+use sockets::Simulated;
 use tape::Choices;
 pub(crate) use tape::Tape;
 
@@ -73,7 +79,7 @@ pub(crate) fn simulate(script: &Script, choices: Choices) -> Run {
     if let Some(violation) = &kernel.violation {
         trace::say(format_args!("{:>6} ms WRONG: {violation}", kernel.now));
     }
-    let ending = |peer: &kernel::Peer| (peer.ended, peer.got);
+    let ending = |peer: &Peer| (peer.ended, peer.got);
     Run {
         violation: kernel.violation.take(),
         hash: kernel.trace.hash(),
@@ -140,14 +146,22 @@ fn limits_of(world: &World) -> Limits {
     }
 }
 
+/// All that somebody needs who has to find the cause: what was wrong, the script, the trace, and how to repeat it.
+pub(crate) fn report(tape: &Tape) -> String {
+    let (run, lines) = trace::record(|| run(tape));
+    format!(
+        "{}\n\n{}\n{}\n\nto repeat it:\nMIO_ECHO_TAPE='{tape}' cargo test --lib replay -- --nocapture\n",
+        run.violation.as_deref().unwrap_or("nothing went wrong"),
+        Script::decode(tape),
+        lines.join("\n"),
+    )
+}
+
 /// One input of a fuzzer's. Panics on a violation, with the tape that repeats it.
 #[cfg(fuzzing)]
 pub fn fuzz(bytes: &[u8]) {
     let tape = Tape::from_bytes(bytes);
-    if let Some(violation) = run(&tape).violation {
-        panic!(
-            "{violation}\n{}\nMIO_ECHO_TAPE={tape}",
-            Script::decode(&tape)
-        );
+    if run(&tape).violation.is_some() {
+        panic!("{}", report(&tape));
     }
 }

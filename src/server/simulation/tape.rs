@@ -44,26 +44,40 @@ impl Tape {
     }
 }
 
-/// Three lanes of hexadecimal words, tame ends left out: `3.0.1f.0/25.3/0.1`.
+/// Three lanes of hexadecimal words: `3.0.1f/25.3/0.1.~12.4`, where `~12` stands for so many zeros. Zeros at the end of a
+/// world or a schedule are left out; at the end of a script they are actions.
 impl fmt::Display for Tape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lanes = [&self.world[..], &self.script[..], &self.schedule[..]];
-        for (n, lane) in lanes.into_iter().enumerate() {
-            if n > 0 {
-                f.write_str("/")?;
-            }
-            let end = lane
-                .iter()
+        let tame_end = |lane: &[u32]| {
+            lane.iter()
                 .rposition(|word| *word != 0)
-                .map_or(0, |at| at + 1);
-            // A script's last action may well be a zero.
-            let end = if n == 1 { lane.len() } else { end };
-            for (n, word) in lane[..end].iter().enumerate() {
-                let dot = if n > 0 { "." } else { "" };
-                write!(f, "{dot}{word:x}")?;
-            }
+                .map_or(0, |at| at + 1)
+        };
+        write_lane(f, &self.world[..tame_end(&self.world)])?;
+        f.write_str("/")?;
+        write_lane(f, &self.script)?;
+        f.write_str("/")?;
+        write_lane(f, &self.schedule[..tame_end(&self.schedule)])
+    }
+}
+
+fn write_lane(f: &mut fmt::Formatter<'_>, lane: &[u32]) -> fmt::Result {
+    for (n, words) in lane.chunk_by(|a, b| *a == 0 && *b == 0).enumerate() {
+        let dot = if n > 0 { "." } else { "" };
+        match words {
+            [word] => write!(f, "{dot}{word:x}")?,
+            zeros => write!(f, "{dot}~{}", zeros.len())?,
         }
-        Ok(())
+    }
+    Ok(())
+}
+
+/// The words that a part of a lane stands for.
+fn words_of(part: &str) -> Result<Vec<u32>, String> {
+    let wrong = |error| format!("{part:?}: {error}");
+    match part.strip_prefix('~') {
+        Some(zeros) => Ok(vec![0; zeros.parse::<u16>().map_err(wrong)?.into()]),
+        None => Ok(vec![u32::from_str_radix(part, 16).map_err(wrong)?]),
     }
 }
 
@@ -72,10 +86,8 @@ impl FromStr for Tape {
 
     fn from_str(text: &str) -> Result<Tape, String> {
         let lane = |text: &str| -> Result<Vec<u32>, String> {
-            text.split('.')
-                .filter(|word| !word.is_empty())
-                .map(|word| u32::from_str_radix(word, 16).map_err(|e| format!("{word:?}: {e}")))
-                .collect()
+            let parts = text.split('.').filter(|part| !part.is_empty());
+            Ok(parts.map(words_of).collect::<Result<Vec<_>, _>>()?.concat())
         };
         let lanes = text.split('/').map(lane).collect::<Result<Vec<_>, _>>()?;
         let [first, script, schedule] = <[Vec<u32>; 3]>::try_from(lanes)

@@ -49,9 +49,13 @@ fn leave_only_stale_events(script: &mut Script) {
 }
 
 /// A failure's report is what a person needs: the shrunk script is short, its tape repeats it, and the story is there.
+/// `MIO_ECHO_BUG` names another bug whose story somebody would like to read.
 #[test]
 fn a_find_is_shrunk_to_a_short_script() {
-    let bug = Bug::DropTheSpillAtTheEnd;
+    let name = std::env::var("MIO_ECHO_BUG").unwrap_or("DropTheSpillAtTheEnd".to_owned());
+    let named = |bug: &Bug| format!("{bug:?}") == name;
+    let bug = Bug::ALL.into_iter().find(named);
+    let bug = bug.unwrap_or_else(|| panic!("there is no {name} among {:?}", Bug::ALL));
     let (seeds, _) = hunt(bug).unwrap();
     let (tape, text) = with(bug, || {
         let tape = shrunk(tape_of(seeds - 1));

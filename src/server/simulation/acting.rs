@@ -2,8 +2,10 @@
 
 use std::io::ErrorKind;
 
-use super::kernel::{Ended, Kernel, Link, Peer};
-use super::script::{Action, World};
+use super::kernel::Kernel;
+use super::peer::{Ended, Link};
+use super::script::{Action, Selector};
+use crate::server::step::plural;
 
 /// What a peer can do next.
 enum Step {
@@ -160,7 +162,7 @@ impl Kernel {
             self.changes();
             self.listeners[listener].backlog.push(n);
             // Where a call re-arms, only a call does.
-            if self.world.selector == super::script::Selector::Edge {
+            if self.world.selector == Selector::Edge {
                 self.listeners[listener].armed = true;
             }
             self.peers[n].link = Link::Waiting;
@@ -188,8 +190,8 @@ impl Kernel {
         peer.did(sends);
         peer.news(self.world.selector, true, false);
         self.note("send", &[n as u64, sends], || {
-            let what = if urgent { "urgent byte" } else { "bytes" };
-            format!("peer {n} sends {sends} {what}")
+            let what = if urgent { "urgent byte" } else { "byte" };
+            format!("peer {n} sends {}", plural(sends, what))
         });
     }
 
@@ -215,7 +217,7 @@ impl Kernel {
             peer.news(self.world.selector, false, true);
         }
         self.note("take", &[n as u64, taken], || {
-            format!("peer {n} reads {taken} bytes of its echo")
+            format!("peer {n} reads {} of its echo", plural(taken, "byte"))
         });
     }
 
@@ -240,37 +242,6 @@ impl Kernel {
                 }
             }
         }
-    }
-}
-
-impl Peer {
-    fn inbound_room(&self, world: &World) -> usize {
-        world.receive_queue.saturating_sub(self.unread() as usize)
-    }
-
-    fn can_send(&self, world: &World) -> bool {
-        self.link == Link::Closed || self.inbound_room(world) > 0
-    }
-
-    fn left_of_action(&self) -> u64 {
-        let whole = match self.script.get(self.at) {
-            Some(Action::Send(n) | Action::Read(n)) => u64::from(*n),
-            _ => 1,
-        };
-        whole - self.done
-    }
-
-    /// So much of the action is done.
-    fn did(&mut self, n: u64) {
-        self.done += n;
-        if self.left_of_action() == 0 {
-            self.next_action();
-        }
-    }
-
-    fn next_action(&mut self) {
-        self.at += 1;
-        self.done = 0;
     }
 }
 

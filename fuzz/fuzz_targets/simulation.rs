@@ -1,0 +1,5 @@
+//! The fuzzer writes the tape of a simulated run: what the world is like, what the peers do, what the kernel decides.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| mio_echo::fuzz(bytes));
