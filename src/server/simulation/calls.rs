@@ -66,7 +66,7 @@ impl Kernel {
             read: true,
             write: true,
         });
-        self.peers[peer].key_was_known = true;
+        self.peers[peer].key = Some(key);
         if self.keys_freed_in_turn.contains(&key) {
             self.seen.keys_reused_in_a_batch += 1;
         }
@@ -246,7 +246,7 @@ impl Kernel {
     }
 
     pub(super) fn close(&mut self, peer: usize) {
-        if self.forgotten != Some(peer) && self.peers[peer].key_was_known {
+        if self.forgotten != Some(peer) && self.peers[peer].key.is_some() {
             self.violate(format!("peer {peer} is closed and still registered"));
         }
         if self.violation.is_some() {

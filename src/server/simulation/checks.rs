@@ -23,7 +23,7 @@ impl Kernel {
         let still = self.now - peer.since;
         let world = &self.world;
         let due = |after: Option<u64>| after.is_some_and(|after| still >= after);
-        let wrong = if !peer.key_was_known {
+        let wrong = if peer.key.is_none() {
             // Open streams, this one among them.
             let full = self.open_streams() > world.max_connections;
             if full {
@@ -87,9 +87,9 @@ impl Kernel {
         self.seen.turns += 1;
         self.progress = false;
         self.keys_freed_in_turn.clear();
+        self.keys_reported_in_turn.clear();
         for peer in &mut self.peers {
             peer.reads_in_turn = 0;
-            peer.events_in_turn = 0;
         }
     }
 
@@ -199,10 +199,13 @@ impl Kernel {
         }
         for n in 0..self.peers.len() {
             let peer = &self.peers[n];
-            let (reads, pumps) = (peer.reads_in_turn, peer.events_in_turn + 1);
-            // The last one finds the budget used up, or nothing.
-            let most = (self.world.turn as u32 + 1) * pumps;
-            if reads > most {
+            let reported = &self.keys_reported_in_turn;
+            let events = reported.iter().filter(|key| peer.key == Some(**key));
+            // One pump for each event, be it another's who had the key before, and one for the ready queue. The last
+            // read of each finds the budget used up, or nothing.
+            let most = (self.world.turn + 1) * (events.count() + 1);
+            let reads = peer.reads_in_turn;
+            if reads as usize > most {
                 self.violate(format!("peer {n} was read {reads} times in one turn"));
             }
         }

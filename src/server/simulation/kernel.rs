@@ -45,6 +45,8 @@ pub(crate) struct Kernel {
     pub(super) idle_turns: u64,
     /// Keys whose registration ended since the turn began.
     pub(super) keys_freed_in_turn: Vec<usize>,
+    /// Keys that events were about since the turn began.
+    pub(super) keys_reported_in_turn: Vec<usize>,
     /// Whose registration ended last: it is closed next.
     pub(super) forgotten: Option<usize>,
     pub(super) closed: Causes,
@@ -114,6 +116,7 @@ impl Kernel {
             changed_at: 0,
             idle_turns: 0,
             keys_freed_in_turn: Vec::new(),
+            keys_reported_in_turn: Vec::new(),
             forgotten: None,
             closed: Causes::default(),
             accepted: 0,
@@ -191,7 +194,8 @@ impl Kernel {
                 self.progress = true;
                 self.now = next;
                 self.reap_the_vanished();
-                if self.now - self.changed_at > PATIENCE && self.all_is_quiet() {
+                let waits = able.is_empty() && self.now - self.changed_at > PATIENCE;
+                if waits && self.all_is_quiet() {
                     return;
                 }
             } else if !able.is_empty() {
@@ -327,5 +331,5 @@ impl Kernel {
     }
 }
 
-/// Longer than every pause and every timeout but the drain's, in milliseconds: who has not moved for so long waits.
-const PATIENCE: u64 = 4_000;
+/// Longer than every pause and every timeout, in milliseconds: who has not moved for so long waits.
+const PATIENCE: u64 = 6_000;

@@ -35,8 +35,8 @@ pub(super) struct Peer {
     pub(super) reset_by_server: bool,
     pub(super) reset_on_close: bool,
     pub(super) registration: Option<Registration>,
-    /// Whether it ever was registered.
-    pub(super) key_was_known: bool,
+    /// The key that it has or had, if it ever was registered.
+    pub(super) key: Option<usize>,
     pub(super) was_refused_by_the_selector: bool,
     pub(super) reaped_at: Option<u64>,
     /// A write has found no room, so that room is news.
@@ -45,7 +45,6 @@ pub(super) struct Peer {
     pub(super) waits: Waits,
     pub(super) since: u64,
     pub(super) reads_in_turn: u32,
-    pub(super) events_in_turn: u32,
 }
 
 /// Where a connection is, on the server's side.
@@ -124,7 +123,7 @@ impl Peer {
             reset_by_server: false,
             reset_on_close: false,
             registration: None,
-            key_was_known: false,
+            key: None,
             was_refused_by_the_selector: false,
             reaped_at: None,
             wants_room: false,
@@ -132,7 +131,6 @@ impl Peer {
             waits: Waits::Read,
             since: 0,
             reads_in_turn: 0,
-            events_in_turn: 0,
         }
     }
 

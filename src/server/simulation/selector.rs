@@ -77,9 +77,7 @@ impl Kernel {
                 | u64::from(readiness.writable) << 1
                 | u64::from(readiness.read_on) << 2;
             self.note("event", &[key as u64, bits], || describe(event));
-            if let Some(peer) = self.peer_of(key) {
-                self.peers[peer].events_in_turn += 1;
-            }
+            self.keys_reported_in_turn.push(key);
         }
     }
 
@@ -104,9 +102,7 @@ impl Kernel {
         });
         self.seen.spurious += 1;
         self.progress = true;
-        if let Some(peer) = self.peer_of(key) {
-            self.peers[peer].events_in_turn += 1;
-        }
+        self.keys_reported_in_turn.push(key);
         let place = self.choices.order(events.len() + 1);
         events.insert(place, event);
     }
@@ -153,11 +149,6 @@ impl Kernel {
         let peers = self.peers.iter().enumerate();
         let peers = peers.filter_map(|(n, peer)| Some((peer.registration?.key, Some(n))));
         listeners.map(|key| (key, None)).chain(peers)
-    }
-
-    fn peer_of(&self, key: usize) -> Option<usize> {
-        let mut registrations = self.registrations();
-        registrations.find_map(|(k, peer)| peer.filter(|_| k == key))
     }
 }
 
