@@ -1,5 +1,5 @@
 //! Bugs on purpose, each behind a switch, to see whether the simulator finds them. Compiled into its tests only:
-//! everywhere else a [`planted!`] line is nothing at all.
+//! everywhere else a `planted!` line is nothing at all.
 //!
 //! A bug is one that echo servers really have: see `docs/TESTING.md`.
 
@@ -72,6 +72,8 @@ mod switch {
         NoLingeringClose,
         /// A drain ends the stream without echoing what had been received.
         NoLastWords,
+        /// The last words end where a read ends in front of an urgent byte.
+        LastWordsEndAtAShortRead,
         /// The stop flag is looked at when something else ends the poll.
         WaitForALostWakeUp,
         /// An interrupted read ends the connection.
@@ -82,7 +84,7 @@ mod switch {
 
     impl Bug {
         /// All of them.
-        pub(crate) const ALL: [Bug; 25] = [
+        pub(crate) const ALL: [Bug; 26] = [
             Bug::AcceptOncePerEvent,
             Bug::NoReadyQueueAfterYield,
             Bug::StopAfterShortRead,
@@ -105,6 +107,7 @@ mod switch {
             Bug::TryWhatIsNotAwaited,
             Bug::NoLingeringClose,
             Bug::NoLastWords,
+            Bug::LastWordsEndAtAShortRead,
             Bug::WaitForALostWakeUp,
             Bug::DieOfEintr,
             Bug::LoseAListenerDuringAPause,

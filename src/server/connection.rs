@@ -296,10 +296,17 @@ impl Connection {
     }
 
     /// Whether a read of `n` out of `asked` bytes has emptied the receive queue.
+    ///
+    /// Never while last words are left: the kernel has said how many there are. A drain begins without an event, so
+    /// nothing has hinted at an urgent byte yet, in front of which the read stopped.
     fn after_reading(&self, n: usize, asked: usize) -> Round {
         planted!(StopAfterShortRead => if n < asked && self.short_read_is_drained { return Round::Drained });
         planted!(TrustShortReadsEverywhere => if n < asked && !self.read_on { return Round::Drained });
-        if n < asked && self.short_read_is_drained && !self.read_on {
+        planted!(LastWordsEndAtAShortRead => if n < asked && self.short_read_is_drained && !self.read_on {
+            return Round::Drained;
+        });
+        let is_owed_more = matches!(self.phase, Phase::LastWords { .. });
+        if n < asked && self.short_read_is_drained && !self.read_on && !is_owed_more {
             Round::Drained
         } else {
             Round::Moved(n)

@@ -365,6 +365,24 @@ fn draining_writes_out_what_is_pending_first() {
     assert!(world.connection.is_discarding());
 }
 
+/// A drain begins without an event, so the urgent byte in front of which the read stops has not been hinted at.
+#[test]
+fn last_words_go_on_behind_an_urgent_byte() {
+    let mut world = World::edge();
+    world.connection.drain(5);
+    let mut socket = Scripted::new()
+        .reads(b"abc")
+        .takes(3)
+        .reads(b"de")
+        .takes(2)
+        .shuts_down()
+        .read_fails(WouldBlock);
+    world.pump(&mut socket);
+    world.pump(&mut socket);
+    assert_eq!(socket.written, b"abcde");
+    assert!(world.connection.is_discarding());
+}
+
 #[test]
 fn last_words_that_a_reset_took_away_are_not_waited_for() {
     let mut world = World::edge();

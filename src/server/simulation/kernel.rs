@@ -232,7 +232,7 @@ impl Kernel {
     }
 
     fn is_due_to_stop(&self) -> bool {
-        self.stopped_at.is_none() && self.world.stop.is_some_and(|at| at <= self.now)
+        self.stopped_at.is_none() && self.world.stop.is_some_and(|turn| turn <= self.seen.turns)
     }
 
     /// SIGTERM, or a handle: either ends the poll.
@@ -269,12 +269,11 @@ impl Kernel {
 
     /// When something happens without anybody's doing.
     fn next_time(&self, deadline: Option<u64>) -> Option<u64> {
-        let stop = self.world.stop.filter(|_| self.stopped_at.is_none());
         let peers = self.peers.iter().filter_map(|peer| match peer.ended {
             None => Some(peer.wakes),
             Some(_) => peer.reaped_at,
         });
-        let times = peers.chain(stop).chain(deadline);
+        let times = peers.chain(deadline);
         times.filter(|time| *time > self.now).min()
     }
 

@@ -36,7 +36,7 @@ pub(crate) struct World {
     pub(crate) idle: Option<u64>,
     pub(crate) stall: Option<u64>,
     pub(crate) drain: u64,
-    /// When the server is told to stop; otherwise it is when everybody has finished.
+    /// In which turn the server is told to stop; otherwise it is when everybody has finished.
     pub(crate) stop: Option<u64>,
 }
 
@@ -127,7 +127,7 @@ impl World {
             idle: pick(&mut d, &[None, None, Some(400), Some(60)]),
             stall: pick(&mut d, &[None, Some(300), Some(40)]),
             drain: pick(&mut d, &[5000, 200, 0]),
-            stop: pick(&mut d, &[None, None, None, Some(())]).map(|()| u64::from(d % 400)),
+            stop: pick(&mut d, &[None, None, Some(())]).map(|()| u64::from(1 + d % 16)),
         }
     }
 }
@@ -189,9 +189,9 @@ impl Action {
             0..=6 => Action::Send(size),
             7..=9 => Action::Read(size),
             10 | 11 => Action::Pause([1, 10, 50, 100, 350, 2000][word as usize % 6]),
-            12 => Action::SendUrgent,
-            13..=15 => Action::HalfClose,
-            16 | 17 => Action::Reset,
+            12 | 13 => Action::SendUrgent,
+            14..=16 => Action::HalfClose,
+            17 => Action::Reset,
             18 => Action::Close,
             _ => Action::Vanish,
         }

@@ -3,6 +3,7 @@
 mod honesty;
 mod orders;
 mod planted;
+mod regressions;
 mod seeds;
 mod shrinking;
 mod spurious;
