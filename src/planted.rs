@@ -19,7 +19,7 @@ macro_rules! planted {
 }
 
 #[cfg(test)]
-pub(crate) use switch::{Bug, is, with};
+pub(crate) use switch::{Bug, is, now, with};
 
 #[cfg(test)]
 mod switch {
@@ -56,6 +56,8 @@ mod switch {
         NoRetryAfterEmfile,
         /// A pause has its timer, and nobody is remembered for its end.
         ForgetWhoWaitsForAPause,
+        /// A connection that closes ends no pause: only the timer does.
+        NoRetryWhenAConnectionCloses,
         /// `EMFILE` is tried again at once.
         RetryAtOnce,
         /// An event that says that all is over closes whatever has the key by now.
@@ -64,6 +66,16 @@ mod switch {
         ForgetTheStallTimer,
         /// At the cap, nothing is accepted, and nobody comes back to the listener.
         LoseTheListenerAtTheCap,
+        /// The last free place is not given to anybody.
+        TurnAwayTooEarly,
+        /// The loop wakes up every millisecond, for nothing.
+        WakeUpForNothing,
+        /// A closed stream is left with the selector.
+        LeaveItRegistered,
+        /// A write is counted with what was offered, not with what was taken.
+        CountWhatWasOffered,
+        /// A drain gives up at half of its time.
+        GiveUpTooEarly,
         /// A turn has no budget.
         TurnWithoutEnd,
         /// What is not waited for is tried all the same.
@@ -84,7 +96,7 @@ mod switch {
 
     impl Bug {
         /// All of them.
-        pub(crate) const ALL: [Bug; 26] = [
+        pub(crate) const ALL: [Bug; 32] = [
             Bug::AcceptOncePerEvent,
             Bug::NoReadyQueueAfterYield,
             Bug::StopAfterShortRead,
@@ -99,10 +111,16 @@ mod switch {
             Bug::KeepTheSpill,
             Bug::NoRetryAfterEmfile,
             Bug::ForgetWhoWaitsForAPause,
+            Bug::NoRetryWhenAConnectionCloses,
             Bug::RetryAtOnce,
             Bug::CloseOnAStaleEvent,
             Bug::ForgetTheStallTimer,
             Bug::LoseTheListenerAtTheCap,
+            Bug::TurnAwayTooEarly,
+            Bug::WakeUpForNothing,
+            Bug::LeaveItRegistered,
+            Bug::CountWhatWasOffered,
+            Bug::GiveUpTooEarly,
             Bug::TurnWithoutEnd,
             Bug::TryWhatIsNotAwaited,
             Bug::NoLingeringClose,
@@ -123,9 +141,14 @@ mod switch {
         PLANTED.get() == Some(bug)
     }
 
-    /// Runs something with a bug planted.
-    pub(crate) fn with<T>(bug: Bug, run: impl FnOnce() -> T) -> T {
-        PLANTED.set(Some(bug));
+    /// Which bug is planted on this thread.
+    pub(crate) fn now() -> Option<Bug> {
+        PLANTED.get()
+    }
+
+    /// Runs something with a bug planted, or with none.
+    pub(crate) fn with<T>(bug: impl Into<Option<Bug>>, run: impl FnOnce() -> T) -> T {
+        PLANTED.set(bug.into());
         let result = run();
         PLANTED.set(None);
         result

@@ -164,6 +164,7 @@ impl<P: Poller> EventLoop<P> {
             self.report_at,
             self.deadline,
         ];
+        planted!(WakeUpForNothing => return Some(Duration::from_millis(1)));
         let first = timers.into_iter().flatten().min()?;
         Some(first.saturating_duration_since(self.now))
     }
@@ -289,6 +290,7 @@ impl<P: Poller> EventLoop<P> {
             self.timeouts.shrink();
         }
         // A descriptor is free again: who waits in the backlog may have it.
+        planted!(NoRetryWhenAConnectionCloses => return);
         if self.acceptor.is_paused() {
             self.resume_accepting();
         }

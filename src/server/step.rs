@@ -128,6 +128,9 @@ impl Counters {
             }
             Step::Peeked(_) => self.peeks.add(1),
             Step::Wrote { taken, .. } => {
+                planted!(CountWhatWasOffered => if let Step::Wrote { offered, .. } = step {
+                    self.bytes_out.add((offered - taken) as u64);
+                });
                 self.writes.add(1);
                 self.bytes_out.add(taken as u64);
             }

@@ -113,6 +113,7 @@ impl<P: Poller> Table<P> {
         match &mut entry {
             Entry::Listener(entry) => poller.forget_listener(&mut entry.listener),
             Entry::Peer(peer) => {
+                planted!(LeaveItRegistered => { self.connections -= 1; return Some(entry) });
                 poller.forget_stream(&mut peer.stream);
                 self.connections -= 1;
             }

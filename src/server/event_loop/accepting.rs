@@ -86,6 +86,7 @@ impl<P: Poller> EventLoop<P> {
     }
 
     fn is_full(&self) -> bool {
+        planted!(TurnAwayTooEarly => return self.table.connections() + 1 >= self.limits.max_connections);
         self.table.connections() >= self.limits.max_connections
     }
 

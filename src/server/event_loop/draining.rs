@@ -14,6 +14,7 @@ impl<P: Poller> EventLoop<P> {
             self.limits.drain_timeout
         );
         self.deadline = Some(self.now + self.limits.drain_timeout);
+        planted!(GiveUpTooEarly => self.deadline = Some(self.now + self.limits.drain_timeout / 2));
         for key in self.table.listener_keys() {
             drop(self.table.remove(&mut self.poller, key));
         }

@@ -185,6 +185,7 @@ impl Kernel {
         let peer = &mut self.peers[n];
         if urgent {
             peer.urgent = Some(peer.sent);
+            self.seen.urgent_bytes += 1;
         }
         peer.sent += sends;
         peer.did(sends);
@@ -223,7 +224,11 @@ impl Kernel {
 
     fn break_off(&mut self, n: usize, kind: ErrorKind, ended: Ended) {
         let peer = &mut self.peers[n];
-        peer.broken = Some(kind);
+        // After the peer's end of stream a reset is EPIPE from the first (Linux, tcp_reset).
+        peer.broken = Some(match kind {
+            ErrorKind::ConnectionReset if peer.fin => ErrorKind::BrokenPipe,
+            kind => kind,
+        });
         peer.ended.get_or_insert(ended);
         peer.news(self.world.selector, true, true);
         self.note("reset", &[n as u64], || match kind {

@@ -9,12 +9,14 @@ use super::script::{Faults, Selector};
 impl Kernel {
     pub(super) fn accept(&mut self, listener: usize) -> io::Result<usize> {
         self.meanwhile(|_, peer| peer.link == Link::None);
+        self.accept_due = None;
         if self.fault(8) {
             return Err(self.accept_fault());
         }
         // accept(2) looks for a descriptor first, whether anybody waits or not.
         if self.open_streams() >= self.world.descriptors {
             self.seen.shortages += 1;
+            self.runs_short();
             self.note("emfile", &[], || "accept → EMFILE".to_owned());
             return Err(io::Error::from_raw_os_error(EMFILE));
         }
@@ -29,7 +31,7 @@ impl Kernel {
         let peer = listener.backlog.remove(0);
         self.peers[peer].link = Link::Open;
         self.peers[peer].since = self.now;
-        self.accepted += 1;
+        self.calls.accepted += 1;
         self.changes();
         self.note("accept", &[peer as u64], || format!("accept → peer {peer}"));
         Ok(peer)
@@ -38,13 +40,25 @@ impl Kernel {
     /// One of the ways in which accept fails without anybody's fault.
     fn accept_fault(&mut self) -> io::Error {
         let kinds = [ECONNABORTED, EINTR, EPROTO, ENFILE, ENOMEM];
-        let chosen = self.choices.order(kinds.len());
+        let chosen = self.choices.one_of(kinds.len());
         self.progress = true;
+        self.calls.failed_accepts += 1;
+        if [ENFILE, ENOMEM].contains(&kinds[chosen]) {
+            self.accept_due = Some(self.now + ACCEPT_PAUSE);
+        }
         self.note("accept fault", &[chosen as u64], || {
             let names = ["ECONNABORTED", "EINTR", "EPROTO", "ENFILE", "ENOMEM"];
             format!("accept → {}", names[chosen])
         });
         io::Error::from_raw_os_error(kinds[chosen])
+    }
+
+    /// No descriptor: to find that out is progress, but not twice in one instant.
+    fn runs_short(&mut self) {
+        self.progress |= self.short_at != Some(self.now);
+        self.short_at = Some(self.now);
+        self.calls.failed_accepts += 1;
+        self.accept_due = Some(self.now + ACCEPT_PAUSE);
     }
 
     pub(super) fn register(&mut self, peer: usize, key: usize) -> io::Result<()> {
@@ -88,6 +102,7 @@ impl Kernel {
     ) -> io::Result<usize> {
         self.meanwhile(|n, _| n == peer);
         if self.fault(16) {
+            self.seen.interrupted += 1;
             self.note("eintr", &[peer as u64], || "read → EINTR".to_owned());
             return Err(ErrorKind::Interrupted.into());
         }
@@ -96,10 +111,9 @@ impl Kernel {
                 "peer {peer}: a read of nothing, which looks like the end"
             ));
         }
-        let rearm = self.world.selector == Selector::Rearm;
         let now = self.now;
-        // A reset may overtake what is still in the receive queue, or not.
-        let overtakes = self.peers[peer].broken.is_some() && self.choices.order(2) == 0;
+        // A reset may overtake what is still in the receive queue. On Linux it does not.
+        let overtakes = self.peers[peer].broken.is_some() && self.choices.one_of(2) == 1;
         let it = &mut self.peers[peer];
         // What was looked at and written is only consumed now.
         it.reads_in_turn += u32::from(it.written <= it.consumed);
@@ -108,8 +122,7 @@ impl Kernel {
             if let Some(urgent) = it.urgent.filter(|at| *at > it.consumed) {
                 n = n.min(urgent - it.consumed);
             }
-            // Where only `WouldBlock` counts, a read may be short for no reason at all.
-            if rearm {
+            if !self.world.short_read_is_drained() {
                 n = self.choices.share(n as usize) as u64;
             }
             let it = &mut self.peers[peer];
@@ -120,20 +133,25 @@ impl Kernel {
                 it.consumed += n;
                 it.moved(now);
                 self.changes();
+                self.calls.reads += 1;
+            } else {
+                self.calls.peeks += 1;
             }
             self.trace
                 .mix("read", &[peer as u64, n, u64::from(consume)]);
             return Ok(n as usize);
         }
-        if let Some(kind) = it.broken {
+        if let Some(kind) = it.broken.filter(|_| !it.has_told) {
+            it.has_told = true;
             it.last = Last::Broken(kind);
             self.changes();
             self.trace.mix("broken read", &[peer as u64]);
             return Err(kind.into());
         }
-        if it.fin {
+        if it.fin || it.broken.is_some() {
             it.last = Last::EndOfStream;
             self.changes();
+            self.calls.reads += 1;
             self.trace.mix("end", &[peer as u64]);
             return Ok(0);
         }
@@ -142,6 +160,7 @@ impl Kernel {
     }
 
     fn would_block(&mut self, peer: usize) -> io::Result<usize> {
+        self.calls.would_blocks += 1;
         if let (Selector::Rearm, Some(registration)) =
             (self.world.selector, &mut self.peers[peer].registration)
         {
@@ -155,6 +174,7 @@ impl Kernel {
     pub(super) fn write(&mut self, peer: usize, bytes: &[u8]) -> io::Result<usize> {
         self.meanwhile(|n, _| n == peer);
         if self.fault(16) {
+            self.seen.interrupted += 1;
             self.note("eintr", &[peer as u64], || "write → EINTR".to_owned());
             return Err(ErrorKind::Interrupted.into());
         }
@@ -162,6 +182,8 @@ impl Kernel {
         let now = self.now;
         let it = &mut self.peers[peer];
         if let Some(kind) = it.broken {
+            let told = std::mem::replace(&mut it.has_told, true);
+            let kind = if told { ErrorKind::BrokenPipe } else { kind };
             it.last = Last::Broken(kind);
             self.changes();
             self.trace.mix("broken write", &[peer as u64]);
@@ -176,6 +198,7 @@ impl Kernel {
         }
         let n = self.choices.share(room.min(bytes.len()));
         let it = &mut self.peers[peer];
+        self.calls.writes += 1;
         it.written += n as u64;
         it.moved(now);
         self.trace.mix("write", &[peer as u64, n as u64]);
@@ -227,6 +250,13 @@ impl Kernel {
         it.discards_from = Some(it.consumed);
         it.since = now;
         it.waits = Waits::Read;
+        if it.owed.is_some_and(|owed| it.consumed < owed) {
+            let (consumed, owed) = (it.consumed, it.owed);
+            self.violate(format!(
+                "peer {peer}: the server ends its stream, having read {consumed} bytes and owing {owed:?}"
+            ));
+            return Ok(());
+        }
         if it.written < it.consumed {
             let (consumed, written) = (it.consumed, it.written);
             self.violate(format!(
@@ -253,6 +283,10 @@ impl Kernel {
             return;
         }
         self.tally(peer);
+        if self.accept_due.is_some() {
+            // A descriptor is free.
+            self.accept_due = Some(self.now);
+        }
         self.changes();
         let it = &mut self.peers[peer];
         it.link = Link::Closed;
@@ -273,6 +307,8 @@ impl Kernel {
         let listener = &mut self.listeners[n];
         listener.key = None;
         listener.closed = true;
+        self.accept_due = None;
+        let listener = &mut self.listeners[n];
         let waiting = std::mem::take(&mut listener.backlog);
         self.note("unlisten", &[n as u64], || {
             "a listener is closed".to_owned()
@@ -283,6 +319,9 @@ impl Kernel {
         }
     }
 }
+
+/// So long nobody may leave a backlog alone after a shortage, in milliseconds.
+const ACCEPT_PAUSE: u64 = 100;
 
 /// The byte that a peer sends at an offset: printable, for the trace, and unlike its neighbours and other peers'.
 pub(super) fn byte_at(peer: usize, offset: u64) -> u8 {

@@ -94,24 +94,25 @@ impl Kernel {
     }
 
     /// Safety.
-    pub(super) fn check_turn(&mut self, seen: &Observation, stats: &Stats) {
-        self.check_table(seen);
-        self.check_memory(seen);
+    pub(super) fn check_turn(&mut self, observed: &Observation, stats: &Stats) {
+        self.check_table(observed);
+        self.check_memory(observed);
         self.check_timers();
         self.check_pace();
+        self.check_what_takes_a_turn();
         self.check_counts(stats);
     }
 
     /// The table, the open sockets and the registrations agree.
-    fn check_table(&mut self, seen: &Observation) {
+    fn check_table(&mut self, observed: &Observation) {
         let mut registered: Vec<_> = self
             .registrations()
             .map(|(key, peer)| (key, peer.is_some()))
             .collect();
         registered.sort_unstable();
-        let table: Vec<_> = seen.table.iter().map(|e| (e.key, e.is_peer)).collect();
+        let table: Vec<_> = observed.table.iter().map(|e| (e.key, e.is_peer)).collect();
         let open = self.open_streams();
-        let in_table = seen.table.iter().filter(|e| e.is_peer).count();
+        let in_table = observed.table.iter().filter(|e| e.is_peer).count();
         if table != registered || open != in_table {
             self.violate(format!(
                 "the table holds {table:?}, the selector {registered:?} (key, is a peer), and {open} streams are open"
@@ -121,11 +122,11 @@ impl Kernel {
 
     /// A peer's pending bytes are at most one read, all spills are under their budget, and who waits for nothing has
     /// none.
-    fn check_memory(&mut self, seen: &Observation) {
+    fn check_memory(&mut self, observed: &Observation) {
         let world = &self.world;
         let budget = world.memory.map_or(usize::MAX, |spills| spills);
-        if seen.spills_lent > budget {
-            let lent = seen.spills_lent;
+        if observed.spills_lent > budget {
+            let lent = observed.spills_lent;
             self.violate(format!(
                 "{lent} spills are lent, and the budget has {budget}"
             ));
@@ -146,8 +147,8 @@ impl Kernel {
                 return;
             }
         }
-        if in_all != seen.pending as u64 {
-            let counted = seen.pending;
+        if in_all != observed.pending as u64 {
+            let counted = observed.pending;
             self.violate(format!(
                 "{in_all} bytes were read and not written, and the spills hold {counted}"
             ));
@@ -174,9 +175,21 @@ impl Kernel {
                 ));
             }
         }
-        let deadline = self.stopped_at.map(|at| at + self.world.drain);
-        if deadline.is_some_and(|deadline| self.now > deadline) && !self.abandoning {
+    }
+
+    /// To end a drain and to accept again is due in the turn after its time.
+    fn check_what_takes_a_turn(&mut self) {
+        let drained = self.stopped_at.map(|at| at + self.world.drain);
+        let drains = !self.abandoning && drained.is_some_and(|due| due <= self.now);
+        let accepts = self.accept_due.is_some_and(|due| due <= self.now);
+        let late = |since: u32, is: bool| if is { since + 1 } else { 0 };
+        self.drains_late = late(self.drains_late, drains);
+        self.accepts_late = late(self.accepts_late, accepts);
+        if self.drains_late > 2 {
             self.violate("the drain goes on after its timeout".to_owned());
+        }
+        if self.accepts_late > 2 {
+            self.violate("nobody tries to accept again, and it is time".to_owned());
         }
     }
 
@@ -234,13 +247,32 @@ impl Kernel {
         let sum = |of: fn(&Peer) -> u64| self.peers.iter().map(of).sum::<u64>();
         let read = sum(|peer| peer.discards_from.unwrap_or(peer.consumed));
         let written = sum(|peer| peer.written);
-        let (accepted, open) = (self.accepted, self.open_streams() as u64);
-        let kernel = [read, written, accepted, open];
-        let server = [stats.bytes_in, stats.bytes_out, stats.accepted, stats.open];
-        if server != kernel {
-            self.violate(format!(
-                "bytes in, bytes out, accepted, open: the server counts {server:?}, and the kernel saw {kernel:?}"
-            ));
+        let thrown_away = sum(|peer| peer.consumed - peer.discards_from.unwrap_or(peer.consumed));
+        let calls = self.calls;
+        let refusals = &stats.accept_errors;
+        let refused = refusals.aborted
+            + refusals.interrupted
+            + refusals.network
+            + refusals.process_descriptors
+            + refusals.system_descriptors
+            + refusals.memory;
+        for (what, server, kernel) in [
+            ("accepted", stats.accepted, calls.accepted),
+            ("failed accepts", refused, calls.failed_accepts),
+            ("open", stats.open, self.open_streams() as u64),
+            ("bytes in", stats.bytes_in, read),
+            ("bytes out", stats.bytes_out, written),
+            ("bytes discarded", stats.bytes_discarded, thrown_away),
+            ("reads", stats.reads, calls.reads),
+            ("peeks", stats.peeks, calls.peeks),
+            ("writes", stats.writes, calls.writes),
+            ("would blocks", stats.would_blocks, calls.would_blocks),
+        ] {
+            if server != kernel {
+                self.violate(format!(
+                    "{what}: the server counts {server}, and the kernel saw {kernel}"
+                ));
+            }
         }
     }
 
@@ -251,12 +283,10 @@ impl Kernel {
         }
         for n in 0..self.peers.len() {
             let peer = &self.peers[n];
-            let got = (peer.got, peer.sent);
             if peer.is_wronged() {
-                let ended = peer.ended;
                 self.violate(format!(
-                    "peer {n} did nothing wrong and ended with {ended:?} and {} of {} bytes",
-                    got.0, got.1
+                    "peer {n} did nothing wrong and ended with {:?} and {} of {} bytes",
+                    peer.ended, peer.got, peer.sent
                 ));
             }
         }
@@ -295,10 +325,8 @@ impl Peer {
                 Some(owed) => self.got < owed,
                 None => !whole,
             },
-            // Closed by a timer, as `tally` has found, or turned away.
-            Last::Fine => false,
-            // Broken, and it has broken nothing: see `write` for who else does.
-            Last::Broken(_) => !self.deaf && !self.reset_by_server,
+            // Closed by a timer, as `tally` has found, or turned away; or broken, which it has not done.
+            Last::Fine | Last::Broken(_) => false,
         }
     }
 }

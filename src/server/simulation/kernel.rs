@@ -47,10 +47,17 @@ pub(crate) struct Kernel {
     pub(super) keys_freed_in_turn: Vec<usize>,
     /// Keys that events were about since the turn began.
     pub(super) keys_reported_in_turn: Vec<usize>,
+    /// When the server has to try to accept again, after it found no descriptor or no memory.
+    pub(super) accept_due: Option<u64>,
+    /// When it last found no descriptor.
+    pub(super) short_at: Option<u64>,
+    /// Turns that went by since the end of the drain was due, and since accepting again was.
+    pub(super) drains_late: u32,
+    pub(super) accepts_late: u32,
     /// Whose registration ended last: it is closed next.
     pub(super) forgotten: Option<usize>,
     pub(super) closed: Causes,
-    pub(super) accepted: u64,
+    pub(super) calls: Calls,
     pub(super) seen: Seen,
 }
 
@@ -79,6 +86,17 @@ pub(super) struct Causes {
     pub(super) turned_away: u64,
 }
 
+/// How many calls came to what, as the server should have counted them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Calls {
+    pub(super) accepted: u64,
+    pub(super) failed_accepts: u64,
+    pub(super) reads: u64,
+    pub(super) peeks: u64,
+    pub(super) writes: u64,
+    pub(super) would_blocks: u64,
+}
+
 /// What a run has met with: a simulator that meets nothing proves nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
@@ -90,6 +108,9 @@ pub(crate) struct Seen {
     pub(crate) ends_with_output_pending: u64,
     pub(crate) left_for_later: u64,
     pub(crate) time_jumps: u64,
+    pub(crate) urgent_bytes: u64,
+    pub(crate) interrupted: u64,
+    pub(crate) lost_wake_ups: u64,
 }
 
 impl Kernel {
@@ -117,9 +138,13 @@ impl Kernel {
             idle_turns: 0,
             keys_freed_in_turn: Vec::new(),
             keys_reported_in_turn: Vec::new(),
+            accept_due: None,
+            short_at: None,
+            drains_late: 0,
+            accepts_late: 0,
+            calls: Calls::default(),
             forgotten: None,
             closed: Causes::default(),
-            accepted: 0,
             seen: Seen::default(),
         }
     }
@@ -187,12 +212,18 @@ impl Kernel {
             }
             let time_may_pass = able.is_empty() || self.choices.rarely(8);
             if !time_may_pass {
-                let chosen = self.choices.order(able.len());
+                let chosen = self.choices.one_of(able.len());
                 self.step(able[chosen]);
             } else if let Some(next) = self.next_time(deadline) {
                 self.seen.time_jumps += 1;
-                self.progress = true;
+                // To wait until the server's own deadline is not yet progress: something has to come of it.
+                self.progress |= deadline != Some(next);
                 self.now = next;
+                if deadline == Some(next) && faults && self.choices.rarely(4) {
+                    // The machine is busy: timers come late.
+                    self.now += 1 + self.choices.one_of(20) as u64;
+                    return;
+                }
                 self.reap_the_vanished();
                 let waits = able.is_empty() && self.now - self.changed_at > PATIENCE;
                 if waits && self.all_is_quiet() {
@@ -221,6 +252,10 @@ impl Kernel {
                 "a stall: nothing will ever happen again, and peer {stuck} waits: it sent {}, the server read {} and \
                  wrote {}, it got {}",
                 peer.sent, peer.consumed, peer.written, peer.got
+            ));
+        } else if let Some(lost) = self.peers.iter().position(Peer::is_forgotten) {
+            self.violate(format!(
+                "peer {lost} has ended or reset its stream, and the server never noticed"
             ));
         } else if self.stopped_at.is_none() {
             self.stop();
@@ -293,7 +328,7 @@ impl Kernel {
             if able.is_empty() {
                 break;
             }
-            let chosen = self.choices.order(able.len());
+            let chosen = self.choices.one_of(able.len());
             self.step(able[chosen]);
         }
     }
@@ -302,6 +337,7 @@ impl Kernel {
     pub(super) fn meanwhile(&mut self, concerns: impl Fn(usize, &Peer) -> bool) {
         if self.is_due_to_stop() && self.choices.rarely(2) {
             // Its wake-up may be lost: mio's `poll(2)` selector can lose one.
+            self.seen.lost_wake_ups += 1;
             self.stop_by_handle();
         }
         let mut first = 0;

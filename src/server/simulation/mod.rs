@@ -61,7 +61,15 @@ pub(crate) struct Run {
 
 /// Runs a tape.
 pub(crate) fn run(tape: &Tape) -> Run {
-    simulate(&Script::decode(tape), Choices::of(&tape.schedule))
+    simulate(&script_of(tape), Choices::of(&tape.schedule))
+}
+
+/// A tape's script. For a bug that has been planted it may be made to bear on that bug.
+fn script_of(tape: &Tape) -> Script {
+    let script = Script::decode(tape);
+    #[cfg(test)]
+    let script = tests::bearing_on_what_is_planted(script);
+    script
 }
 
 /// Runs a script with these decisions. A panic of the server is a violation like any other.
@@ -110,21 +118,21 @@ fn drive(kernel: &Rc<RefCell<Kernel>>, control: &Arc<Control>) {
     while !event_loop.is_over() {
         kernel.borrow_mut().begin_turn();
         let turned = event_loop.turn(&mut events);
-        let seen = event_loop.observe();
+        let observed = event_loop.observe();
         let mut kernel = kernel.borrow_mut();
         if let Err(error) = turned {
             kernel.violate(format!("the turn failed: {error}"));
         }
-        kernel.check_turn(&seen, &control.counters().snapshot());
+        kernel.check_turn(&observed, &control.counters().snapshot());
         if kernel.violation.is_some() {
             return;
         }
     }
     kernel.borrow_mut().abandoning = true;
     event_loop.abandon_the_rest();
-    let seen = event_loop.observe();
+    let observed = event_loop.observe();
     let mut kernel = kernel.borrow_mut();
-    kernel.check_turn(&seen, &control.counters().snapshot());
+    kernel.check_turn(&observed, &control.counters().snapshot());
     kernel.settle();
     kernel.check_end();
 }
@@ -150,18 +158,46 @@ fn limits_of(world: &World) -> Limits {
 pub(crate) fn report(tape: &Tape) -> String {
     let (run, lines) = trace::record(|| run(tape));
     format!(
-        "{}\n\n{}\n{}\n\nto repeat it:\nMIO_ECHO_TAPE='{tape}' cargo test --lib replay -- --nocapture\n",
+        "{}\n\n{}\n{}\n\nto repeat it:\n{}MIO_ECHO_TAPE='{tape}' cargo test --lib replay -- --nocapture\n",
         run.violation.as_deref().unwrap_or("nothing went wrong"),
-        Script::decode(tape),
+        script_of(tape),
         lines.join("\n"),
+        what_is_planted(),
     )
+}
+
+/// What has to be set for the bug that is planted here.
+#[cfg(test)]
+fn what_is_planted() -> String {
+    crate::planted::now().map_or(String::new(), |bug| format!("MIO_ECHO_BUG={bug:?} "))
+}
+
+#[cfg(not(test))]
+fn what_is_planted() -> &'static str {
+    ""
 }
 
 /// One input of a fuzzer's. Panics on a violation, with the tape that repeats it.
 #[cfg(fuzzing)]
 pub fn fuzz(bytes: &[u8]) {
     let tape = Tape::from_bytes(bytes);
+    // A fuzzer ends the process in the panic hook, before anybody could catch it: so the tape is told there.
+    TAPE.set(tape.to_string());
+    static TELL: std::sync::Once = std::sync::Once::new();
+    TELL.call_once(|| {
+        let end = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            eprintln!("MIO_ECHO_TAPE='{}'", TAPE.with_borrow(String::clone));
+            end(panic);
+        }));
+    });
     if run(&tape).violation.is_some() {
         panic!("{}", report(&tape));
     }
+}
+
+#[cfg(fuzzing)]
+thread_local! {
+    /// The tape that runs on this thread.
+    static TAPE: RefCell<String> = const { RefCell::new(String::new()) };
 }

@@ -30,6 +30,8 @@ pub(super) struct Peer {
     pub(super) urgent: Option<u64>,
     pub(super) fin: bool,
     pub(super) broken: Option<ErrorKind>,
+    /// An error is told once: then reads find the end, and writes `EPIPE`.
+    pub(super) has_told: bool,
     /// Its socket is closed: a write is taken, and answered by a reset.
     pub(super) deaf: bool,
     pub(super) reset_by_server: bool,
@@ -119,6 +121,7 @@ impl Peer {
             urgent: None,
             fin: false,
             broken: None,
+            has_told: false,
             deaf: false,
             reset_by_server: false,
             reset_on_close: false,
@@ -132,6 +135,11 @@ impl Peer {
             since: 0,
             reads_in_turn: 0,
         }
+    }
+
+    /// Whether there is nothing more to come of it but its close, and the server has not closed it.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.link == Link::Open && (self.fin || self.broken.is_some())
     }
 
     /// What the server's kernel holds of what the peer sent.

@@ -14,6 +14,9 @@ pub(crate) struct World {
     pub(crate) selector: Selector,
     /// How the selector puts what is ready into events.
     pub(crate) events: Events,
+    /// Whether a read may be short with more behind it on an edge too, unannounced: a Unix-domain socket does that,
+    /// behind a message with descriptors.
+    pub(crate) short_reads: bool,
     /// How many listening sockets there are.
     pub(crate) listeners: usize,
     pub(crate) faults: Faults,
@@ -106,6 +109,11 @@ impl World {
         World::decode([0; 4])
     }
 
+    /// Whether a short read proves that there is nothing more.
+    pub(crate) fn short_read_is_drained(&self) -> bool {
+        self.selector == Selector::Edge && !self.short_reads
+    }
+
     fn decode(words: [u32; 4]) -> World {
         let [mut a, mut b, mut c, mut d] = words;
         let send_queue = pick(&mut b, &[64, 1, 6, 200]);
@@ -116,6 +124,7 @@ impl World {
             listeners: pick(&mut a, &[1, 1, 2]),
             accepts_a_turn: pick(&mut a, &[64, 1, 2]),
             turn: pick(&mut a, &[64, 1, 2, 4]),
+            short_reads: pick(&mut a, &[false, false, true]),
             read_buffer: pick(&mut b, &[16, 1, 4, 64]),
             memory: pick(&mut b, &[None, None, Some(0), Some(1), Some(2)]),
             receive_queue: pick(&mut b, &[64, 1, 6, 200]),

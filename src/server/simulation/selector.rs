@@ -87,8 +87,8 @@ impl Kernel {
         if keys.is_empty() {
             return;
         }
-        let key = keys[self.choices.order(keys.len())];
-        let bits = self.choices.order(8);
+        let key = keys[self.choices.one_of(keys.len())];
+        let bits = self.choices.one_of(8);
         let event = Event {
             key,
             readiness: Readiness {
@@ -103,7 +103,7 @@ impl Kernel {
         self.seen.spurious += 1;
         self.progress = true;
         self.keys_reported_in_turn.push(key);
-        let place = self.choices.order(events.len() + 1);
+        let place = self.choices.one_of(events.len() + 1);
         events.insert(place, event);
     }
 

@@ -149,8 +149,8 @@ impl Choices {
         matches!(self, Choices::Every { .. })
     }
 
-    /// Of `n` orders in which things may happen, one. 0 where there is no choice.
-    pub(crate) fn order(&mut self, n: usize) -> usize {
+    /// One of `n` ways in which things may go. 0 where there is no choice.
+    pub(crate) fn one_of(&mut self, n: usize) -> usize {
         match self {
             _ if n < 2 => 0,
             Choices::Taped { .. } => self.word() as usize % n,
@@ -167,7 +167,7 @@ impl Choices {
     /// Puts things into one of their orders.
     pub(crate) fn shuffle<T>(&mut self, things: &mut [T]) {
         for n in 0..things.len() {
-            let other = n + self.order(things.len() - n);
+            let other = n + self.one_of(things.len() - n);
             things.swap(n, other);
         }
     }
@@ -176,8 +176,8 @@ impl Choices {
     pub(crate) fn perhaps(&mut self, n: usize) -> Option<usize> {
         match self {
             _ if n == 0 => None,
-            Choices::Taped { .. } => self.rarely(4).then(|| self.order(n)),
-            Choices::Every { .. } => self.order(n + 1).checked_sub(1),
+            Choices::Taped { .. } => self.rarely(4).then(|| self.one_of(n)),
+            Choices::Every { .. } => self.one_of(n + 1).checked_sub(1),
         }
     }
 

@@ -13,6 +13,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use super::*;
+pub(crate) use planted::bearing_on_what_is_planted;
 
 /// Tapes of any world, up to 24 actions, and several hundred decisions; what comes after them is tame.
 fn tapes() -> impl Strategy<Value = Tape> {
@@ -70,10 +71,12 @@ fn from_environment(name: &str, otherwise: u64) -> u64 {
 fn replay() {
     if let Ok(text) = std::env::var("MIO_ECHO_TAPE") {
         let tape: Tape = text.parse().unwrap();
-        if run(&tape).violation.is_some() {
-            panic!("{}", report(&shrunk(tape)));
-        }
-        println!("{}", report(&tape));
+        crate::planted::with(planted::bug_from_environment(), || {
+            if run(&tape).violation.is_some() {
+                panic!("{}", report(&shrunk(tape)));
+            }
+            println!("{}", report(&tape));
+        });
         return;
     }
     for seed in 0..50 {

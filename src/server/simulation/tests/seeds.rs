@@ -53,7 +53,7 @@ fn no_seed_goes_wrong() {
 }
 
 /// What a run met with, by name.
-fn encounters(run: &Run) -> [(&'static str, u64); 23] {
+fn encounters(run: &Run) -> [(&'static str, u64); 27] {
     let (seen, stats) = (&run.seen, &run.stats);
     let (closed, refused) = (&stats.closed, &stats.accept_errors);
     [
@@ -79,7 +79,11 @@ fn encounters(run: &Run) -> [(&'static str, u64); 23] {
         ("events left for later", seen.left_for_later),
         ("keys reused within a batch", seen.keys_reused_in_a_batch),
         ("ends with output pending", seen.ends_with_output_pending),
-        ("pauses", seen.time_jumps),
+        ("jumps of the clock", seen.time_jumps),
+        ("EPROTO", refused.network),
+        ("urgent bytes", seen.urgent_bytes),
+        ("EINTR", seen.interrupted),
+        ("lost wake-ups", seen.lost_wake_ups),
     ]
 }
 
