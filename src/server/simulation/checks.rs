@@ -1,6 +1,7 @@
 //! What must hold: at each close, after each turn, and at the end.
 
-use super::kernel::{Causes, Kernel};
+use super::counts::Causes;
+use super::kernel::Kernel;
 use super::peer::{Ended, Last, Link, Peer, Waits};
 use super::script::Action;
 use crate::server::event_loop::Observation;

@@ -13,6 +13,7 @@
 mod acting;
 mod calls;
 mod checks;
+mod counts;
 mod kernel;
 mod peer;
 mod script;
@@ -35,7 +36,8 @@ use super::Limits;
 use super::control::Control;
 use super::event_loop::EventLoop;
 use super::stats::Stats;
-use kernel::{Kernel, Seen};
+use counts::Seen;
+use kernel::Kernel;
 use peer::{Ended, Peer};
 use script::{Script, World};
 use sockets::Simulated;
