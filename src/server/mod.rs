@@ -8,7 +8,7 @@ mod control;
 mod event_loop;
 #[cfg(test)]
 mod scripted;
-#[cfg(any(test, fuzzing))]
+#[cfg(all(unix, any(test, fuzzing)))]
 pub(crate) mod simulation;
 mod stats;
 mod step;
