@@ -196,7 +196,7 @@ impl Kernel {
         });
     }
 
-    fn take_echo(&mut self, n: usize) {
+    pub(super) fn take_echo(&mut self, n: usize) {
         let untaken = self.peers[n].untaken();
         let reads = matches!(
             self.peers[n].script.get(self.peers[n].at),

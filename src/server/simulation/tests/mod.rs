@@ -3,6 +3,7 @@
 mod honesty;
 mod orders;
 mod planted;
+mod readiness;
 mod regressions;
 mod seeds;
 mod shrinking;

@@ -1,0 +1,312 @@
+//! Kept honest, a third time: what the simulated selector reports of one stream, step by step, is what mio's reports on a
+//! real one.
+//!
+//! The dangerous error of a model is to report what the kernel would not: a loop that hangs in the world would go on in
+//! the simulator. So what the model calls readable, writable or "read on", the kernel has to; and what the kernel calls
+//! readable, the model has to, or its alarms would be false. (epoll may add that there is room, as it looks anew at all
+//! of a socket whenever there is news of any kind.)
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+use super::script::{Action, Selector};
+use super::*;
+use crate::poller::{Event, MioPoller, Poller, Readiness};
+use crate::socket::{ListenOptions, listen_tcp};
+
+/// One step of a conversation: the peer's, the server's, or a look at the selector.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    PeerSends(u32),
+    PeerEnds,
+    PeerResets,
+    ServerReads(usize),
+    /// Writes back what it has read.
+    ServerWrites,
+    PeerReads,
+    Poll,
+}
+
+/// The stream's key.
+const KEY: usize = 1;
+
+/// Longer than any event takes on its way over loopback.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// This machine's selector, as the simulator models it.
+const SELECTOR: Selector = if cfg!(mio_unsupported_force_poll_poll) {
+    Selector::Rearm
+} else {
+    Selector::Edge
+};
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_selector_reports_what_mio_reports() {
+    let mut polls = 0;
+    for seed in 0..from_environment("MIO_ECHO_REAL_STEPS", 500) {
+        polls += compare(&steps_of(seed), seed);
+    }
+    println!("{polls} polls saw the same");
+    assert!(polls > 1000);
+}
+
+/// Room is news once, after a write has found none.
+#[test]
+#[cfg(target_os = "linux")]
+fn room_is_reported_after_a_write_found_none() {
+    use Step::{PeerReads, PeerSends, Poll, ServerReads, ServerWrites};
+    let mut steps = vec![Poll];
+    for _ in 0..200 {
+        steps.extend([PeerSends(50_000), ServerReads(100_000), ServerWrites]);
+    }
+    steps.extend([Poll, PeerReads, Poll, Poll]);
+    compare(&steps, 0);
+}
+
+/// Up to forty steps, each of which can be done where it stands.
+fn steps_of(seed: u64) -> Vec<Step> {
+    let (mut ended, mut reset) = (false, false);
+    let mut steps = vec![Step::Poll];
+    for word in tape_of(seed).schedule.iter().take(40) {
+        let n = 1 + word / 16 % 20;
+        steps.push(match word % 16 {
+            0..=3 if !ended => Step::PeerSends(n),
+            4 if !ended => {
+                ended = true;
+                Step::PeerEnds
+            }
+            5 if word.is_multiple_of(7) => {
+                reset = true;
+                Step::PeerResets
+            }
+            6..=8 => Step::ServerReads(n as usize),
+            9 => Step::ServerReads(1000),
+            10 => Step::ServerWrites,
+            11 => Step::PeerReads,
+            _ => Step::Poll,
+        });
+        if reset {
+            steps.push(Step::Poll);
+            break;
+        }
+    }
+    steps
+}
+
+/// Does the steps on both sides, and compares what each poll reports. Returns how many there were.
+fn compare(steps: &[Step], seed: u64) -> u64 {
+    let (mut model, mut real) = (Model::new(steps), Real::new());
+    let (mut model_server, mut real_server) = (Server::default(), Server::default());
+    let mut polls = 0;
+    for (n, step) in steps.iter().enumerate() {
+        let story = || format!("seed {seed}, step {n} of {steps:?}");
+        match *step {
+            Step::ServerReads(size) => {
+                let came = model_server.reads(&mut model.stream, size);
+                // What has been sent is on its way.
+                let start = Instant::now();
+                let mut got = real_server.reads(&mut real.stream, size);
+                while got != came && got == Err(ErrorKind::WouldBlock) && start.elapsed() < LIMIT {
+                    got = real_server.reads(&mut real.stream, size);
+                }
+                assert_eq!(got, came, "{}", story());
+            }
+            Step::ServerWrites => {
+                model_server.writes(&mut model.stream);
+                real_server.writes(&mut real.stream);
+            }
+            Step::Poll => {
+                let expected = model.poll();
+                let seen = real.poll(expected);
+                let (e, s) = (expected, seen);
+                let agree = e.readable == s.readable
+                    && e.read_on == s.read_on
+                    && (!e.writable || s.writable);
+                assert!(
+                    agree,
+                    "mio reports {seen:?}, the model {expected:?}; {}",
+                    story()
+                );
+                polls += 1;
+            }
+            peers => {
+                model.peer_does(peers);
+                real.peer_does(peers);
+            }
+        }
+    }
+    polls
+}
+
+/// The server's end of either stream.
+#[derive(Default)]
+struct Server {
+    owed: Vec<u8>,
+}
+
+impl Server {
+    fn reads(&mut self, stream: &mut impl Read, size: usize) -> Result<usize, ErrorKind> {
+        let mut buffer = vec![0; size];
+        let n = stream.read(&mut buffer).map_err(|error| error.kind())?;
+        self.owed.extend_from_slice(&buffer[..n]);
+        Ok(n)
+    }
+
+    /// Until all is out or there is no room.
+    fn writes(&mut self, stream: &mut impl Write) {
+        while !self.owed.is_empty() {
+            let most = self.owed.len().min(10_000);
+            match stream.write(&self.owed[..most]) {
+                Ok(n) => drop(self.owed.drain(..n)),
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// The simulated kernel, with one peer.
+struct Model {
+    poller: Simulated,
+    stream: sockets::SimulatedStream,
+    _listener: sockets::SimulatedListener,
+}
+
+impl Model {
+    fn new(steps: &[Step]) -> Model {
+        let actions = steps.iter().filter_map(|step| match step {
+            Step::PeerSends(n) => Some(Action::Send(*n)),
+            Step::PeerEnds => Some(Action::HalfClose),
+            Step::PeerResets => Some(Action::Reset),
+            _ => None,
+        });
+        let world = World {
+            selector: SELECTOR,
+            receive_queue: 1_000_000,
+            send_queue: 100_000,
+            ..World::tame()
+        };
+        let script = Script::of(world, &[&actions.collect::<Vec<_>>()]);
+        let kernel = Kernel::new(&script, Choices::of(&[]), Arc::new(Control::default()));
+        let kernel = Rc::new(RefCell::new(kernel));
+        let mut poller = Simulated {
+            kernel: kernel.clone(),
+        };
+        let mut listener = poller.listener();
+        poller.register_listener(&mut listener, 0).unwrap();
+        kernel.borrow_mut().step(0);
+        let (mut stream, _) = poller.accept(&mut listener).unwrap();
+        poller.register_stream(&mut stream, KEY).unwrap();
+        Model {
+            poller,
+            stream,
+            _listener: listener,
+        }
+    }
+
+    fn peer_does(&mut self, step: Step) {
+        let mut kernel = self.poller.kernel.borrow_mut();
+        match step {
+            Step::PeerReads if kernel.peers[0].untaken() > 0 => kernel.take_echo(0),
+            Step::PeerReads => {}
+            _ => kernel.step(0),
+        }
+    }
+
+    /// What it reports of the stream now.
+    fn poll(&mut self) -> Readiness {
+        let mut kernel = self.poller.kernel.borrow_mut();
+        let mut events = Vec::new();
+        kernel.forget_old_news();
+        if kernel.has_ready() {
+            kernel.deliver(&mut events);
+        }
+        all_of(&events)
+    }
+}
+
+/// The real kernel, with one client.
+struct Real {
+    poller: MioPoller,
+    stream: crate::socket::Stream,
+    client: Option<TcpStream>,
+}
+
+impl Real {
+    fn new() -> Real {
+        let options = ListenOptions {
+            backlog: 1,
+            reuse_port: false,
+        };
+        let mut poller = MioPoller::new().unwrap();
+        let mut listener = listen_tcp("127.0.0.1:0".parse().unwrap(), options).unwrap();
+        let crate::Address::Tcp { port, .. } = listener.local_address().unwrap() else {
+            panic!("not a TCP address");
+        };
+        let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
+        let client = TcpStream::connect_timeout(&address, LIMIT).unwrap();
+        client.set_nodelay(true).unwrap();
+        let (mut stream, _) = poller.accept(&mut listener).unwrap();
+        poller.register_stream(&mut stream, KEY).unwrap();
+        Real {
+            poller,
+            stream,
+            client: Some(client),
+        }
+    }
+
+    fn peer_does(&mut self, step: Step) {
+        let Some(client) = &mut self.client else {
+            return;
+        };
+        match step {
+            Step::PeerSends(n) => client.write_all(&vec![b'x'; n as usize]).unwrap(),
+            Step::PeerEnds => client.shutdown(Shutdown::Write).unwrap(),
+            Step::PeerReads => {
+                client.set_nonblocking(true).unwrap();
+                let mut buffer = vec![0; 100_000];
+                while client.read(&mut buffer).is_ok_and(|n| n > 0) {}
+                client.set_nonblocking(false).unwrap();
+            }
+            Step::PeerResets => {
+                SockRef::from(&*client)
+                    .set_linger(Some(Duration::ZERO))
+                    .unwrap();
+                self.client = None;
+            }
+            Step::ServerReads(_) | Step::ServerWrites | Step::Poll => {}
+        }
+    }
+
+    /// What it reports now; waits for what is expected, as it may be on its way.
+    fn poll(&mut self, expected: Readiness) -> Readiness {
+        let start = Instant::now();
+        let mut all = Vec::new();
+        loop {
+            let mut events = Vec::new();
+            self.poller.poll(&mut events, Some(Duration::ZERO)).unwrap();
+            all.append(&mut events);
+            let seen = all_of(&all);
+            let has = |wanted: bool, is: bool| is || !wanted;
+            let complete = has(expected.readable, seen.readable)
+                && has(expected.writable, seen.writable)
+                && has(expected.read_on, seen.read_on);
+            if complete || start.elapsed() > LIMIT {
+                return seen;
+            }
+        }
+    }
+}
+
+/// All that events say of the stream.
+fn all_of(events: &[Event]) -> Readiness {
+    let ours = events.iter().filter(|event| event.key == KEY);
+    ours.fold(Readiness::default(), |all, event| Readiness {
+        readable: all.readable | event.readiness.readable,
+        writable: all.writable | event.readiness.writable,
+        read_on: all.read_on | event.readiness.read_on,
+    })
+}
