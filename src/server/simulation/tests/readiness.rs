@@ -2,10 +2,10 @@
 //! real one.
 //!
 //! The dangerous error of a model is to report what the kernel would not: a loop that hangs in the world would go on in
-//! the simulator. So what the model calls readable, writable or "read on", the kernel has to; and what the kernel calls
-//! readable, the model has to, or its alarms would be false. Two kernels say more than the model, and may: epoll adds
-//! that there is room, as it looks anew at all of a socket whenever there is news of any kind; and `poll(2)` reports an
-//! end or a reset to whoever has not re-armed, which Windows, of the same kind, does not.
+//! the simulator. So what the model calls readable, writable or "read on", the kernel has to. The other way round, the
+//! kernel may say more: epoll looks anew at all of a socket whenever there is news of any kind, once in some hundred
+//! thousand times it reports an end twice, and `poll(2)` reports an end or a reset to whoever has not re-armed. But if
+//! it often found bytes where the model has none, the model's alarms would be false: on an edge those are counted.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -16,12 +16,13 @@ use socket2::SockRef;
 use super::script::{Action, Selector};
 use super::*;
 use crate::poller::{Event, MioPoller, Poller, Readiness};
-use crate::socket::{ListenOptions, listen_tcp};
+use crate::socket::{ListenOptions, Socket, listen_tcp};
 
 /// One step of a conversation: the peer's, the server's, or a look at the selector.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     PeerSends(u32),
+    PeerSendsUrgent,
     PeerEnds,
     PeerResets,
     ServerReads(usize),
@@ -47,12 +48,17 @@ const SELECTOR: Selector = if cfg!(mio_unsupported_force_poll_poll) {
 #[test]
 #[cfg(target_os = "linux")]
 fn the_selector_reports_what_mio_reports() {
-    let mut polls = 0;
+    let mut all = Looks::default();
     for seed in 0..from_environment("MIO_ECHO_REAL_STEPS", 500) {
-        polls += compare(&steps_of(seed), seed);
+        let looks = compare(&steps_of(seed), seed);
+        all.polls += looks.polls;
+        all.more += looks.more;
     }
-    println!("{polls} polls saw the same");
-    assert!(polls > 1000);
+    println!("{all:?}");
+    assert!(all.polls > 1000);
+    if SELECTOR == Selector::Edge {
+        assert!(all.more <= all.polls / 1000, "{all:?}");
+    }
 }
 
 /// Room is news once, after a write has found none.
@@ -84,6 +90,7 @@ fn steps_of(seed: u64) -> Vec<Step> {
                 reset = true;
                 Step::PeerResets
             }
+            5 if !ended => Step::PeerSendsUrgent,
             6..=8 => Step::ServerReads(n as usize),
             9 => Step::ServerReads(1000),
             10 => Step::ServerWrites,
@@ -98,23 +105,26 @@ fn steps_of(seed: u64) -> Vec<Step> {
     steps
 }
 
-/// Does the steps on both sides, and compares what each poll reports. Returns how many there were.
-fn compare(steps: &[Step], seed: u64) -> u64 {
+/// Polls that were compared, and those in which the kernel reported something to read and the model did not.
+#[derive(Debug, Default)]
+struct Looks {
+    polls: u64,
+    more: u64,
+}
+
+/// Does the steps on both sides, and compares what each poll reports.
+fn compare(steps: &[Step], seed: u64) -> Looks {
     let (mut model, mut real) = (Model::new(steps), Real::new());
     let (mut model_server, mut real_server) = (Server::default(), Server::default());
-    let mut polls = 0;
+    let mut looks = Looks::default();
     for (n, step) in steps.iter().enumerate() {
         let story = || format!("seed {seed}, step {n} of {steps:?}");
+        real.wait_for(model.unread());
         match *step {
             Step::ServerReads(size) => {
                 let came = model_server.reads(&mut model.stream, size);
-                // What has been sent is on its way.
-                let start = Instant::now();
-                let mut got = real_server.reads(&mut real.stream, size);
-                while got != came && got == Err(ErrorKind::WouldBlock) && start.elapsed() < LIMIT {
-                    got = real_server.reads(&mut real.stream, size);
-                }
-                assert_eq!(got, came, "{}", story());
+                let got = real_server.reads(&mut real.stream, size);
+                assert_eq!(got, came, "left: real, right: model; {}", story());
             }
             Step::ServerWrites => {
                 model_server.writes(&mut model.stream);
@@ -124,16 +134,16 @@ fn compare(steps: &[Step], seed: u64) -> u64 {
                 let expected = model.poll();
                 let seen = real.poll(expected);
                 let (e, s) = (expected, seen);
-                let like = |e: bool, s: bool| e == s || (s && SELECTOR == Selector::Rearm);
-                let agree = like(e.readable, s.readable)
-                    && like(e.read_on, s.read_on)
-                    && (!e.writable || s.writable);
+                let agree = (!e.readable || s.readable)
+                    && (!e.writable || s.writable)
+                    && (!e.read_on || s.read_on);
                 assert!(
                     agree,
                     "mio reports {seen:?}, the model {expected:?}; {}",
                     story()
                 );
-                polls += 1;
+                looks.more += u64::from(s.readable && !e.readable);
+                looks.polls += 1;
             }
             peers => {
                 model.peer_does(peers);
@@ -141,7 +151,7 @@ fn compare(steps: &[Step], seed: u64) -> u64 {
             }
         }
     }
-    polls
+    looks
 }
 
 /// The server's end of either stream.
@@ -181,6 +191,7 @@ impl Model {
     fn new(steps: &[Step]) -> Model {
         let actions = steps.iter().filter_map(|step| match step {
             Step::PeerSends(n) => Some(Action::Send(*n)),
+            Step::PeerSendsUrgent => Some(Action::SendUrgent),
             Step::PeerEnds => Some(Action::HalfClose),
             Step::PeerResets => Some(Action::Reset),
             _ => None,
@@ -216,6 +227,12 @@ impl Model {
             Step::PeerReads => {}
             _ => kernel.step(0),
         }
+    }
+
+    /// What has arrived and is not read, unless a reset has taken it away.
+    fn unread(&self) -> Option<u32> {
+        let peer = &self.poller.kernel.borrow().peers[0];
+        peer.broken.is_none().then_some(peer.unread() as u32)
     }
 
     /// What it reports of the stream now.
@@ -266,6 +283,9 @@ impl Real {
         };
         match step {
             Step::PeerSends(n) => client.write_all(&vec![b'x'; n as usize]).unwrap(),
+            Step::PeerSendsUrgent => {
+                SockRef::from(&*client).send_out_of_band(b"x").unwrap();
+            }
             Step::PeerEnds => client.shutdown(Shutdown::Write).unwrap(),
             Step::PeerReads => {
                 client.set_nonblocking(true).unwrap();
@@ -280,6 +300,14 @@ impl Real {
                 self.client = None;
             }
             Step::ServerReads(_) | Step::ServerWrites | Step::Poll => {}
+        }
+    }
+
+    /// Waits until so much has arrived: loopback may be busy elsewhere.
+    fn wait_for(&self, unread: Option<u32>) {
+        let start = Instant::now();
+        while unread.is_some_and(|n| n != self.stream.received()) && start.elapsed() < LIMIT {
+            std::thread::yield_now();
         }
     }
 
