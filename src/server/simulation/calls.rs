@@ -15,7 +15,6 @@ impl Kernel {
         }
         // accept(2) looks for a descriptor first, whether anybody waits or not.
         if self.open_streams() >= self.world.descriptors {
-            self.seen.shortages += 1;
             self.runs_short();
             self.note("emfile", &[], || "accept → EMFILE".to_owned());
             return Err(io::Error::from_raw_os_error(EMFILE));
@@ -175,7 +174,9 @@ impl Kernel {
         self.meanwhile(|n, _| n == peer);
         if self.fault(16) {
             self.seen.interrupted += 1;
-            self.note("eintr", &[peer as u64], || "write → EINTR".to_owned());
+            self.note("eintr of a write", &[peer as u64], || {
+                "write → EINTR".to_owned()
+            });
             return Err(ErrorKind::Interrupted.into());
         }
         self.check_echo(peer, bytes);
@@ -304,11 +305,10 @@ impl Kernel {
     }
 
     pub(super) fn close_listener(&mut self, n: usize) {
+        self.accept_due = None;
         let listener = &mut self.listeners[n];
         listener.key = None;
         listener.closed = true;
-        self.accept_due = None;
-        let listener = &mut self.listeners[n];
         let waiting = std::mem::take(&mut listener.backlog);
         self.note("unlisten", &[n as u64], || {
             "a listener is closed".to_owned()
@@ -329,7 +329,7 @@ pub(super) fn byte_at(peer: usize, offset: u64) -> u8 {
     b'!' + (mixed % 94) as u8
 }
 
-/// Linux' numbers. On other systems the library translates numbers of theirs.
+/// The numbers that this system gives its errors.
 const EINTR: i32 = rustix::io::Errno::INTR.raw_os_error();
 const ENOMEM: i32 = rustix::io::Errno::NOMEM.raw_os_error();
 const ENFILE: i32 = rustix::io::Errno::NFILE.raw_os_error();

@@ -121,11 +121,11 @@ impl Kernel {
         }
     }
 
-    /// A peer's pending bytes are at most one read, all spills are under their budget, and who waits for nothing has
-    /// none.
+    /// A peer's pending bytes are at most one read, all spills are under their budget, and they hold what was read and
+    /// not written.
     fn check_memory(&mut self, observed: &Observation) {
         let world = &self.world;
-        let budget = world.memory.map_or(usize::MAX, |spills| spills);
+        let budget = world.memory.unwrap_or(usize::MAX);
         if observed.spills_lent > budget {
             let lent = observed.spills_lent;
             self.violate(format!(

@@ -31,7 +31,6 @@ pub(crate) struct Seen {
     pub(crate) turns: u64,
     pub(crate) spurious: u64,
     pub(crate) would_block_writes: u64,
-    pub(crate) shortages: u64,
     pub(crate) keys_reused_in_a_batch: u64,
     pub(crate) ends_with_output_pending: u64,
     pub(crate) left_for_later: u64,

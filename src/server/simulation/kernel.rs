@@ -179,12 +179,15 @@ impl Kernel {
                 // To wait until the server's own deadline is not yet progress: something has to come of it.
                 self.progress |= deadline != Some(next);
                 self.now = next;
-                if deadline == Some(next) && faults && self.choices.rarely(4) {
+                let is_late = deadline == Some(next) && faults && self.choices.rarely(4);
+                if is_late {
                     // The machine is busy: timers come late.
                     self.now += 1 + self.choices.one_of(20) as u64;
-                    return;
                 }
                 self.reap_the_vanished();
+                if is_late {
+                    return;
+                }
                 let waits = able.is_empty() && self.now - self.changed_at > PATIENCE;
                 if waits && self.all_is_quiet() {
                     return;

@@ -88,7 +88,7 @@ pub(super) struct Registration {
     pub(super) write: bool,
 }
 
-/// What the last call on a stream returned, as far as it decides how the stream ends.
+/// What a call on a stream has returned that decides how the stream ends; the latest such call counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Last {
     Fine,

@@ -20,8 +20,12 @@ thread_local! {
 impl Trace {
     /// Notes something that happened, in numbers.
     pub(crate) fn mix(&mut self, what: &str, numbers: &[u64]) {
-        let mut hash = self.hash ^ what.len() as u64 ^ u64::from(what.as_bytes()[0]) << 32;
-        for number in numbers {
+        let mut hash = self.hash;
+        // Whole names: several of them begin alike.
+        let name = what
+            .bytes()
+            .fold(0, |all: u64, byte| all.rotate_left(8) ^ u64::from(byte));
+        for number in [name].iter().chain(numbers) {
             hash = (hash ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             hash ^= hash >> 29;
         }
