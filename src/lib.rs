@@ -40,8 +40,11 @@
 mod planted;
 
 mod address;
+mod connect;
 mod limits;
+pub mod load;
 mod poller;
+mod refusal;
 mod server;
 mod socket;
 #[cfg(unix)]

@@ -146,6 +146,44 @@ impl MioPoller {
         Ok(())
     }
 
+    /// Waits as [`poll`](Poller::poll) does, and returns at the moment when `wait` is over, not at some time after it:
+    /// epoll counts in whole milliseconds, and mio rounds up to the next of them. So it sleeps until shortly before,
+    /// and polls without waiting from there on; whoever calls it again and again is never late by more than a poll.
+    ///
+    /// # Errors
+    /// Those of [`poll`](Poller::poll).
+    pub(crate) fn poll_punctually(
+        &mut self,
+        events: &mut Vec<Event>,
+        wait: Duration,
+    ) -> io::Result<()> {
+        match wait.checked_sub(WAKING_UP) {
+            Some(asleep) if !asleep.is_zero() => self.sleep_until_ready(asleep)?,
+            _ => {}
+        }
+        self.poll(events, Some(Duration::ZERO))
+    }
+
+    /// A selector that can itself be polled can be waited for in nanoseconds (ppoll(2)).
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn sleep_until_ready(&mut self, asleep: Duration) -> io::Result<()> {
+        use rustix::event::{PollFd, PollFlags, Timespec};
+        let Ok(timeout) = Timespec::try_from(asleep) else {
+            return Ok(());
+        };
+        let mut selector = [PollFd::new(self.registry(), PollFlags::IN)];
+        match rustix::event::poll(&mut selector, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// In whole milliseconds, rounded down; the events that end it are reported by the next poll too.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn sleep_until_ready(&mut self, _: Duration) -> io::Result<()> {
+        Ok(())
+    }
+
     #[cfg(unix)]
     fn collect_signals(&mut self) -> io::Result<()> {
         let Some(signals) = &mut self.signals else {
@@ -248,6 +286,17 @@ impl Poller for MioPoller {
     }
 }
 
+/// The processor time that this thread has used; none where the system does not tell.
+pub(crate) fn thread_processor_time() -> Duration {
+    #[cfg(unix)]
+    {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::try_from(time).unwrap_or_default()
+    }
+    #[cfg(not(unix))]
+    Duration::ZERO
+}
+
 /// Translates mio's flags.
 ///
 /// A peer's reset or a full close arrives with flags that differ from selector to selector, so both count as
@@ -267,6 +316,10 @@ const SIGNALS: Token = Token(usize::MAX - 1);
 /// How many events one `poll` may return; those beyond wait for the next. A larger number saves calls when thousands
 /// are ready at once (12 bytes each on epoll), a smaller one gets back to the timers sooner.
 const EVENTS_A_TURN: usize = 1024;
+
+/// How long before a due time to be awake: a timer may fire late by its slack, 50 µs (prctl(2), `PR_SET_TIMERSLACK`),
+/// and an idle core takes some time to wake up.
+const WAKING_UP: Duration = Duration::from_micros(150);
 
 /// Whether mio's selector here reports an arrival once (epoll with `EPOLLET`, kqueue with `EV_CLEAR`). The others
 /// (`poll(2)`, Windows) report nothing further until an operation has said `WouldBlock`.

@@ -1,6 +1,6 @@
 //! One call, one verdict: the kernel's answers to a read or a write, each under one name.
 //!
-//! The only place where an error of a stream is interpreted. Knows nothing of the conversation.
+//! Knows nothing of the conversation.
 //!
 //! Inlined, and so is all that stands between the loop and these calls: the kernel's own returns leave nothing of ours
 //! in the processor's return predictor, so each function that returns after a system call costs a misprediction. With
@@ -9,6 +9,7 @@
 use std::io;
 
 use super::step::{Reason, Step, Witness};
+use crate::refusal::{Refusal, refusal_of};
 use crate::socket::Socket;
 
 /// What the bytes of a read are for.
@@ -92,28 +93,22 @@ pub(super) fn write<S: Socket>(
     }
 }
 
-/// The one place where the kernel's errors get their names. `None`: try again.
+/// What an error means here. `None`: try again.
 #[cold]
 fn verdict_of(error: &io::Error) -> Option<Verdict> {
     planted!(DieOfEintr => if error.kind() == io::ErrorKind::Interrupted {
         return Some(Verdict::Broken(reason_of(error)));
     });
-    match error.kind() {
-        // Not an error: the kernel has no bytes, or no room, for us now.
-        io::ErrorKind::WouldBlock => Some(Verdict::WouldBlock),
-        // Not an error either: a signal handler ran before anything moved.
-        io::ErrorKind::Interrupted => None,
-        _ => Some(Verdict::Broken(reason_of(error))),
+    match refusal_of(error) {
+        Refusal::WouldBlock => Some(Verdict::WouldBlock),
+        Refusal::Interrupted => None,
+        Refusal::Reset | Refusal::Failed(_) => Some(Verdict::Broken(reason_of(error))),
     }
 }
 
 pub(super) fn reason_of(error: &io::Error) -> Reason {
-    use io::ErrorKind as Kind;
-    match error.kind() {
-        // After a reset the first call gets ECONNRESET, later writes get EPIPE, and a shutdown ENOTCONN.
-        Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe | Kind::NotConnected => {
-            Reason::Reset
-        }
-        kind => Reason::Failed(kind),
+    match refusal_of(error) {
+        Refusal::Reset => Reason::Reset,
+        _ => Reason::Failed(error.kind()),
     }
 }

@@ -1,0 +1,247 @@
+//! The load generator: connections to an echo server, every byte of every echo verified, times that do not lie.
+//!
+//! A [`Plan`] says what to do, [`run`] does it and returns a [`Recording`]. What a recording means, and whether it may
+//! be believed, is for [`report`](crate::report) to say.
+//!
+//! ```
+//! use std::time::Duration;
+//! use mio_echo::load::{Plan, Stopper, Until, run};
+//! # use mio_echo::{Config, Server};
+//! # let addresses = vec!["127.0.0.1:auto".parse()?];
+//! # let server = Server::bind(&Config { addresses, ..Config::default() })?;
+//! # let (target, handle) = (server.local_addresses()[0].clone(), server.handle());
+//! # std::thread::spawn(|| server.run());
+//!
+//! let mut plan = Plan::new(target);
+//! plan.until = Until::Elapsed(Duration::from_millis(100));
+//! plan.warmup = Duration::ZERO;
+//! let recording = run(&plan, &Stopper::default(), |_| ())?;
+//! assert!(recording.counts.ok > 0);
+//! assert_eq!(recording.counts.errors, 0);
+//! # handle.shutdown();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod diagnosis;
+mod driver;
+mod exchange;
+mod pace;
+mod payload;
+mod plan;
+mod recorder;
+mod schedule;
+mod sizes;
+mod stopper;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use diagnosis::FaultKind;
+pub use exchange::Verify;
+pub use plan::{Plan, Until};
+pub use recorder::{Counts, Faults, FirstFault, Health, Interval, Recording, histogram};
+pub use schedule::Arrivals;
+pub use sizes::Sizes;
+pub use stopper::Stopper;
+
+use crate::address::Address;
+use crate::connect::Target;
+use driver::{Common, DriveError, Driver, Update};
+use stopper::StartingGun;
+
+/// What a run tells while it goes on.
+#[derive(Debug)]
+pub enum Progress<'a> {
+    /// So many connections are open.
+    Connected(usize),
+    /// All connections are made, and the schedule starts.
+    Started,
+    /// A second is over; the warm-up is not told of.
+    Second(&'a Interval),
+}
+
+/// Why nothing was measured.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The plan is impossible, and why.
+    Plan(String),
+    /// The target's name is not known.
+    Resolve(Address, io::Error),
+    /// No connection could be made.
+    Unreachable {
+        /// The server that was asked for.
+        target: Address,
+        /// What kind of error it was.
+        kind: FaultKind,
+        /// What was seen.
+        detail: String,
+    },
+    /// The [`Stopper`] was used before the schedule had started.
+    Stopped,
+    /// The operating system refuses what no run can do without.
+    System(io::Error),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::Plan(why) => f.write_str(why),
+            RunError::Resolve(target, error) => write!(f, "cannot resolve {target}: {error}"),
+            RunError::Unreachable {
+                target,
+                kind: FaultKind::ClientLimit,
+                detail,
+            } => write!(f, "cannot connect to {target}: {detail}"),
+            RunError::Unreachable { target, detail, .. } => {
+                write!(
+                    f,
+                    "cannot connect to {target}: {detail} (does a server listen there?)"
+                )
+            }
+            RunError::Stopped => f.write_str("stopped before anything was measured"),
+            RunError::System(error) => write!(f, "cannot measure: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            RunError::Resolve(_, error) | RunError::System(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Carries out a plan, one thread a loop, and returns what was measured. `tell` is called on this thread.
+///
+/// # Errors
+/// Why nothing was measured. Errors while it was are part of the recording.
+pub fn run(
+    plan: &Plan,
+    stopper: &Stopper,
+    mut tell: impl FnMut(Progress<'_>),
+) -> Result<Recording, RunError> {
+    plan.check().map_err(RunError::Plan)?;
+    let common = Common {
+        plan: Arc::new(plan.clone()),
+        target: resolve(&plan.target)?,
+        epoch: Instant::now(),
+        gun: Arc::new(StartingGun::new()),
+        stopper: stopper.clone(),
+        numbers: Arc::new(AtomicU32::new(0)),
+    };
+    let (sender, updates) = mpsc::channel();
+    let mut threads = Vec::new();
+    for thread in 0..plan.threads {
+        let driver = Driver::new(common.clone(), thread, sender.clone());
+        let driver = driver.map_err(RunError::System)?;
+        let name = format!("load-{thread}");
+        let started = thread::Builder::new().name(name).spawn(|| driver.run());
+        threads.push(started.map_err(RunError::System)?);
+    }
+    drop(sender);
+    let outcome = listen(&common, &updates, &mut tell);
+    if outcome.is_err() {
+        // The other threads' work is of no use any more.
+        common.stopper.end_this_run();
+    }
+    for thread in threads {
+        // A panic has been printed where it happened, and its recording is missing: `listen` has noticed.
+        let _ = thread.join();
+    }
+    common.stopper.forget_wakers();
+    outcome
+}
+
+/// Follows the drivers to their end.
+fn listen(
+    common: &Common,
+    updates: &Receiver<Update>,
+    tell: &mut impl FnMut(Progress<'_>),
+) -> Result<Recording, RunError> {
+    let threads = common.plan.threads;
+    let mut together = Recording::empty();
+    let (mut ready, mut over, mut open, mut told) = (0, 0, 0, 0);
+    let mut parts: Vec<usize> = Vec::new();
+    while over < threads {
+        let update = updates.recv().map_err(|_| {
+            RunError::System(io::Error::other("a thread of the load generator has died"))
+        })?;
+        match update {
+            Update::Opened(more) => {
+                open += more;
+                tell(Progress::Connected(open));
+            }
+            Update::Ready => {
+                ready += 1;
+                if ready == threads {
+                    let start = common.epoch.elapsed() + HEAD_START;
+                    let start_ns = u64::try_from(start.as_nanos()).unwrap_or(u64::MAX);
+                    common.gun.fire(start_ns, &common.stopper);
+                    tell(Progress::Started);
+                }
+            }
+            Update::Interval(interval) => {
+                let index = interval.index;
+                parts.resize(parts.len().max(index + 1), 0);
+                parts[index] += 1;
+                together.add_interval(interval);
+                // In order, and only what every thread has told.
+                while parts.get(told) == Some(&threads) {
+                    if let Some(second) = together.intervals.iter().find(|i| i.index == told) {
+                        tell(Progress::Second(second));
+                    }
+                    told += 1;
+                }
+            }
+            Update::Over(outcome) => {
+                let recording = outcome.map_err(|error| error_of(common, error))?;
+                together.add(recording);
+                over += 1;
+            }
+        }
+    }
+    together.complete(common.plan.rate.is_some());
+    Ok(together)
+}
+
+fn error_of(common: &Common, error: DriveError) -> RunError {
+    match error {
+        DriveError::Unreachable(fault) => RunError::Unreachable {
+            target: common.plan.target.clone(),
+            kind: fault.kind,
+            detail: fault.detail,
+        },
+        DriveError::Stopped => RunError::Stopped,
+        DriveError::Poll(error) => RunError::System(error),
+    }
+}
+
+fn resolve(target: &Address) -> Result<Target, RunError> {
+    #[cfg(unix)]
+    if let Address::Unix(path) = target {
+        return Ok(Target::Unix(path.clone()));
+    }
+    let unknown = |error| RunError::Resolve(target.clone(), error);
+    let found = target.resolve().map_err(unknown)?;
+    let first = found.first().copied();
+    let mut address = first.ok_or_else(|| unknown(io::ErrorKind::NotFound.into()))?;
+    if address.ip().is_unspecified() {
+        // The empty host: every interface for a server, this host for a client.
+        address.set_ip(match address {
+            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    Ok(Target::Tcp(address))
+}
+
+/// From when all connections are made to the start, so that every thread is awake by then.
+const HEAD_START: Duration = Duration::from_millis(2);
