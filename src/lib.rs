@@ -41,16 +41,19 @@ mod planted;
 
 mod address;
 mod connect;
+mod environment;
 mod limits;
 pub mod load;
 mod poller;
 mod refusal;
+pub mod report;
 mod server;
 mod socket;
 #[cfg(unix)]
 mod socket_file;
 
 pub use address::{Address, Host, ParseAddressError, Port};
+pub use environment::Environment;
 pub use limits::raise_descriptor_limit;
 #[cfg(fuzzing)]
 #[doc(hidden)]

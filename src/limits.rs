@@ -36,7 +36,7 @@ pub(crate) fn room_for_connections() -> usize {
         .clamp(1, MOST_CONNECTIONS)
 }
 
-fn descriptor_limit() -> usize {
+pub(crate) fn descriptor_limit() -> usize {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, getrlimit};

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use clap::ValueEnum;
+use mio_echo::load::Sizes;
 
 /// A duration of at least a millisecond, such as `500ms` or `1h 30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -44,6 +46,69 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
     usize::try_from(size.as_u64()).map_err(|_| "more than this machine can address".to_owned())
 }
 
+/// A whole number, at least 1, such as `50` or `10k`.
+pub(super) fn whole(text: &str) -> Result<u64, String> {
+    let number = number(text)?;
+    if number < 1.0 || number.fract() != 0.0 || number > WHOLE {
+        return Err("a whole number, at least 1".to_owned());
+    }
+    Ok(number as u64)
+}
+
+/// So many a second: `1000`, `10k`, `0.5`.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    let rate = number(text.strip_suffix("/s").unwrap_or(text))?;
+    if rate <= 0.0 {
+        return Err("above 0".to_owned());
+    }
+    Ok(rate)
+}
+
+/// A number with a suffix of thousands.
+fn number(text: &str) -> Result<f64, String> {
+    mio_echo::report::parse_number(text)
+}
+
+/// Sizes of messages: `64`, `64-4096`, or `64:9,4096:1`.
+pub(super) fn sizes(text: &str) -> Result<Sizes, String> {
+    let one = |text: &str| {
+        let size = size(text)?;
+        u32::try_from(size).map_err(|_| "a message has at most 1GiB".to_owned())
+    };
+    if text.contains(':') {
+        let weighted = text.split(',').map(|part| {
+            let (size, weight) = part
+                .split_once(':')
+                .ok_or_else(|| format!("{part:?} has no weight: write such as 64:9,4096:1"))?;
+            let weight = weight
+                .parse()
+                .map_err(|_| format!("{weight:?} is no weight"))?;
+            Ok((one(size)?, weight))
+        });
+        return Sizes::weighted(weighted.collect::<Result<_, String>>()?);
+    }
+    match text.split_once('-') {
+        Some((smallest, largest)) => Sizes::range(one(smallest)?, one(largest)?),
+        None => Sizes::one(one(text)?),
+    }
+}
+
+/// The size of a socket's buffer: what setsockopt(2) can take.
+pub(super) fn buffer(text: &str) -> Result<usize, String> {
+    match size(text)? {
+        0 => Err("at least 1 byte".to_owned()),
+        size if size > i32::MAX as usize => Err("at most 2GiB".to_owned()),
+        size => Ok(size),
+    }
+}
+
+/// A switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum OnOff {
+    On,
+    Off,
+}
+
 /// The size of a read: at least a byte, at most 1 GiB.
 pub(super) fn read_buffer(text: &str) -> Result<usize, String> {
     match size(text)? {
@@ -52,6 +117,9 @@ pub(super) fn read_buffer(text: &str) -> Result<usize, String> {
         size => Ok(size),
     }
 }
+
+/// Up to here every whole number has a place of its own in 64 bits of floating point.
+const WHOLE: f64 = 9_007_199_254_740_992.0;
 
 /// What the loop's timers can hold: see the server's timeouts.
 const LONGEST: Duration = Duration::from_secs(24 * 24 * 60 * 60);

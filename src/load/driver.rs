@@ -105,7 +105,8 @@ pub(super) struct Driver {
     cursor: usize,
     /// When something last came back, or was made.
     progress_ns: u64,
-    cpu_start: Duration,
+    /// Processor time at the start of the window, once that has come.
+    cpu_start: Option<Duration>,
     cpu: Duration,
 }
 
@@ -154,7 +155,7 @@ impl Driver {
             tick_ns: 0,
             cursor: 0,
             progress_ns: 0,
-            cpu_start: Duration::ZERO,
+            cpu_start: None,
             cpu: Duration::ZERO,
             common,
         })
@@ -300,13 +301,15 @@ impl Driver {
         self.pace.start(schedule_ns, end_ns);
         self.phase = Phase::Running;
         self.progress_ns = self.now_ns;
-        self.cpu_start = thread_processor_time();
         for key in 0..self.slots.len() {
             self.refill(key);
         }
     }
 
     fn look_whether_to_end(&mut self) {
+        if self.cpu_start.is_none() && self.now_ns >= self.recorder.start_ns() {
+            self.cpu_start = Some(thread_processor_time());
+        }
         let plan = &self.common.plan;
         let timeout_ns = ns(plan.timeout);
         let grace_ns = timeout_ns.min(GRACE_NS);
@@ -326,7 +329,8 @@ impl Driver {
 
     /// Nothing is due from `end_ns` on.
     fn end(&mut self, end_ns: u64, grace_ns: u64) {
-        self.cpu = thread_processor_time().saturating_sub(self.cpu_start);
+        let now = thread_processor_time();
+        self.cpu = now.saturating_sub(self.cpu_start.unwrap_or(now));
         self.pace.end(end_ns);
         self.recorder.close(end_ns);
         self.phase = Phase::Draining(self.now_ns + grace_ns);
@@ -384,7 +388,7 @@ impl Driver {
         let connection = slot.exchange.connection();
         let now_ns = self.now_ns;
         self.recorder
-            .fault(fault, connection, slot.exchange.intended_ns(), now_ns);
+            .fault(fault, connection, slot.exchange.under_way_ns(), now_ns);
         self.in_flight -= lost;
         self.open -= 1;
         self.close(key);
@@ -431,8 +435,8 @@ impl Driver {
     fn finish(mut self) -> Recording {
         let now_ns = self.now_ns;
         for slot in &mut self.slots {
-            for intended_ns in slot.exchange.intended_ns() {
-                self.recorder.unfinished(intended_ns, now_ns);
+            for (intended_ns, begun_ns) in slot.exchange.under_way_ns() {
+                self.recorder.unfinished(intended_ns, begun_ns, now_ns);
             }
             let recorder = &mut self.recorder;
             self.pace.left_over(slot.schedule.as_mut(), |due_ns| {

@@ -26,6 +26,8 @@ pub(crate) struct Exchange {
     received: u64,
     outstanding: VecDeque<Message>,
     messages: u64,
+    /// How much to offer the kernel at once: what it does not take would be made in vain.
+    offer: usize,
     /// What came instead of what was expected.
     evidence: Vec<u8>,
 }
@@ -88,6 +90,7 @@ impl Exchange {
             received: 0,
             outstanding: VecDeque::with_capacity(pipeline.min(MOST_RESERVED)),
             messages: 0,
+            offer: usize::MAX,
             evidence: Vec::new(),
         }
     }
@@ -129,9 +132,10 @@ impl Exchange {
         self.messages
     }
 
-    /// When each message under way was due, and when the oldest was begun.
-    pub(crate) fn intended_ns(&self) -> impl Iterator<Item = u64> {
-        self.outstanding.iter().map(|message| message.intended_ns)
+    /// When each message under way was due, and when it was begun.
+    pub(crate) fn under_way_ns(&self) -> impl Iterator<Item = (u64, u64)> {
+        let messages = self.outstanding.iter();
+        messages.map(|message| (message.intended_ns, message.begun_ns))
     }
 
     /// When the oldest message under way was begun.
@@ -143,15 +147,19 @@ impl Exchange {
     #[inline]
     pub(crate) fn unsent(&self, payload: Payload, buffer: &mut [u8]) -> usize {
         let unsent = usize::try_from(self.begun - self.sent).unwrap_or(usize::MAX);
-        let n = unsent.min(buffer.len());
+        let n = unsent.min(buffer.len()).min(self.offer);
         payload.fill(self.connection, self.sent, &mut buffer[..n]);
         n
     }
 
-    /// The kernel has accepted so many bytes of that.
+    /// The kernel has accepted so many bytes of the `offered` ones.
     #[inline]
-    pub(crate) fn accepted(&mut self, n: usize) {
+    pub(crate) fn accepted(&mut self, n: usize, offered: usize) {
         self.sent += n as u64;
+        self.offer = match n < offered {
+            true => n.max(SMALLEST_OFFER),
+            false => self.offer.saturating_mul(2),
+        };
     }
 
     /// Takes what was read at `now_ns`, and hands out each message that it completes.
@@ -250,6 +258,9 @@ impl Exchange {
 
 /// Keeps the lots for sizes apart from those for anything else of the same connection.
 const SIZES: u64 = 1 << 40;
+
+/// A page: less would cost more in calls than it saves in bytes.
+const SMALLEST_OFFER: usize = 4096;
 
 /// A deeper pipeline grows its queue when it comes to that.
 const MOST_RESERVED: usize = 64;

@@ -44,6 +44,7 @@ use std::time::{Duration, Instant};
 pub use diagnosis::FaultKind;
 pub use exchange::Verify;
 pub use plan::{Plan, Until};
+pub(crate) use recorder::add;
 pub use recorder::{Counts, Faults, FirstFault, Health, Interval, Recording, histogram};
 pub use schedule::Arrivals;
 pub use sizes::Sizes;

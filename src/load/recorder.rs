@@ -21,8 +21,8 @@ pub struct Recording {
     pub completed: u64,
     /// Their bytes, each way.
     pub completed_bytes: u64,
-    /// From when the schedule wanted a message sent to the last byte of its echo, in nanoseconds. In a closed loop the
-    /// same as `service`.
+    /// From when the schedule wanted a message sent to the last byte of its echo, in nanoseconds; to the end of the run
+    /// for those that had not come back by then. In a closed loop the same as `service`.
     pub response: Histogram<u64>,
     /// From when its first byte was offered to the kernel to the last byte of its echo.
     pub service: Histogram<u64>,
@@ -32,7 +32,7 @@ pub struct Recording {
     pub connect: Histogram<u64>,
     /// From when a message was due, and its connection free for it, to when it was sent: the generator's own lag.
     pub lateness: Histogram<u64>,
-    /// How old those messages were at the end that had not come back.
+    /// How old those messages were at the end that had not come back; they are in `response` too.
     pub unfinished: Histogram<u64>,
     /// One each second.
     pub intervals: Vec<Interval>,
@@ -183,6 +183,11 @@ impl Recorder {
         self.pass(end_ns);
     }
 
+    /// From when on messages count.
+    pub(crate) fn start_ns(&self) -> u64 {
+        self.window.start_ns
+    }
+
     /// From when on nothing is due.
     pub(crate) fn end_ns(&self) -> u64 {
         self.window.end_ns
@@ -246,11 +251,11 @@ impl Recorder {
         &mut self,
         fault: Fault,
         connection: u32,
-        lost_ns: impl Iterator<Item = u64>,
+        lost_ns: impl Iterator<Item = (u64, u64)>,
         now_ns: u64,
     ) {
         let mut messages = 0;
-        for intended_ns in lost_ns {
+        for (intended_ns, _) in lost_ns {
             self.change_in_flight(now_ns, -1);
             messages += u64::from(self.counts(intended_ns));
         }
@@ -275,19 +280,30 @@ impl Recorder {
         faults.messages += messages;
     }
 
-    /// At the end: a message that has left and not come back.
-    pub(crate) fn unfinished(&mut self, intended_ns: u64, now_ns: u64) {
-        if self.counts(intended_ns) {
-            self.made.counts.unfinished += 1;
-            let age_ns = now_ns.saturating_sub(intended_ns);
-            note(&mut self.made.unfinished, age_ns);
+    /// At the end: a message that has left and not come back. Its time is at least its age, and is counted as that: left
+    /// out, the slowest would make the others look fast.
+    pub(crate) fn unfinished(&mut self, intended_ns: u64, begun_ns: u64, now_ns: u64) {
+        if self.age(intended_ns, now_ns) && self.open_loop {
+            note(&mut self.made.service, now_ns.saturating_sub(begun_ns));
         }
     }
 
     /// At the end: a message that was due and has not left.
     pub(crate) fn unsent(&mut self, intended_ns: u64, now_ns: u64) {
-        self.made.counts.scheduled += u64::from(self.counts(intended_ns));
-        self.unfinished(intended_ns, now_ns);
+        let counts = self.age(intended_ns, now_ns);
+        self.made.counts.scheduled += u64::from(counts);
+    }
+
+    /// Counts a message with its age, if it counts.
+    fn age(&mut self, intended_ns: u64, now_ns: u64) -> bool {
+        let counts = self.counts(intended_ns);
+        if counts {
+            self.made.counts.unfinished += 1;
+            let age_ns = now_ns.saturating_sub(intended_ns);
+            note(&mut self.made.unfinished, age_ns);
+            note(&mut self.current.response, age_ns);
+        }
+        counts
     }
 
     /// A turn of the loop has taken so long.

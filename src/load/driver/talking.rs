@@ -115,7 +115,7 @@ impl Driver {
                 return;
             }
             match stream.write(&self.scratch[..n]) {
-                Ok(taken) => slot.exchange.accepted(taken),
+                Ok(taken) => slot.exchange.accepted(taken, n),
                 Err(error) => match refusal_of(&error) {
                     Refusal::WouldBlock => {
                         slot.no_room = true;

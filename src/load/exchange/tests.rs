@@ -13,7 +13,7 @@ fn sent(sizes: &[u32]) -> (Exchange, Vec<u8>) {
     }
     let mut buffer = vec![0; 1 << 16];
     let n = exchange.unsent(PAYLOAD, &mut buffer);
-    exchange.accepted(n);
+    exchange.accepted(n, n);
     buffer.truncate(n);
     (exchange, buffer)
 }
@@ -71,7 +71,7 @@ fn what_the_kernel_did_not_take_is_offered_again() {
         }
         let taken = n.min(7);
         stream.extend(&buffer[..taken]);
-        exchange.accepted(taken);
+        exchange.accepted(taken, n);
     }
     assert_eq!(stream.len(), 100);
     assert_eq!(PAYLOAD.matching(5, 0, &stream), 100);

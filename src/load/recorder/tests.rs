@@ -111,8 +111,13 @@ fn scheduled_is_ok_unfinished_and_failed() {
         offset: Some(0),
         detail: String::new(),
     };
-    recorder.fault(fault, 0, [3 * SECOND].into_iter(), 3 * SECOND + 2);
-    recorder.unfinished(3 * SECOND + 1, 4 * SECOND);
+    recorder.fault(
+        fault,
+        0,
+        [(3 * SECOND, 3 * SECOND)].into_iter(),
+        3 * SECOND + 2,
+    );
+    recorder.unfinished(3 * SECOND + 1, 3 * SECOND + 1, 4 * SECOND);
     recorder.unsent(3 * SECOND + 2, 4 * SECOND);
     let counts = finished(recorder, true).counts;
     assert_eq!((counts.scheduled, counts.sent), (4, 3));

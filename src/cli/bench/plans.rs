@@ -1,0 +1,200 @@
+//! From arguments to plans, one for each run in the order of the runs; and what contradicts what.
+
+use std::time::Duration;
+
+use mio_echo::Address;
+use mio_echo::load::{Plan, Until, Verify};
+use mio_echo::report::{Operator, Options, Quantity};
+
+use super::sweep::Sweep;
+use super::{BenchArgs, Order, VerifyArg};
+use crate::cli::values::OnOff;
+
+/// What contradicts itself whatever the targets are.
+pub(super) fn check(args: &BenchArgs) -> Result<(), String> {
+    let targets = args.targets.len();
+    if targets > 2 {
+        return Err("at most two targets: they are compared, the second with the first".to_owned());
+    }
+    if targets == 2 && (args.sweep.is_some() || args.find_max.is_some()) {
+        return Err(
+            "a comparison is of one setting: --sweep and --find-max take one target".to_owned(),
+        );
+    }
+    if targets == 2 && args.runs.is_some_and(|runs| runs < 3) {
+        return Err("a comparison needs at least 3 runs of each: fewer cannot tell a difference from chance".to_owned());
+    }
+    if targets < 2 && args.order.is_some() {
+        return Err("--order is about two targets".to_owned());
+    }
+    if args.find_max.is_some() && args.runs.is_some() {
+        return Err("--find-max decides itself how many runs it takes".to_owned());
+    }
+    if let Some(sweep) = &args.sweep {
+        sweep.check_against(args)?;
+    }
+    if let Some(condition) = &args.find_max {
+        let bounds_time = matches!(
+            condition.quantity(),
+            Quantity::Percentile(_) | Quantity::Max
+        );
+        let from_above = matches!(condition.operator(), Operator::Below | Operator::AtMost);
+        if !(bounds_time && from_above) {
+            return Err(format!(
+                "--find-max {condition}: it takes what holds at low rates and no longer at high ones, such as p99<2ms"
+            ));
+        }
+    }
+    if targets < 2
+        && let Some(condition) = args.fail_if.iter().find(|a| a.is_about_a_comparison())
+    {
+        return Err(format!(
+            "--fail-if {condition} needs two targets to compare, or mio-echo compare"
+        ));
+    }
+    Ok(())
+}
+
+/// One plan for each run.
+pub(super) fn plans(args: &BenchArgs, targets: &[Address]) -> Result<Vec<Plan>, String> {
+    let base = |target: &Address| plan(args, target);
+    let mut plans = match (targets, &args.sweep) {
+        ([target], Some(sweep)) => {
+            let base = base(target)?;
+            let swept: Result<Vec<Plan>, String> = sweep.plans(&base);
+            swept?
+        }
+        ([target], None) => vec![base(target)?],
+        (targets, _) => targets.iter().map(base).collect::<Result<_, _>>()?,
+    };
+    for plan in &plans {
+        plan.check()?;
+    }
+    let rounds = runs(args);
+    if targets.len() == 2 {
+        plans = (0..rounds)
+            .flat_map(|round| in_order(args, round, &plans))
+            .collect();
+    } else {
+        plans = (0..rounds).flat_map(|_| plans.clone()).collect();
+    }
+    Ok(plans)
+}
+
+fn runs(args: &BenchArgs) -> usize {
+    let default = if args.targets.len() == 2 { 5 } else { 1 };
+    args.runs.map_or(default, |runs| runs as usize)
+}
+
+/// A pair of runs: whoever was first in the last round is second in this, or a lot decides.
+fn in_order(args: &BenchArgs, round: usize, plans: &[Plan]) -> Vec<Plan> {
+    let swapped = match args.order.unwrap_or_default() {
+        Order::Interleave => round % 2 == 1,
+        // Any mixing of seed and round will do: it only has to follow nothing that the machine does.
+        Order::Random => {
+            let mixed = (args.seed ^ round as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            mixed >> 63 == 1
+        }
+    };
+    let mut pair = plans.to_vec();
+    if swapped {
+        pair.reverse();
+    }
+    pair
+}
+
+fn plan(args: &BenchArgs, target: &Address) -> Result<Plan, String> {
+    let mut plan = Plan::new(target.clone());
+    let size =
+        |n: u64| usize::try_from(n).map_err(|_| format!("{n} is more than this machine can count"));
+    plan.connections = size(args.connections.unwrap_or(CONNECTIONS))?;
+    plan.until = match (args.count, args.duration) {
+        (Some(count), _) => Until::Count(count),
+        (None, duration) => Until::Elapsed(duration.unwrap_or(DURATION)),
+    };
+    plan.threads = size(args.threads)?;
+    plan.rate = args.rate.or(args.find_max.as_ref().map(|_| FIRST_RATE));
+    plan.arrivals = args.arrivals.map(Into::into).unwrap_or_default();
+    plan.sizes = args.size.clone().unwrap_or_default();
+    plan.pipeline = size(args.pipeline)?;
+    plan.connect_rate = args.connect_rate;
+    plan.reconnect = args.reconnect;
+    plan.sources = args.source.clone();
+    plan.no_delay = args.no_delay == OnOff::On;
+    plan.send_buffer = args.sndbuf;
+    plan.receive_buffer = args.rcvbuf;
+    plan.warmup = args.warmup.unwrap_or(match args.count {
+        Some(_) => Duration::ZERO,
+        None => WARMUP,
+    });
+    plan.timeout = args.timeout;
+    plan.seed = args.seed;
+    plan.verify = match args.verify {
+        VerifyArg::Full => Verify::Full,
+        VerifyArg::Off => Verify::Off,
+    };
+    Ok(plan)
+}
+
+/// Every option as it was resolved.
+pub(super) fn options(args: &BenchArgs, plans: &[Plan]) -> Options {
+    let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    let mut targets: Vec<String> = Vec::new();
+    for plan in plans {
+        let target = plan.target.to_string();
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
+    if args.targets.len() == 2 {
+        targets = args.targets.iter().map(ToString::to_string).collect();
+    }
+    let first = &plans[0];
+    let (duration, count) = match first.until {
+        Until::Elapsed(duration) => (Some(ns(duration)), None),
+        Until::Count(count) => (None, Some(count)),
+    };
+    Options {
+        targets,
+        connections: first.connections,
+        duration_ns: duration,
+        count,
+        threads: first.threads,
+        rate: args.rate,
+        arrivals: first.rate.map(|_| first.arrivals),
+        size: first.sizes.to_string(),
+        pipeline: first.pipeline,
+        connect_rate: args.connect_rate,
+        reconnect: args.reconnect,
+        source: args.source.iter().map(ToString::to_string).collect(),
+        no_delay: first.no_delay,
+        sndbuf: args.sndbuf,
+        rcvbuf: args.rcvbuf,
+        warmup_ns: ns(first.warmup),
+        timeout_ns: ns(first.timeout),
+        seed: args.seed,
+        verify: first.verify == Verify::Full,
+        sweep: args.sweep.as_ref().map(ToString::to_string),
+        find_max: args.find_max.as_ref().map(ToString::to_string),
+        runs: runs(args),
+        order: (args.targets.len() == 2).then(|| match args.order.unwrap_or_default() {
+            Order::Interleave => "interleave".to_owned(),
+            Order::Random => "random".to_owned(),
+        }),
+        fail_if: args.fail_if.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// The most connections that any run will have.
+pub(super) fn most_connections(args: &BenchArgs) -> u64 {
+    let swept = args.sweep.as_ref().and_then(Sweep::most_connections);
+    swept.or(args.connections).unwrap_or(CONNECTIONS)
+}
+
+const CONNECTIONS: u64 = 50;
+
+/// Where `--find-max` begins: what any server can do.
+pub(super) const FIRST_RATE: f64 = 4000.0;
+
+const DURATION: Duration = Duration::from_secs(10);
+const WARMUP: Duration = Duration::from_secs(1);

@@ -1,0 +1,340 @@
+//! Whether two servers differ, or whether it is chance.
+//!
+//! The unit is the run, not the message: what happens to one message of a run happens to its neighbours too, so a
+//! million messages of one run are one observation of that machine in that minute. Runs that were interleaved are
+//! compared in pairs, which takes out what changes slowly; others by Welch's test. Both work on logarithms, where a ratio
+//! is a difference.
+
+use serde::{Deserialize, Serialize};
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
+use super::document::{Document, Loop, Run, Verdict};
+
+/// One target, or saved report, beside another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The first: what the other is compared with.
+    pub a: String,
+    /// The second.
+    pub b: String,
+    /// What is compared: `runs`, or `seconds` where there is but one run of each.
+    pub unit: String,
+    /// How many of the first.
+    pub count_a: usize,
+    /// How many of the second.
+    pub count_b: usize,
+    /// Whether they were compared in pairs, as they were interleaved.
+    pub paired: bool,
+    /// How sure all intervals together are to contain the true ratios: 0.95.
+    pub confidence: f64,
+    /// Ratios closer to 1 than this are never called a difference.
+    pub noise_floor: f64,
+    /// Figure by figure.
+    pub metrics: Vec<Metric>,
+    /// What to know when reading it.
+    pub notes: Vec<String>,
+}
+
+/// One figure of both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metric {
+    /// `rate`, `p50` or `p99`.
+    pub name: String,
+    /// The first's: the median of its runs; messages a second or nanoseconds.
+    pub a: f64,
+    /// The second's.
+    pub b: f64,
+    /// The second's by the first's: the geometric mean over the runs.
+    pub ratio: f64,
+    /// The lower end of the interval of the ratio.
+    pub low: f64,
+    /// Its upper end.
+    pub high: f64,
+    /// The smallest true change, as a share, that would have been found in four of five such comparisons.
+    pub detectable: f64,
+    /// Whether the interval excludes 1 and the ratio exceeds the noise floor.
+    pub difference: bool,
+}
+
+impl Metric {
+    /// By how much the second is worse, as a share of the first; negative if it is better.
+    pub fn worse_by(&self) -> f64 {
+        match self.name.as_str() {
+            "rate" => 1.0 - self.ratio,
+            _ => self.ratio - 1.0,
+        }
+    }
+}
+
+/// Why two things cannot be compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ComparisonError(String);
+
+impl std::fmt::Display for ComparisonError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ComparisonError {}
+
+/// Compares interleaved runs, the n-th of the one with the n-th of the other.
+///
+/// # Errors
+/// Why they cannot be.
+pub fn compare(a: &[&Run], b: &[&Run]) -> Result<Comparison, ComparisonError> {
+    build(a, b, a.len() == b.len())
+}
+
+/// Compares two saved reports, each of one target.
+///
+/// # Errors
+/// Why they cannot be.
+pub fn compare_documents(a: &Document, b: &Document) -> Result<Comparison, ComparisonError> {
+    for document in [a, b] {
+        let mut targets: Vec<&str> = document.runs.iter().map(|r| r.target.as_str()).collect();
+        targets.dedup();
+        if document.options.targets.len() > 1 {
+            return Err(ComparisonError(
+                "a report of two targets has its own comparison: it is under \"comparison\""
+                    .to_owned(),
+            ));
+        }
+        if document.options.sweep.is_some() || document.options.find_max.is_some() {
+            return Err(ComparisonError(
+                "the runs of a sweep differ on purpose: compare reports of one setting".to_owned(),
+            ));
+        }
+    }
+    let runs = |document: &Document| document.runs.clone();
+    let (a, b) = (runs(a), runs(b));
+    build(
+        &a.iter().collect::<Vec<_>>(),
+        &b.iter().collect::<Vec<_>>(),
+        false,
+    )
+}
+
+fn build(a: &[&Run], b: &[&Run], paired: bool) -> Result<Comparison, ComparisonError> {
+    let (Some(first_a), Some(first_b)) = (a.first(), b.first()) else {
+        return Err(ComparisonError("there is no run to compare".to_owned()));
+    };
+    if first_a.kind != first_b.kind {
+        return Err(ComparisonError(
+            "one was measured in an open loop and one in a closed one: their latencies do not mean the same".to_owned(),
+        ));
+    }
+    let mut notes = Vec::new();
+    if first_a.parameters != first_b.parameters {
+        notes.push(
+            "the two were not asked for the same: connections, rate, size or pipeline differ"
+                .to_owned(),
+        );
+    }
+    let invalid = a
+        .iter()
+        .chain(b)
+        .filter(|run| run.validity.verdict == Verdict::Invalid);
+    match invalid.count() {
+        0 => {}
+        n => notes.push(format!("{n} of the runs are invalid")),
+    }
+    let (samples_a, samples_b, unit, noise_floor) = match (a.len(), b.len()) {
+        (1, 1) => {
+            notes.push(format!(
+                "one run of each says nothing about how much runs differ among themselves, so only a change of more than \
+                 {:.0} % counts here: use --runs to see smaller ones",
+                FLOOR_OF_ONE_RUN * 100.0
+            ));
+            let samples = |run: &Run| Samples::of_seconds(run);
+            (
+                samples(first_a),
+                samples(first_b),
+                "seconds",
+                FLOOR_OF_ONE_RUN,
+            )
+        }
+        (n, m) if n < FEWEST || m < FEWEST => {
+            return Err(ComparisonError(format!(
+                "{n} and {m} runs are too few to tell a difference from chance: at least {FEWEST} of each"
+            )));
+        }
+        _ => (
+            Samples::of_runs(a),
+            Samples::of_runs(b),
+            "runs",
+            NOISE_FLOOR,
+        ),
+    };
+    // In an open loop the rate is what was asked for.
+    let with_rate = first_a.kind == Loop::Closed;
+    let metrics = metrics(&samples_a, &samples_b, paired, noise_floor, with_rate);
+    if metrics.is_empty() {
+        return Err(ComparisonError(
+            "too few messages came back to compare".to_owned(),
+        ));
+    }
+    Ok(Comparison {
+        a: first_a.target.clone(),
+        b: first_b.target.clone(),
+        unit: unit.to_owned(),
+        count_a: samples_a.len(),
+        count_b: samples_b.len(),
+        paired,
+        confidence: CONFIDENCE,
+        noise_floor,
+        metrics,
+        notes,
+    })
+}
+
+/// The figures of each run, or of each second.
+struct Samples {
+    rate: Vec<f64>,
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+}
+
+impl Samples {
+    fn of_runs(runs: &[&Run]) -> Samples {
+        let percentile = |percent| {
+            let of = |run: &&Run| run.latency.response.percentile(percent);
+            runs.iter().filter_map(of).map(|ns| ns as f64).collect()
+        };
+        Samples {
+            rate: runs
+                .iter()
+                .map(|r| r.throughput.messages_per_second)
+                .collect(),
+            p50: percentile(50.0),
+            p99: percentile(99.0),
+        }
+    }
+
+    fn of_seconds(run: &Run) -> Samples {
+        let whole = run
+            .intervals
+            .iter()
+            .filter(|i| i.length_ns >= 900_000_000 && i.ok > 0);
+        let percentile = |percent| {
+            let found = whole.clone().filter_map(|i| i.response.percentile(percent));
+            found.map(|ns| ns as f64).collect()
+        };
+        Samples {
+            rate: whole
+                .clone()
+                .map(|i| i.ok as f64 * 1e9 / i.length_ns as f64)
+                .collect(),
+            p50: percentile(50.0),
+            p99: percentile(99.0),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.rate.len()
+    }
+}
+
+fn metrics(a: &Samples, b: &Samples, paired: bool, floor: f64, with_rate: bool) -> Vec<Metric> {
+    let figures = [
+        ("rate", &a.rate, &b.rate),
+        ("p50", &a.p50, &b.p50),
+        ("p99", &a.p99, &b.p99),
+    ];
+    let shown = &figures[usize::from(!with_rate)..];
+    // Bonferroni: so that all intervals together are as sure as is said.
+    let alpha = (1.0 - CONFIDENCE) / shown.len() as f64;
+    let compared = shown
+        .iter()
+        .filter_map(|(name, a, b)| metric(name, a, b, paired, floor, alpha));
+    compared.collect()
+}
+
+fn metric(
+    name: &str,
+    a: &[f64],
+    b: &[f64],
+    paired: bool,
+    floor: f64,
+    alpha: f64,
+) -> Option<Metric> {
+    let logs = |values: &[f64]| -> Option<Vec<f64>> {
+        let positive = values.iter().all(|value| *value > 0.0);
+        (positive && values.len() >= FEWEST).then(|| values.iter().map(|v| v.ln()).collect())
+    };
+    let (log_a, log_b) = (logs(a)?, logs(b)?);
+    let (difference, error, freedom) = if paired && log_a.len() == log_b.len() {
+        let pairs: Vec<f64> = log_a.iter().zip(&log_b).map(|(a, b)| b - a).collect();
+        let n = pairs.len() as f64;
+        (mean(&pairs), (variance(&pairs) / n).sqrt(), n - 1.0)
+    } else {
+        welch(&log_a, &log_b)
+    };
+    let (quantile, power) = match StudentsT::new(0.0, 1.0, freedom) {
+        Ok(t) => (t.inverse_cdf(1.0 - alpha / 2.0), t.inverse_cdf(POWER)),
+        Err(_) => return None,
+    };
+    let (low, high) = (difference - quantile * error, difference + quantile * error);
+    let ratio = difference.exp();
+    let beyond_the_floor = (ratio - 1.0).abs().max((1.0 / ratio - 1.0).abs()) > floor;
+    Some(Metric {
+        name: name.to_owned(),
+        a: median(a),
+        b: median(b),
+        ratio,
+        low: low.exp(),
+        high: high.exp(),
+        detectable: (((quantile + power) * error).exp() - 1.0).max(floor),
+        difference: (low > 0.0 || high < 0.0) && beyond_the_floor,
+    })
+}
+
+/// Welch's test, with Satterthwaite's degrees of freedom: for samples whose spreads may differ.
+fn welch(a: &[f64], b: &[f64]) -> (f64, f64, f64) {
+    let (n, m) = (a.len() as f64, b.len() as f64);
+    let (of_a, of_b) = (variance(a) / n, variance(b) / m);
+    let both = of_a + of_b;
+    let freedom = match both {
+        0.0 => n + m - 2.0,
+        _ => both * both / (of_a * of_a / (n - 1.0) + of_b * of_b / (m - 1.0)),
+    };
+    (mean(b) - mean(a), both.sqrt(), freedom)
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+fn variance(values: &[f64]) -> f64 {
+    let mean = mean(values);
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    squares / (values.len() as f64 - 1.0)
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() % 2 {
+        1 => sorted[middle],
+        _ => (sorted[middle - 1] + sorted[middle]) / 2.0,
+    }
+}
+
+/// Of all intervals together. So at most one comparison in twenty of two things that are the same reports a difference.
+const CONFIDENCE: f64 = 0.95;
+
+/// Two runs of the same thing on a quiet machine differ by as much; what is smaller matters to nobody.
+const NOISE_FLOOR: f64 = 0.02;
+
+/// What separate runs of the same thing differ by, at times, on a shared machine.
+const FLOOR_OF_ONE_RUN: f64 = 0.25;
+
+/// With two there is one degree of freedom, and an interval from nothing to infinity.
+pub(super) const FEWEST: usize = 3;
+
+/// Of finding the change that is called detectable.
+const POWER: f64 = 0.8;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,29 @@
+//! What a measurement means: from a [`Recording`](crate::load::Recording) to a verdict, a text, a JSON document, a page;
+//! and from several of them to a comparison, or to one of them all. Knows no socket and reads no clock.
+
+mod assertion;
+mod comparison;
+mod document;
+mod latency;
+mod merging;
+mod page;
+mod summary;
+mod tables;
+mod text;
+mod units;
+mod validity;
+
+pub use assertion::{Assertion, AssertionResult, Operator, Quantity, parse_number};
+pub use comparison::{Comparison, ComparisonError, Metric, compare, compare_documents};
+pub use document::{
+    Document, ErrorSummary, Fairness, FirstError, Generator, IntervalSummary, KnownMaximum,
+    LatencySet, Loop, Options, Parameters, Program, Run, RunCounts, SCHEMA, Throughput, Validity,
+    Verdict,
+};
+pub use latency::Latency;
+pub use merging::{MergeError, merge};
+pub use page::page;
+pub use summary::summarise;
+pub use tables::{csv, hgrm};
+pub use text::{comparison_text, text};
+pub use validity::of_runs as document_validity;

@@ -1,0 +1,202 @@
+//! The figures of one run that are not over time.
+
+use hdrhistogram::Histogram;
+use maud::{Markup, html};
+
+use super::axis::Axis;
+use super::plot::Plot;
+use crate::report::document::{Loop, Run};
+use crate::report::latency::Latency;
+use crate::report::units;
+
+/// Response and service by percentile, on an axis of 1/(1-p).
+pub(super) fn percentiles(run: &Run) -> Markup {
+    let latency = &run.latency;
+    let plot = percentile_plot(&[&latency.response.histogram, &latency.service.histogram]);
+    let inside = html! {
+        (plot.curve("one", &percentile_points(&latency.response.histogram)))
+        (plot.curve("two", &percentile_points(&latency.service.histogram)))
+        (plot.legend(&["response", "service"]))
+    };
+    html! {
+        figure {
+            figcaption { "Latency by percentile" }
+            p.about {
+                @match run.kind {
+                    Loop::Open => "Response counts from when the schedule wanted a message sent, service from when it was.",
+                    Loop::Closed => "In a closed loop both are the same: it cannot see what it did not ask while it waited.",
+                }
+            }
+            (plot.draw("Response and service time by percentile", &inside))
+            (percentile_table(&[
+                ("response", &latency.response),
+                ("service", &latency.service),
+                ("first byte", &latency.first_byte),
+                ("connect", &latency.connect),
+            ]))
+        }
+    }
+}
+
+/// A plot with room for these.
+pub(super) fn percentile_plot(histograms: &[&Histogram<u64>]) -> Plot {
+    let counts = histograms.iter().map(|h| h.len()).max().unwrap_or(0);
+    let all = histograms.iter().filter(|h| !h.is_empty());
+    let low = all.clone().map(|h| h.min()).min().unwrap_or(1);
+    let high = all.map(|h| h.max()).max().unwrap_or(1);
+    Plot {
+        x: Axis::rarity(counts as f64),
+        y: Axis::times("latency", low as f64, high as f64),
+    }
+}
+
+/// From the least to the largest value, so dense that the line shows every step that the histogram has.
+pub(super) fn percentile_points(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
+    if histogram.is_empty() {
+        return Vec::new();
+    }
+    let decades = (histogram.len() as f64).log10();
+    let places = (decades * POINTS_A_DECADE).ceil() as u32;
+    let rarities = (0..=places).map(|n| 10_f64.powf(f64::from(n) / POINTS_A_DECADE));
+    let point = |rarity: f64| {
+        (
+            rarity,
+            histogram.value_at_quantile(1.0 - 1.0 / rarity) as f64,
+        )
+    };
+    rarities.map(point).collect()
+}
+
+/// A line a kind, a column a percentile.
+pub(super) fn percentile_table(rows: &[(&str, &Latency)]) -> Markup {
+    html! {
+        div.scroll { table {
+            thead { tr { th { "" } @for p in COLUMNS { th { "p" (p) } } th { "max" } th { "count" } } }
+            tbody {
+                @for (name, latency) in rows {
+                    tr {
+                        th { (name) }
+                        @for p in COLUMNS {
+                            td { (latency.percentile(p).map_or("–".to_owned(), |ns| units::time(ns as f64))) }
+                        }
+                        td { (units::time(latency.max as f64)) }
+                        td { (units::count(latency.count)) }
+                    }
+                }
+            }
+        } }
+    }
+}
+
+/// What each connection got.
+pub(super) fn fairness(run: &Run) -> Markup {
+    let fairness = &run.fairness;
+    let last = fairness.shares.len().saturating_sub(1).max(1) as f64;
+    let plot = Plot {
+        x: Axis::linear("connections, from the least to the most", 100.0, |v| {
+            format!("{v:.0} %")
+        }),
+        y: Axis::linear("messages", fairness.max as f64, units::rate),
+    };
+    let shares = fairness.shares.iter().enumerate();
+    let points: Vec<_> = shares
+        .map(|(n, share)| (n as f64 * 100.0 / last, *share as f64))
+        .collect();
+    html! {
+        figure {
+            figcaption { "Fairness across connections" }
+            p.about { "A level line is fair: every connection got as many messages through. Jain's index is 1 then." }
+            (plot.draw("Messages of each connection", &plot.curve("one", &points)))
+            div.scroll { table {
+                thead { tr { th { "connections" } th { "least" } th { "median" } th { "most" } th { "Jain's index" } } }
+                tbody { tr {
+                    td { (units::count(fairness.connections as u64)) }
+                    td { (units::count(fairness.min)) }
+                    td { (units::count(fairness.median)) }
+                    td { (units::count(fairness.max)) }
+                    td { (format!("{:.4}", fairness.jain)) }
+                } }
+            } }
+        }
+    }
+}
+
+/// How well the generator did, and whether it was the limit.
+pub(super) fn generator(run: &Run) -> Markup {
+    let generator = &run.generator;
+    let plot = percentile_plot(&[&generator.lateness.histogram]);
+    let points = percentile_points(&generator.lateness.histogram);
+    let messages = run.throughput.messages.max(1) as f64;
+    let rows = [
+        ("messages scheduled", units::count(run.counts.scheduled)),
+        ("of these sent", units::count(run.counts.sent)),
+        ("came back right", units::count(run.counts.ok)),
+        ("unfinished", units::count(run.counts.unfinished)),
+        ("failed", units::count(run.counts.failed)),
+        ("processor", units::percent(generator.cpu_share)),
+        (
+            "processor a message",
+            units::time(generator.cpu_ns as f64 / messages),
+        ),
+        (
+            "longest turn of the loop",
+            units::time(generator.longest_turn_ns as f64),
+        ),
+        (
+            "longest silence",
+            units::time(generator.longest_silence_ns as f64),
+        ),
+        (
+            "under way, on average",
+            format!("{:.2}", generator.in_flight),
+        ),
+        (
+            "the same by Little's law",
+            format!("{:.2}", generator.in_flight_by_littles_law),
+        ),
+    ];
+    html! {
+        figure {
+            figcaption { "The generator itself" }
+            @if run.kind == Loop::Open {
+                p.about { "How late messages left that could have left: the generator's own part in the response times." }
+                (plot.draw("Lateness of sends by percentile", &plot.curve("one", &points)))
+                (percentile_table(&[("lateness", &generator.lateness)]))
+            }
+            div.scroll { table { tbody {
+                @for (name, value) in rows { tr { th { (name) } td { (value) } } }
+            } } }
+        }
+    }
+}
+
+/// What went wrong, worst first.
+pub(super) fn errors(run: &Run) -> Markup {
+    html! {
+        @if !run.errors.is_empty() {
+            section.errors {
+                h2 { "Errors" }
+                div.scroll { table {
+                    thead { tr { th { "kind" } th { "count" } th { "messages" } th { "the first" } } }
+                    tbody {
+                        @for error in &run.errors {
+                            tr {
+                                td { (error.kind) }
+                                td { (units::count(error.count)) }
+                                td { (units::count(error.messages)) }
+                                td {
+                                    "connection " (error.first.connection)
+                                    @if let Some(offset) = error.first.offset { ", offset " (offset) }
+                                    ", after " (units::time(error.first.at_ns as f64)) ": " (error.first.detail)
+                                }
+                            }
+                        }
+                    }
+                } }
+            }
+        }
+    }
+}
+
+const COLUMNS: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 99.99];
+const POINTS_A_DECADE: f64 = 40.0;

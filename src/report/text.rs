@@ -1,0 +1,354 @@
+//! The report as a person reads it in a terminal: the verdict first, then what was measured.
+
+mod drawing;
+
+use std::fmt::Write;
+
+use super::assertion::AssertionResult;
+use super::comparison::Comparison;
+use super::document::{Document, KnownMaximum, Loop, Run, Validity, Verdict};
+use super::latency::Latency;
+use super::units;
+
+/// The whole report.
+pub fn text(document: &Document) -> String {
+    let mut text = String::new();
+    verdict(&mut text, &document.validity);
+    match document.runs.as_slice() {
+        [run] => one_run(&mut text, run, document),
+        runs => several_runs(&mut text, runs),
+    }
+    if let Some(comparison) = &document.comparison {
+        text.push_str(&compared(comparison));
+    }
+    if let Some(found) = &document.find_max {
+        line(&mut text, &found_maximum(found));
+    }
+    for assertion in &document.assertions {
+        line(&mut text, &asserted(assertion));
+    }
+    text
+}
+
+/// A comparison alone, and what became of the conditions on it.
+pub fn comparison_text(comparison: &Comparison, assertions: &[AssertionResult]) -> String {
+    let mut text = compared(comparison);
+    for assertion in assertions {
+        line(&mut text, &asserted(assertion));
+    }
+    text
+}
+
+fn compared(comparison: &Comparison) -> String {
+    let mut text = format!(
+        "\n{} (B) beside {} (A), {} and {} {}{}\n",
+        comparison.b,
+        comparison.a,
+        comparison.count_b,
+        comparison.count_a,
+        comparison.unit,
+        if comparison.paired { ", in pairs" } else { "" }
+    );
+    let confidence = comparison.confidence * 100.0;
+    let _ = writeln!(
+        text,
+        "  {:<6}{:>12}{:>12}{:>9}  {:<18}{:<13}",
+        "",
+        "A",
+        "B",
+        "B / A",
+        format!("{confidence:.0} % within"),
+        "detectable"
+    );
+    for metric in &comparison.metrics {
+        let show = |value| match metric.name.as_str() {
+            "rate" => format!("{}/s", units::rate(value)),
+            _ => units::time(value),
+        };
+        let verdict = match (metric.difference, metric.worse_by() > 0.0) {
+            (false, _) => "no difference found",
+            (true, true) => "B is worse",
+            (true, false) => "B is better",
+        };
+        let _ = writeln!(
+            text,
+            "  {:<6}{:>12}{:>12}{:>9.3}  {:<18}{:<13}{verdict}",
+            metric.name,
+            show(metric.a),
+            show(metric.b),
+            metric.ratio,
+            format!("{:.3} to {:.3}", metric.low, metric.high),
+            units::percent(metric.detectable)
+        );
+    }
+    for note in &comparison.notes {
+        line(&mut text, &format!("  note: {note}"));
+    }
+    text
+}
+
+fn asserted(assertion: &AssertionResult) -> String {
+    let verdict = match assertion.met {
+        Some(true) => "FAIL",
+        Some(false) => "ok",
+        None => "UNKNOWN",
+    };
+    format!("{verdict}: {}: {}", assertion.condition, assertion.observed)
+}
+
+fn verdict(text: &mut String, validity: &Validity) {
+    match validity.verdict {
+        Verdict::Valid => line(text, "valid"),
+        Verdict::Invalid => {
+            line(text, "INVALID");
+            for reason in &validity.reasons {
+                line(text, &format!("  because {reason}"));
+            }
+        }
+    }
+    for note in &validity.notes {
+        line(text, &format!("  note: {note}"));
+    }
+}
+
+fn one_run(text: &mut String, run: &Run, document: &Document) {
+    let how = match run.kind {
+        Loop::Open => "open loop",
+        Loop::Closed => "closed loop",
+    };
+    let parameters = &run.parameters;
+    line(text, "");
+    line(
+        text,
+        &format!(
+            "{}, {how}: {} connections, {} bytes a message, {} under way on each, {}",
+            run.target,
+            units::count(parameters.connections as u64),
+            parameters.size,
+            parameters.pipeline,
+            units::time(run.window_ns as f64)
+        ),
+    );
+    rates(text, run, document.options.verify);
+    latencies(text, run);
+    if run.latency.response.count > 0 {
+        line(text, "");
+        text.push_str(&drawing::histogram(&run.latency.response.histogram));
+    }
+    if run.intervals.len() > 1 {
+        line(text, &drawing::over_time(&run.intervals));
+    }
+    errors(text, run);
+    generator(text, run);
+}
+
+fn rates(text: &mut String, run: &Run, verify: bool) {
+    let throughput = run.throughput;
+    let asked = match run.parameters.rate {
+        Some(rate) => format!(" of {} asked for", units::rate(rate)),
+        None => String::new(),
+    };
+    line(
+        text,
+        &format!(
+            "  rate       {} messages/s{asked}, {}/s each way",
+            units::rate(throughput.messages_per_second),
+            units::bytes(throughput.bytes_per_second)
+        ),
+    );
+    let counts = run.counts;
+    let how = if verify {
+        "every byte compared"
+    } else {
+        "lengths only"
+    };
+    line(
+        text,
+        &format!(
+            "  verified   {} echoes, {how}; of {} messages {} failed and {} had not come back; {} errors",
+            units::count(counts.ok),
+            units::count(counts.scheduled),
+            units::count(counts.failed),
+            units::count(counts.unfinished),
+            units::count(counts.errors)
+        ),
+    );
+}
+
+fn latencies(text: &mut String, run: &Run) {
+    let latency = &run.latency;
+    let mut head = format!("  {:<10}", "");
+    for (name, _) in COLUMNS {
+        let _ = write!(head, "{name:>10}");
+    }
+    line(text, "");
+    line(text, &format!("{head}{:>10}", "max"));
+    let at_least = (latency.unfinished.count > 0).then_some(latency.unfinished.min);
+    row(text, "response", &latency.response, at_least);
+    row(text, "service", &latency.service, at_least);
+    row(text, "connect", &latency.connect, None);
+}
+
+fn row(text: &mut String, name: &str, latency: &Latency, at_least: Option<u64>) {
+    let mut row = format!("  {name:<10}");
+    let show = |ns: u64| {
+        let bound = if at_least.is_some_and(|least| ns >= least) {
+            "≥ "
+        } else {
+            ""
+        };
+        format!("{bound}{}", units::time(ns as f64))
+    };
+    for (_, percent) in COLUMNS {
+        let cell = latency.percentile(percent).map_or("–".to_owned(), show);
+        let _ = write!(row, "{cell:>10}");
+    }
+    let max = if latency.count > 0 {
+        show(latency.max)
+    } else {
+        "–".to_owned()
+    };
+    line(text, &format!("{row}{max:>10}"));
+}
+
+fn errors(text: &mut String, run: &Run) {
+    for error in &run.errors {
+        let offset = error
+            .first
+            .offset
+            .map_or(String::new(), |o| format!(", offset {o}"));
+        line(
+            text,
+            &format!(
+                "  {:<10} {} ({} messages); the first: connection {}{offset}, after {}: {}",
+                error.kind.to_string(),
+                units::count(error.count),
+                units::count(error.messages),
+                error.first.connection,
+                units::time(error.first.at_ns as f64),
+                error.first.detail
+            ),
+        );
+    }
+}
+
+fn generator(text: &mut String, run: &Run) {
+    let generator = &run.generator;
+    let lateness = match (run.kind, generator.lateness.percentile(99.0)) {
+        (Loop::Closed, _) => String::new(),
+        (Loop::Open, Some(ns)) => format!("sends late by {} (p99), ", units::time(ns as f64)),
+        (Loop::Open, None) => {
+            format!(
+                "sends late by {} (max), ",
+                units::time(generator.lateness.max as f64)
+            )
+        }
+    };
+    let each = generator.cpu_ns as f64 / run.throughput.messages.max(1) as f64;
+    line(
+        text,
+        &format!(
+            "  generator  {lateness}{} of its processor, {} a message; longest turn {}; {:.1} messages under way",
+            units::percent(generator.cpu_share),
+            units::time(each),
+            units::time(generator.longest_turn_ns as f64),
+            generator.in_flight
+        ),
+    );
+    let fairness = &run.fairness;
+    line(
+        text,
+        &format!(
+            "  fairness   {} to {} messages a connection, {} in the middle; Jain's index {:.3}",
+            units::count(fairness.min),
+            units::count(fairness.max),
+            units::count(fairness.median),
+            fairness.jain
+        ),
+    );
+}
+
+fn several_runs(text: &mut String, runs: &[Run]) {
+    line(text, "");
+    line(
+        text,
+        &format!(
+            "  {:>3}  {:<24}{:>12}{:>12}{:>11}{:>12}{:>10}{:>10}{:>10}{:>8}",
+            "run",
+            "target",
+            "connections",
+            "bytes",
+            "asked/s",
+            "achieved/s",
+            "p50",
+            "p99",
+            "max",
+            "errors"
+        ),
+    );
+    for run in runs {
+        let response = &run.latency.response;
+        let at = |percent| {
+            let ns = response.percentile(percent);
+            ns.map_or("–".to_owned(), |ns| units::time(ns as f64))
+        };
+        let mark = if run.validity.verdict == Verdict::Invalid {
+            "  invalid"
+        } else {
+            ""
+        };
+        line(
+            text,
+            &format!(
+                "  {:>3}  {:<24}{:>12}{:>12}{:>11}{:>12}{:>10}{:>10}{:>10}{:>8}{mark}",
+                run.index + 1,
+                run.target,
+                run.parameters.connections,
+                run.parameters.size,
+                run.parameters.rate.map_or("–".to_owned(), units::rate),
+                units::rate(run.throughput.messages_per_second),
+                at(50.0),
+                at(99.0),
+                units::time(response.max as f64),
+                run.counts.errors
+            ),
+        );
+    }
+    for run in runs.iter().filter(|run| !run.errors.is_empty()) {
+        line(text, &format!("run {}:", run.index + 1));
+        errors(text, run);
+    }
+}
+
+fn found_maximum(found: &KnownMaximum) -> String {
+    match (found.rate, found.failed_at) {
+        (Some(rate), Some(failed)) => format!(
+            "\n{} holds up to {} messages/s, and no longer at {}",
+            found.condition,
+            units::rate(rate),
+            units::rate(failed)
+        ),
+        (Some(rate), None) => format!(
+            "\n{} holds at every rate up to {}",
+            found.condition,
+            units::rate(rate)
+        ),
+        (None, _) => format!(
+            "\n{} did not hold at any rate that was tried",
+            found.condition
+        ),
+    }
+}
+
+fn line(text: &mut String, line: &str) {
+    text.push_str(line);
+    text.push('\n');
+}
+
+const COLUMNS: [(&str, f64); 5] = [
+    ("p50", 50.0),
+    ("p90", 90.0),
+    ("p99", 99.0),
+    ("p99.9", 99.9),
+    ("p99.99", 99.99),
+];

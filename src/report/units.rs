@@ -1,0 +1,78 @@
+//! Figures as people read them: three digits, a unit, thousands apart.
+
+/// A time, such as `61.8 µs`.
+pub(crate) fn time(ns: f64) -> String {
+    let (value, unit) = match ns {
+        ns if ns < 1e3 => (ns, "ns"),
+        ns if ns < 1e6 => (ns / 1e3, "µs"),
+        ns if ns < 1e9 => (ns / 1e6, "ms"),
+        ns => (ns / 1e9, "s"),
+    };
+    format!("{} {unit}", digits(value))
+}
+
+/// A number of bytes, such as `5.96 MiB`.
+pub(crate) fn bytes(bytes: f64) -> String {
+    let (value, unit) = match bytes {
+        b if b < 1024.0 => (b, "B"),
+        b if b < 1024.0 * 1024.0 => (b / 1024.0, "KiB"),
+        b if b < 1024.0 * 1024.0 * 1024.0 => (b / 1024.0 / 1024.0, "MiB"),
+        b => (b / 1024.0 / 1024.0 / 1024.0, "GiB"),
+    };
+    format!("{} {unit}", digits(value))
+}
+
+/// A whole number, thousands apart.
+pub(crate) fn count(n: u64) -> String {
+    let plain = n.to_string();
+    let mut grouped = String::new();
+    for (place, digit) in plain.chars().enumerate() {
+        if place > 0 && (plain.len() - place).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A rate: whole above a hundred, three digits below.
+pub(crate) fn rate(per_second: f64) -> String {
+    if per_second >= 100.0 {
+        count(per_second.round() as u64)
+    } else {
+        digits(per_second)
+    }
+}
+
+/// A share as a percentage.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{} %", digits(share * 100.0))
+}
+
+/// Three of them.
+fn digits(value: f64) -> String {
+    match value {
+        v if v >= 100.0 || v == 0.0 => format!("{v:.0}"),
+        v if v >= 10.0 => format!("{v:.1}"),
+        v => format!("{v:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_digits_and_a_unit() {
+        assert_eq!(time(61_800.0), "61.8 µs");
+        assert_eq!(time(999.0), "999 ns");
+        assert_eq!(time(900_000_000.0), "900 ms");
+        assert_eq!(time(1_234_000_000.0), "1.23 s");
+        assert_eq!(bytes(1536.0), "1.50 KiB");
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(count(123), "123");
+        assert_eq!(rate(98_357.3), "98,357");
+        assert_eq!(rate(7.5), "7.50");
+        assert_eq!(percent(0.0531), "5.31 %");
+    }
+}

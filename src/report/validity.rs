@@ -1,0 +1,230 @@
+//! Whether a measurement may be believed: each reason why not, and each thing to know when reading it.
+//!
+//! An invalid measurement is not a failed one. It says that the figures are not what they would be taken for: the
+//! generator was slower than its schedule, fewer connections were made than asked for, echoes were wrong.
+
+use super::document::{Loop, Run, Validity, Verdict};
+use super::units;
+use crate::load::{FaultKind, Verify};
+
+/// Judges a run.
+pub(super) fn judge(run: &Run, verify: Verify) -> Validity {
+    let mut reasons = Vec::new();
+    reasons.extend(wrong_echoes(run));
+    reasons.extend(nothing_measured(run));
+    reasons.extend(missing_connections(run));
+    reasons.extend(the_clients_limits(run));
+    if run.kind == Loop::Open {
+        reasons.extend(rate_not_reached(run));
+        reasons.extend(late_sending(run));
+    }
+    let mut notes = notes(run);
+    if verify == Verify::Off {
+        notes.push("only the lengths of the echoes were checked, not their bytes".to_owned());
+    }
+    of(reasons, notes)
+}
+
+/// With these reasons against it.
+pub(super) fn of(reasons: Vec<String>, notes: Vec<String>) -> Validity {
+    let verdict = match reasons.is_empty() {
+        true => Verdict::Valid,
+        false => Verdict::Invalid,
+    };
+    Validity {
+        verdict,
+        reasons,
+        notes,
+    }
+}
+
+/// Until it is judged.
+pub(super) fn unjudged() -> Validity {
+    of(Vec::new(), Vec::new())
+}
+
+/// A document's: that of its runs, each named where there are several.
+pub fn of_runs(runs: &[Run]) -> Validity {
+    let gather = |pick: fn(&Validity) -> &Vec<String>| {
+        let mut all: Vec<(String, Vec<usize>)> = Vec::new();
+        for run in runs {
+            for said in pick(&run.validity) {
+                match all.iter_mut().find(|(known, _)| known == said) {
+                    Some((_, of)) => of.push(run.index),
+                    None => all.push((said.clone(), vec![run.index])),
+                }
+            }
+        }
+        let told = all.into_iter().map(|(said, of)| match of.as_slice() {
+            _ if of.len() == runs.len() => said,
+            [one] => format!("run {}: {said}", one + 1),
+            of => format!("{} of {} runs: {said}", of.len(), runs.len()),
+        });
+        told.collect()
+    };
+    of(gather(|v| &v.reasons), gather(|v| &v.notes))
+}
+
+fn wrong_echoes(run: &Run) -> Option<String> {
+    let wrong = run.errors.iter().filter(|e| e.kind.is_a_wrong_echo());
+    let count: u64 = wrong.clone().map(|error| error.count).sum();
+    let kinds: Vec<String> = wrong.map(|e| format!("{} {}", e.count, e.kind)).collect();
+    let first = run.errors.iter().find(|e| e.kind.is_a_wrong_echo())?;
+    let offset = first.first.offset.unwrap_or(0);
+    Some(format!(
+        "{} wrong: {} (the first: connection {}, offset {offset}: {})",
+        plural(count, "echo was", "echoes were"),
+        kinds.join(", "),
+        first.first.connection,
+        first.first.detail
+    ))
+}
+
+fn nothing_measured(run: &Run) -> Option<String> {
+    (run.counts.ok == 0).then(|| match run.counts.sent {
+        0 => "nothing was sent".to_owned(),
+        sent => format!("nothing came back of {} messages", units::count(sent)),
+    })
+}
+
+fn missing_connections(run: &Run) -> Option<String> {
+    let asked = run.parameters.connections as u64;
+    let made = run.generator.connections_opened;
+    (made < asked).then(|| {
+        format!(
+            "{} connections were asked for, and only {} could be made",
+            units::count(asked),
+            units::count(made)
+        )
+    })
+}
+
+fn the_clients_limits(run: &Run) -> Option<String> {
+    let limit = run
+        .errors
+        .iter()
+        .find(|e| e.kind == FaultKind::ClientLimit)?;
+    Some(format!(
+        "a limit of the client was reached {}: {}",
+        plural(limit.count, "time", "times"),
+        limit.first.detail
+    ))
+}
+
+fn rate_not_reached(run: &Run) -> Option<String> {
+    let seconds = run.window_ns as f64 / 1e9;
+    let asked = run.counts.scheduled as f64 / seconds;
+    let achieved = run.throughput.messages_per_second;
+    // Within so many messages it is a matter of which side of the end they fall on.
+    let missing = run.counts.scheduled.saturating_sub(run.throughput.messages);
+    if achieved >= asked * (1.0 - RATE_TOLERANCE) || missing <= 2 * run.counts.ok.isqrt().min(10) {
+        return None;
+    }
+    let late = late_sending(run);
+    Some(format!(
+        "asked for {} messages a second, achieved {}: {}",
+        units::rate(asked),
+        units::rate(achieved),
+        match late {
+            Some(_) => "the generator was the limit",
+            None => "the server was the limit, as messages that were due waited for echoes",
+        }
+    ))
+}
+
+fn late_sending(run: &Run) -> Option<String> {
+    let lateness = worst_known(&run.generator.lateness)?;
+    let response = worst_known(&run.latency.response).unwrap_or(0);
+    let too_late = lateness > LATENESS_NS && lateness as f64 > LATENESS_SHARE * response as f64;
+    too_late.then(|| {
+        format!(
+            "messages left late: p99 {}, of a response p99 of {}; the generator has too little processor for this rate",
+            units::time(lateness as f64),
+            units::time(response as f64)
+        )
+    })
+}
+
+fn worst_known(latency: &super::Latency) -> Option<u64> {
+    let known = latency.percentile(99.0);
+    known.or((latency.count > 0).then_some(latency.max))
+}
+
+fn notes(run: &Run) -> Vec<String> {
+    let mut notes = Vec::new();
+    if run.interrupted {
+        notes.push("interrupted: this is what was measured until then".to_owned());
+    }
+    if run.kind == Loop::Closed {
+        notes.extend(what_a_closed_loop_cannot_see(run));
+        if run.generator.cpu_share > BUSY {
+            notes.push(format!(
+                "the generator used {} of its processor: the server may be able to do more",
+                units::percent(run.generator.cpu_share)
+            ));
+        }
+    }
+    if run.counts.unfinished > 0 {
+        notes.push(format!(
+            "{} not come back at the end, the oldest after {}; each counts with its age, so the highest percentiles \
+             are lower bounds",
+            plural(run.counts.unfinished, "message had", "messages had"),
+            units::time(run.latency.unfinished.max as f64)
+        ));
+    }
+    let (counted, by_law) = (
+        run.generator.in_flight,
+        run.generator.in_flight_by_littles_law,
+    );
+    let apart = (counted - by_law).abs() > LITTLE_TOLERANCE * counted.max(by_law);
+    if apart && run.counts.failed == 0 && run.counts.unfinished == 0 && run.counts.ok > 1000 {
+        notes.push(format!(
+            "{counted:.1} messages were under way on average, and Little's law has {by_law:.1}: load or latency changed \
+             much within the run"
+        ));
+    }
+    notes
+}
+
+/// Coordinated omission: while nothing comes back, a closed loop asks nothing, and a second's standstill is one slow
+/// message a connection instead of all that would have been asked meanwhile.
+fn what_a_closed_loop_cannot_see(run: &Run) -> Vec<String> {
+    let mut notes = vec![
+        "a closed loop asks only after an answer, so its latencies leave out what it did not ask while it waited \
+         (coordinated omission); measure at a rate (-r) to see that"
+            .to_owned(),
+    ];
+    let silence_ns = run.generator.longest_silence_ns;
+    if silence_ns >= LONG_SILENCE_NS {
+        let missed = run.throughput.messages_per_second * silence_ns as f64 / 1e9;
+        notes.push(format!(
+            "nothing came back for {} from {} on: at this rate about {} messages would have met that, and only those \
+             under way did",
+            units::time(silence_ns as f64),
+            units::time(run.generator.longest_silence_at_ns as f64),
+            units::count(missed as u64)
+        ));
+    }
+    notes
+}
+
+/// `1 echo was`, `2 echoes were`.
+fn plural(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", units::count(n), if n == 1 { one } else { many })
+}
+
+/// How far the achieved rate may stay behind the asked one.
+const RATE_TOLERANCE: f64 = 0.005;
+
+/// How late messages may leave, at the 99th percentile: less than a scheduler's time slice, or than a tenth of the
+/// response times that they are part of.
+const LATENESS_NS: u64 = 1_000_000;
+const LATENESS_SHARE: f64 = 0.1;
+
+/// Above this share of its processor a generator in a closed loop is the limit, or may be.
+const BUSY: f64 = 0.9;
+
+/// Little's law holds exactly over a long time; over a window, but for its ends.
+const LITTLE_TOLERANCE: f64 = 0.1;
+
+const LONG_SILENCE_NS: u64 = 100_000_000;
