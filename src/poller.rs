@@ -146,9 +146,9 @@ impl MioPoller {
         Ok(())
     }
 
-    /// Waits as [`poll`](Poller::poll) does, and returns at the moment when `wait` is over, not at some time after it:
-    /// epoll counts in whole milliseconds, and mio rounds up to the next of them. So it sleeps until shortly before,
-    /// and polls without waiting from there on; whoever calls it again and again is never late by more than a poll.
+    /// Waits as [`poll`](Poller::poll) does, but not beyond the moment when `wait` is over: epoll counts in whole
+    /// milliseconds, and mio rounds up to the next of them. So it sleeps until `awake` before that moment, and polls
+    /// without waiting from there on; whoever calls it again and again is late by a poll at most.
     ///
     /// # Errors
     /// Those of [`poll`](Poller::poll).
@@ -156,8 +156,9 @@ impl MioPoller {
         &mut self,
         events: &mut Vec<Event>,
         wait: Duration,
+        awake: Duration,
     ) -> io::Result<()> {
-        match wait.checked_sub(WAKING_UP) {
+        match wait.checked_sub(awake) {
             Some(asleep) if !asleep.is_zero() => self.sleep_until_ready(asleep)?,
             _ => {}
         }
@@ -316,10 +317,6 @@ const SIGNALS: Token = Token(usize::MAX - 1);
 /// How many events one `poll` may return; those beyond wait for the next. A larger number saves calls when thousands
 /// are ready at once (12 bytes each on epoll), a smaller one gets back to the timers sooner.
 const EVENTS_A_TURN: usize = 1024;
-
-/// How long before a due time to be awake: a timer may fire late by its slack, 50 µs (prctl(2), `PR_SET_TIMERSLACK`),
-/// and an idle core takes some time to wake up.
-const WAKING_UP: Duration = Duration::from_micros(150);
 
 /// Whether mio's selector here reports an arrival once (epoll with `EPOLLET`, kqueue with `EV_CLEAR`). The others
 /// (`poll(2)`, Windows) report nothing further until an operation has said `WouldBlock`.

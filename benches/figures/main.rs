@@ -4,6 +4,10 @@
 //! epoll server in one interleaved run. Exits with 1 if a figure misses its bound.
 
 #[cfg(target_os = "linux")]
+mod client;
+#[cfg(target_os = "linux")]
+mod client_limit;
+#[cfg(target_os = "linux")]
 mod epoll_limit;
 #[cfg(target_os = "linux")]
 mod load;

@@ -12,7 +12,16 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use crate::load::Clients;
 
 pub(crate) fn main() -> ExitCode {
-    if std::env::args().any(|argument| argument == EPOLL_LIMIT) {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, command, address] = arguments.as_slice()
+        && command == crate::client::CLIENT_LIMIT
+    {
+        return match crate::client_limit::measure(address) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => panic!("the minimal client: {error}"),
+        };
+    }
+    if arguments.iter().any(|argument| argument == EPOLL_LIMIT) {
         return match crate::epoll_limit::serve() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => panic!("the epoll limit: {error}"),
@@ -30,16 +39,29 @@ fn figures() -> io::Result<bool> {
     mio_echo::raise_descriptor_limit()?;
     println!("{}", environment());
     // The load on one core, the servers on the other, where there are two.
-    pin(
-        None,
-        std::env::var("CORE").map_or(1, |c| c.parse().unwrap()),
-    );
+    pin(None, 1);
     let mut good = true;
-    for figure in [calls_a_message, memory_and_burst, time_a_message] {
-        good &= figure()?;
+    for (name, figure) in FIGURES {
+        // `cargo bench --bench figures -- NAME` measures one.
+        let asked: Vec<String> = std::env::args()
+            .skip(1)
+            .filter(|a| !a.starts_with('-'))
+            .collect();
+        if asked.is_empty() || asked.iter().any(|asked| name.contains(asked.as_str())) {
+            good &= figure()?;
+        }
     }
     Ok(good)
 }
+
+type Figure = fn() -> io::Result<bool>;
+
+const FIGURES: [(&str, Figure); 4] = [
+    ("calls", calls_a_message),
+    ("memory", memory_and_burst),
+    ("time", time_a_message),
+    ("client", crate::client::time_a_verified_message),
+];
 
 /// Reads and writes a message, of 50 clients with 64 bytes each, counted by strace.
 fn calls_a_message() -> io::Result<bool> {
@@ -177,13 +199,13 @@ fn crowd(address: SocketAddr, clients: usize) -> io::Result<Vec<TcpStream>> {
 }
 
 /// A server in a process of its own, on the core that the load is not on.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Server {
-    fn start(command: &mut Command) -> io::Result<Server> {
+    pub(crate) fn start(command: &mut Command) -> io::Result<Server> {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -240,7 +262,7 @@ impl Server {
         Ok(())
     }
 
-    fn stop(mut self) -> io::Result<()> {
+    pub(crate) fn stop(mut self) -> io::Result<()> {
         rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM)?;
         self.child.wait()?;
         Ok(())
@@ -255,14 +277,14 @@ impl Drop for Server {
 }
 
 /// Pins a process, or this one, to a core. Where there is only one, nothing is pinned.
-fn pin(process: Option<Pid>, core: usize) {
+pub(crate) fn pin(process: Option<Pid>, core: usize) {
     let mut cores = CpuSet::new();
     cores.set(core);
     let _ = sched_setaffinity(process, &cores);
 }
 
 /// Lower quartile, median, upper quartile.
-fn quartiles(values: &mut [f64]) -> [f64; 3] {
+pub(crate) fn quartiles(values: &mut [f64]) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
     [1, 2, 3].map(|quarter| values[values.len() * quarter / 4])
 }
@@ -283,7 +305,7 @@ fn environment() -> String {
 }
 
 const EPOLL_LIMIT: &str = "--epoll-limit";
-const SERVE: [&str; 2] = ["serve", "127.0.0.1:auto"];
+pub(crate) const SERVE: [&str; 2] = ["serve", "127.0.0.1:auto"];
 const CROWD: usize = 15_000;
 
 /// Processes of each server, and blocks that each of them is measured in.

@@ -103,6 +103,8 @@ pub(super) struct Driver {
     tick_ns: u64,
     /// Where the next tick goes on looking at the slots.
     cursor: usize,
+    /// How long before a message is due to be awake.
+    awake: Duration,
     /// When something last came back, or was made.
     progress_ns: u64,
     /// Processor time at the start of the window, once that has come.
@@ -154,6 +156,7 @@ impl Driver {
             ready: Vec::new(),
             tick_ns: 0,
             cursor: 0,
+            awake: awake(threads),
             progress_ns: 0,
             cpu_start: None,
             cpu: Duration::ZERO,
@@ -172,8 +175,12 @@ impl Driver {
     fn drive(&mut self) -> Result<(), DriveError> {
         let mut events = Vec::new();
         while self.phase != Phase::Over {
+            let waiting_ns = self.now_ns;
             self.wait(&mut events).map_err(DriveError::Poll)?;
             let woken_ns = self.read_clock();
+            if events.is_empty() || woken_ns - waiting_ns > A_POLL_NS {
+                self.recorder.idle(waiting_ns, woken_ns);
+            }
             for event in &events {
                 self.handle(*event);
             }
@@ -210,7 +217,7 @@ impl Driver {
         match due_ns {
             Some(due_ns) if due_ns < lazy_ns => {
                 let wait = until(due_ns);
-                self.poller.poll_punctually(events, wait)
+                self.poller.poll_punctually(events, wait, self.awake)
             }
             _ => self.poller.poll(events, Some(until(lazy_ns))),
         }
@@ -451,6 +458,18 @@ impl Driver {
     }
 }
 
+/// How long before a message is due a driver is to be awake. A timer may fire late by its slack of 50 µs (prctl(2),
+/// `PR_SET_TIMERSLACK`), and an idle processor takes its time to wake up: tens of microseconds, or milliseconds where it
+/// is virtual and somebody else has been given the real one. Whoever polls all the time has none of that, and needs a
+/// processor for each thread, with one left for the others.
+fn awake(threads: usize) -> Duration {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    match threads < processors {
+        true => Duration::from_millis(1),
+        false => Duration::from_micros(100),
+    }
+}
+
 fn ns(duration: Duration) -> u64 {
     duration
         .as_secs()
@@ -460,6 +479,9 @@ fn ns(duration: Duration) -> u64 {
 
 /// One write's and one read's most. It stays in the processor's second-level cache.
 const SCRATCH: usize = 64 * 1024;
+
+/// A poll that takes longer has waited; a shorter one that found something has only been a call.
+const A_POLL_NS: u64 = 20_000;
 
 /// How long to wait at the end for what is under way, if the timeout is not shorter; what has not come back by then is
 /// reported as unfinished, with its age.

@@ -113,6 +113,8 @@ pub struct Health {
     pub longest_turn_ns: u64,
     /// Processor time within the window, in nanoseconds, all threads together.
     pub cpu_ns: u64,
+    /// Time within the window in which there was nothing to do, in nanoseconds, all threads together.
+    pub idle_ns: u64,
     /// Threads that this recording is of.
     pub threads: u64,
     /// Messages under way, integrated over the window: messages × nanoseconds.
@@ -316,6 +318,13 @@ impl Recorder {
         }
     }
 
+    /// There was nothing to do for so long.
+    #[inline]
+    pub(crate) fn idle(&mut self, since_ns: u64, now_ns: u64) {
+        let since_ns = since_ns.max(self.window.start_ns);
+        self.made.health.idle_ns += now_ns.min(self.window.end_ns).saturating_sub(since_ns);
+    }
+
     /// When [`pass`](Recorder::pass) has to be called next, or later.
     pub(crate) fn current_end_ns(&self) -> u64 {
         let end_ns = self
@@ -501,6 +510,7 @@ impl Health {
     pub fn add(&mut self, other: Health) {
         self.longest_turn_ns = self.longest_turn_ns.max(other.longest_turn_ns);
         self.cpu_ns += other.cpu_ns;
+        self.idle_ns += other.idle_ns;
         self.threads += other.threads;
         self.in_flight_ns += other.in_flight_ns;
         // Silence of one thread's connections is not everybody's. The shortest of the long ones is a bound.

@@ -240,6 +240,8 @@ pub struct Generator {
     pub cpu_ns: u64,
     /// The same, as a share of its threads' time: from 0 to 1.
     pub cpu_share: f64,
+    /// The share of its threads' time in which they had something to do: from 0 to 1. Near 1, the generator is the limit.
+    pub busy_share: f64,
     /// How late messages were sent that could have been sent.
     pub lateness: Latency,
     /// The longest turn of a loop.

@@ -137,10 +137,12 @@ fn finish(merged: &mut Run, start_ns: u64, window_ns: u64, all: &[&Run]) {
     merged.throughput.messages_per_second = messages as f64 / seconds;
     merged.throughput.bytes_per_second = bytes as f64 / seconds;
     let generator = &mut merged.generator;
-    generator.cpu_share = all
-        .iter()
-        .map(|run| run.generator.cpu_share)
-        .fold(0.0, f64::max);
+    let most = |of: fn(&Generator) -> f64| {
+        let all = all.iter().map(|run| of(&run.generator));
+        all.fold(0.0, f64::max)
+    };
+    generator.cpu_share = most(|g| g.cpu_share);
+    generator.busy_share = most(|g| g.busy_share);
     let weighed = |of: fn(&Generator) -> f64| {
         let all = all
             .iter()

@@ -97,6 +97,8 @@ fn generator(recording: &Recording, messages_per_second: f64) -> Generator {
         threads: health.threads,
         cpu_ns: health.cpu_ns,
         cpu_share: health.cpu_ns as f64 / window_ns / health.threads.max(1) as f64,
+        busy_share: 1.0
+            - (health.idle_ns as f64 / window_ns / health.threads.max(1) as f64).min(1.0),
         lateness: Latency::new(recording.lateness.clone()),
         longest_turn_ns: health.longest_turn_ns,
         in_flight: health.in_flight_ns as f64 / window_ns,

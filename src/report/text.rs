@@ -248,8 +248,8 @@ fn generator(text: &mut String, run: &Run) {
     line(
         text,
         &format!(
-            "  generator  {lateness}{} of its processor, {} a message; longest turn {}; {:.1} messages under way",
-            units::percent(generator.cpu_share),
+            "  generator  {lateness}busy {} of the time, {} of processor a message; longest turn {}; {:.1} messages under way",
+            units::percent(generator.busy_share),
             units::time(each),
             units::time(generator.longest_turn_ns as f64),
             generator.in_flight

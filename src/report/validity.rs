@@ -81,9 +81,11 @@ fn wrong_echoes(run: &Run) -> Option<String> {
 }
 
 fn nothing_measured(run: &Run) -> Option<String> {
-    (run.counts.ok == 0).then(|| match run.counts.sent {
-        0 => "nothing was sent".to_owned(),
-        sent => format!("nothing came back of {} messages", units::count(sent)),
+    (run.counts.ok == 0).then(|| match (run.counts.sent, run.throughput.messages) {
+        (0, 0) => "nothing was sent".to_owned(),
+        (0, _) => "the messages of the warm-up took so long that none of those after it was sent"
+            .to_owned(),
+        (sent, _) => format!("nothing came back of {} messages", units::count(sent)),
     })
 }
 
@@ -120,34 +122,41 @@ fn rate_not_reached(run: &Run) -> Option<String> {
     if achieved >= asked * (1.0 - RATE_TOLERANCE) || missing <= 2 * run.counts.ok.isqrt().min(10) {
         return None;
     }
-    let late = late_sending(run);
+    let busy = run.generator.busy_share;
     Some(format!(
         "asked for {} messages a second, achieved {}: {}",
         units::rate(asked),
         units::rate(achieved),
-        match late {
-            Some(_) => "the generator was the limit",
-            None => "the server was the limit, as messages that were due waited for echoes",
+        match busy > BUSY {
+            true => format!(
+                "the generator was the limit, busy {} of the time",
+                units::percent(busy)
+            ),
+            false =>
+                "the server was the limit, as messages that were due waited for echoes".to_owned(),
         }
     ))
 }
 
+/// More than now and then: in the middle of all messages.
 fn late_sending(run: &Run) -> Option<String> {
-    let lateness = worst_known(&run.generator.lateness)?;
-    let response = worst_known(&run.latency.response).unwrap_or(0);
-    let too_late = lateness > LATENESS_NS && lateness as f64 > LATENESS_SHARE * response as f64;
+    late_at(run, 50.0, LATE_SHARE_OF_ALL).map(|late| {
+        format!("messages left late: {late}; the generator has too little processor for this rate")
+    })
+}
+
+/// How late messages left at a percentile, if that is much, and at least such a share of their response times.
+fn late_at(run: &Run, percent: f64, share: f64) -> Option<String> {
+    let lateness = run.generator.lateness.percentile(percent)?;
+    let response = run.latency.response.percentile(percent)?;
+    let too_late = lateness > LATENESS_NS && lateness as f64 > share * response as f64;
     too_late.then(|| {
         format!(
-            "messages left late: p99 {}, of a response p99 of {}; the generator has too little processor for this rate",
+            "p{percent} {}, of a response p{percent} of {}",
             units::time(lateness as f64),
             units::time(response as f64)
         )
     })
-}
-
-fn worst_known(latency: &super::Latency) -> Option<u64> {
-    let known = latency.percentile(99.0);
-    known.or((latency.count > 0).then_some(latency.max))
 }
 
 fn notes(run: &Run) -> Vec<String> {
@@ -157,12 +166,19 @@ fn notes(run: &Run) -> Vec<String> {
     }
     if run.kind == Loop::Closed {
         notes.extend(what_a_closed_loop_cannot_see(run));
-        if run.generator.cpu_share > BUSY {
+        if run.generator.busy_share > BUSY {
             notes.push(format!(
-                "the generator used {} of its processor: the server may be able to do more",
-                units::percent(run.generator.cpu_share)
+                "the generator was busy {} of the time: the server may be able to do more",
+                units::percent(run.generator.busy_share)
             ));
         }
+    }
+    if run.kind == Loop::Open
+        && let Some(late) = late_at(run, 99.0, LATE_SHARE_OF_THE_TAIL)
+    {
+        notes.push(format!(
+            "some messages left late ({late}): the tail is in part the generator's, or its machine's"
+        ));
     }
     if run.counts.unfinished > 0 {
         notes.push(format!(
@@ -216,12 +232,14 @@ fn plural(n: u64, one: &str, many: &str) -> String {
 /// How far the achieved rate may stay behind the asked one.
 const RATE_TOLERANCE: f64 = 0.005;
 
-/// How late messages may leave, at the 99th percentile: less than a scheduler's time slice, or than a tenth of the
-/// response times that they are part of.
+/// How late messages may leave: less than a scheduler's time slice, or than a share of the response times that they are
+/// part of. Whatever it is, it is in the response times: a late generator can slander a server, and never flatter it. So
+/// now and then is worth a note, and half of the messages are worth the verdict.
 const LATENESS_NS: u64 = 1_000_000;
-const LATENESS_SHARE: f64 = 0.1;
+const LATE_SHARE_OF_THE_TAIL: f64 = 0.1;
+const LATE_SHARE_OF_ALL: f64 = 0.5;
 
-/// Above this share of its processor a generator in a closed loop is the limit, or may be.
+/// Busy for more than this share of its time a generator is the limit, or may be.
 const BUSY: f64 = 0.9;
 
 /// Little's law holds exactly over a long time; over a window, but for its ends.

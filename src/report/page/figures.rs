@@ -133,6 +133,7 @@ pub(super) fn generator(run: &Run) -> Markup {
         ("came back right", units::count(run.counts.ok)),
         ("unfinished", units::count(run.counts.unfinished)),
         ("failed", units::count(run.counts.failed)),
+        ("busy", units::percent(generator.busy_share)),
         ("processor", units::percent(generator.cpu_share)),
         (
             "processor a message",
