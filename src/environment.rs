@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The machine, and the limits of it that matter to thousands of connections.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Environment {
     /// The operating system, such as `linux`.
     pub os: String,

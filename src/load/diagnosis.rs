@@ -10,6 +10,7 @@ use super::payload::{Origin, Payload};
 
 /// The kinds of errors, worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
     /// Bytes came back changed.

@@ -316,6 +316,8 @@ impl Driver {
     fn look_whether_to_end(&mut self) {
         if self.cpu_start.is_none() && self.now_ns >= self.recorder.start_ns() {
             self.cpu_start = Some(thread_processor_time());
+            // What came back in the warm-up is nobody's share of what is measured.
+            self.slots.iter_mut().for_each(|slot| slot.ok = 0);
         }
         let plan = &self.common.plan;
         let timeout_ns = ns(plan.timeout);

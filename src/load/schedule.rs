@@ -10,6 +10,7 @@ use super::payload::Lots;
 
 /// How the messages of an open loop arrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Arrivals {
     /// At equal distances, connection after connection.

@@ -53,6 +53,7 @@ pub enum Operator {
 
 /// A condition, and what became of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AssertionResult {
     /// As it was written.
     pub condition: String,

@@ -12,6 +12,7 @@ use super::document::{Document, Loop, Run, Verdict};
 
 /// One target, or saved report, beside another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Comparison {
     /// The first: what the other is compared with.
     pub a: String,
@@ -37,6 +38,7 @@ pub struct Comparison {
 
 /// One figure of both.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Metric {
     /// `rate`, `p50` or `p99`.
     pub name: String,

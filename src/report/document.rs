@@ -15,6 +15,7 @@ pub const SCHEMA: &str = "mio-echo-bench/1";
 
 /// A whole report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Document {
     /// [`SCHEMA`]: programs may rely on the names in a document of this version.
     pub schema: String,
@@ -40,6 +41,7 @@ pub struct Document {
 
 /// A program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Program {
     /// Its name.
     pub name: String,
@@ -49,6 +51,7 @@ pub struct Program {
 
 /// Every option of `mio-echo bench`, resolved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[allow(
     missing_docs,
     reason = "each is the command line's option of that name"
@@ -82,6 +85,7 @@ pub struct Options {
 
 /// Whether a measurement may be believed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Validity {
     /// Whether it may.
     pub verdict: Verdict,
@@ -93,6 +97,7 @@ pub struct Validity {
 
 /// Valid or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// The figures are what they claim to be.
@@ -103,6 +108,7 @@ pub enum Verdict {
 
 /// How messages were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Loop {
     /// When the schedule said so.
@@ -113,6 +119,7 @@ pub enum Loop {
 
 /// What was measured in one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Run {
     /// Its place in the order of the runs, from 0.
     pub index: usize,
@@ -149,6 +156,7 @@ pub struct Run {
 
 /// What a run was asked to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Parameters {
     /// Connections.
     pub connections: usize,
@@ -162,6 +170,7 @@ pub struct Parameters {
 
 /// What became of messages. `scheduled` = `ok` + `unfinished` + `failed`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct RunCounts {
     /// Were due within the window.
     pub scheduled: u64,
@@ -179,6 +188,7 @@ pub struct RunCounts {
 
 /// The errors of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct ErrorSummary {
     /// The kind.
     pub kind: FaultKind,
@@ -192,6 +202,7 @@ pub struct ErrorSummary {
 
 /// The first error of a kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct FirstError {
     /// The number of the connection.
     pub connection: u32,
@@ -205,6 +216,7 @@ pub struct FirstError {
 
 /// What came back within the window.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Throughput {
     /// Messages.
     pub messages: u64,
@@ -218,6 +230,7 @@ pub struct Throughput {
 
 /// How long it took, from different moments on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct LatencySet {
     /// From when the schedule wanted the message sent. In a closed loop the same as `service`.
     pub response: Latency,
@@ -233,6 +246,7 @@ pub struct LatencySet {
 
 /// How the generator itself did.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Generator {
     /// Event loops, each on its own thread.
     pub threads: u64,
@@ -262,6 +276,7 @@ pub struct Generator {
 
 /// How the messages that came back are spread over the connections.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Fairness {
     /// Connections.
     pub connections: usize,
@@ -279,6 +294,7 @@ pub struct Fairness {
 
 /// One second of the window.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct IntervalSummary {
     /// When it began, from the start of the window.
     pub start_ns: u64,
@@ -298,6 +314,7 @@ pub struct IntervalSummary {
 
 /// The highest rate that held.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct KnownMaximum {
     /// What had to hold.
     pub condition: String,
@@ -305,4 +322,23 @@ pub struct KnownMaximum {
     pub rate: Option<f64>,
     /// The lowest rate at which it did not.
     pub failed_at: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `docs/bench.schema.json` is made from the types above. `MIO_ECHO_WRITE_SCHEMA=1 cargo test --lib schema` writes it
+    /// anew.
+    #[test]
+    fn the_schema_in_the_documentation_is_that_of_the_document() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/bench.schema.json");
+        let schema = schemars::schema_for!(Document);
+        let schema = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        if std::env::var_os("MIO_ECHO_WRITE_SCHEMA").is_some() {
+            std::fs::write(path, &schema).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap();
+        assert!(written == schema, "{path} is not as the types are");
+    }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// How long something took, in nanoseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Latency {
     /// How many values.
     pub count: u64,
@@ -21,9 +22,11 @@ pub struct Latency {
     pub max: u64,
     /// The value below which so many per cent are, by that number as it is written: `"50"`, `"99.9"`. One with fewer
     /// than ten values above it is not here: it would say more about luck than about the server.
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, u64>"))]
     pub percentiles: BTreeMap<Percentile, u64>,
     /// The HDR histogram itself, three digits: V2, compressed, in base64.
     #[serde(with = "encoded")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub histogram: Histogram<u64>,
 }
 
@@ -56,6 +59,7 @@ impl Latency {
 
 /// A percentile's name. Sorted by its number: `"9"` is before `"10"`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Percentile(pub String);
 

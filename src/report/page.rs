@@ -64,7 +64,7 @@ fn validity(validity: &Validity) -> Markup {
         section.verdict.(class) {
             h2 { (word) }
             @if validity.verdict == Verdict::Valid {
-                p { "The generator kept to its schedule, and every echo that counts was right." }
+                p { "Every echo that counts was right, and nothing speaks against the figures." }
             }
             ul {
                 @for reason in &validity.reasons { li.reason { (reason) } }
@@ -78,6 +78,7 @@ fn body(document: &Document) -> Markup {
     match document.runs.as_slice() {
         [] => html! {},
         [run] => html! {
+            p.what { (describe(run)) }
             (headline(run))
             (details(run))
         },
@@ -119,7 +120,6 @@ fn headline(run: &Run) -> Markup {
         ("errors", units::count(run.counts.errors)),
     ];
     html! {
-        p.what { (describe(run)) }
         dl.tiles {
             @for (name, value) in tiles {
                 div { dt { (name) } dd { (value) } }

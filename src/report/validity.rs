@@ -168,8 +168,8 @@ fn notes(run: &Run) -> Vec<String> {
         notes.extend(what_a_closed_loop_cannot_see(run));
         if run.generator.busy_share > BUSY {
             notes.push(format!(
-                "the generator was busy {} of the time: the server may be able to do more",
-                units::percent(run.generator.busy_share)
+                "the generator was busy for more than {} of the time: the server may be able to do more",
+                units::percent(BUSY)
             ));
         }
     }

@@ -219,7 +219,7 @@ mod tests {
         timeouts.restart(1, Timeout::Idle, now);
         timeouts.stop(2);
         assert_eq!(timeouts.next(at(50)), Some(at(100)));
-        assert_eq!(all_expired(&mut timeouts, at(99)), []);
+        assert_eq!(all_expired(&mut timeouts, at(99)), [0_usize; 0]);
         assert_eq!(all_expired(&mut timeouts, at(103)), [0, 3]);
         assert_eq!(timeouts.next(at(103)), Some(at(150)));
         assert_eq!(all_expired(&mut timeouts, at(150)), [1]);

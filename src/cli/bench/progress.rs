@@ -65,11 +65,10 @@ impl Display {
                     Until::Elapsed(all) => (
                         all.as_millis(),
                         elapsed.as_millis(),
-                        format!(
-                            "{:.0} s of {:.0} s",
-                            elapsed.as_secs_f64(),
-                            all.as_secs_f64()
-                        ),
+                        match all < Duration::from_secs(3) {
+                            true => format!("{} of {} ms", elapsed.as_millis(), all.as_millis()),
+                            false => format!("{} of {} s", elapsed.as_secs(), all.as_secs()),
+                        },
                     ),
                     Until::Count(all) => (
                         u128::from(all),

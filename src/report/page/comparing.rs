@@ -17,14 +17,14 @@ pub(super) fn comparison(comparison: &Comparison, runs: &[Run]) -> Markup {
     let overlay = html! {
         (plot.curve("one", &percentile_points(&a.histogram)))
         (plot.curve("two", &percentile_points(&b.histogram)))
-        (plot.legend(&[&comparison.a, &comparison.b]))
+        (plot.legend(&[&format!("A: {}", comparison.a), &format!("B: {}", comparison.b)]))
     };
     html! {
         div.figures {
             figure {
                 figcaption { "Response by percentile, all runs of each" }
                 (plot.draw("Response time of both targets by percentile", &overlay))
-                (percentile_table(&[(&comparison.a, &a), (&comparison.b, &b)]))
+                (percentile_table(&[("A", &a), ("B", &b)]))
             }
             figure {
                 figcaption { "Ratio, B by A" }
@@ -144,7 +144,7 @@ pub(super) fn rate_and_latency(runs: &[Run], document: &Document) -> Markup {
         @if let Some((rate, _)) = knee {
             @let x = plot.x_at(rate);
             line.mark x1=(number(x)) x2=(number(x)) y1=(number(plot.y_at(f64::MAX))) y2=(number(plot.y_at(0.0))) {}
-            text.marked x=(number(x - 5.0)) y=(number(plot.y_at(f64::MAX) + 46.0)) text-anchor="end" { "knee" }
+            text.marked x=(number(x + 5.0)) y=(number(plot.y_at(0.0) - 6.0)) { "knee" }
         }
         (plot.legend(&["p99", "p50"]))
     };

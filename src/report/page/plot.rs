@@ -87,6 +87,6 @@ pub(super) fn number(value: f64) -> String {
 pub(super) const WIDTH: f64 = 480.0;
 pub(super) const HEIGHT: f64 = 300.0;
 pub(super) const LEFT: f64 = 64.0;
-pub(super) const RIGHT: f64 = 22.0;
+pub(super) const RIGHT: f64 = 30.0;
 pub(super) const TOP: f64 = 22.0;
 pub(super) const BOTTOM: f64 = 44.0;

@@ -1,0 +1,501 @@
+//! Servers that are wrong, slow or gone, and limits of the client's own: each is found, named, and has its exit code.
+
+use std::io::Read;
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::common::{Embedded, LIMIT, Process, eventually, mio_echo};
+use crate::servers::{Then, echoing, server, swapping};
+use crate::{bench, bench_command, benched};
+use rustix::process::{Pid, Signal};
+
+/// A short closed loop over five connections.
+const SHORT: [&str; 6] = ["-c", "5", "-w", "0s", "-d", "500ms"];
+
+fn short(target: std::net::SocketAddr) -> crate::Benched {
+    let target = target.to_string();
+    let mut args = vec![target.as_str()];
+    args.extend(SHORT);
+    bench(&args)
+}
+
+#[test]
+fn where_nobody_listens_it_says_so_and_fails() {
+    let address = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let output = bench_command(&[&address.to_string(), "-d", "1s"])
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.contains("refused") && stderr.contains("does a server listen there?"),
+        "{stderr}"
+    );
+    assert!(output.stdout.is_empty(), "there was no run to report");
+}
+
+#[test]
+fn a_server_that_never_echoes_leaves_everything_unfinished_and_the_run_invalid() {
+    let target = server(|_, stream| stream.read_to_end(&mut Vec::new()).map(drop));
+    let seen = short(target);
+    assert_eq!(seen.code, Some(4), "{seen:#?}");
+    assert!(
+        seen.reasons().contains("nothing came back of 5 messages"),
+        "{}",
+        seen.reasons()
+    );
+    assert_eq!(seen.number("/counts/unfinished"), 5.0);
+    // Their age is a lower bound of their latency, and counts.
+    assert!(seen.number("/latency/response/max") > 4e8);
+}
+
+#[test]
+fn silence_beyond_the_timeout_is_an_error() {
+    let target = server(|_, stream| stream.read_to_end(&mut Vec::new()).map(drop)).to_string();
+    let seen = bench(&[
+        &target,
+        "-c",
+        "2",
+        "-w",
+        "0s",
+        "-d",
+        "1s",
+        "--timeout",
+        "200ms",
+    ]);
+    assert_eq!(seen.code, Some(4), "{seen:#?}");
+    assert!(
+        seen.error("timeout")["count"].as_u64().unwrap() >= 4,
+        "{seen:#?}"
+    );
+}
+
+#[test]
+fn a_wrong_byte_is_found_with_its_place() {
+    let target = echoing(64, |n, echo| {
+        if n == 7 {
+            echo[12] ^= 0x40;
+        }
+        Then::GoOn
+    });
+    let seen = short(target);
+    assert_eq!(seen.code, Some(3), "{seen:#?}");
+    let error = seen.error("corrupt");
+    // The eighth message of 64 bytes.
+    assert_eq!(error["first"]["offset"], 7 * 64 + 12, "{error:#?}");
+    assert!(error["first"]["connection"].is_u64());
+    assert!(seen.number("/counts/errors") > 0.0);
+    assert_eq!(seen.report["validity"]["verdict"], "invalid");
+}
+
+#[test]
+fn surplus_bytes_are_an_error_and_never_throughput() {
+    for surplus in [1, 64] {
+        let target = echoing(64, move |n, echo| {
+            if n == 3 {
+                echo.extend(vec![b'!'; surplus]);
+            }
+            Then::GoOn
+        });
+        let seen = short(target);
+        assert_eq!(seen.code, Some(3), "{seen:#?}");
+        let error = seen.error("surplus");
+        assert_eq!(error["first"]["offset"], 4 * 64, "{error:#?}");
+        let (bytes, ok) = (
+            seen.number("/throughput/bytes"),
+            seen.number("/throughput/messages"),
+        );
+        assert_eq!(bytes, ok * 64.0);
+    }
+}
+
+#[test]
+fn an_echo_given_twice_is_surplus() {
+    let target = echoing(64, |n, echo| {
+        if n == 3 {
+            let again = echo.clone();
+            echo.extend(again);
+        }
+        Then::GoOn
+    });
+    let seen = short(target);
+    assert_eq!(seen.code, Some(3), "{seen:#?}");
+    let detail = seen.error("surplus")["first"]["detail"].to_string();
+    assert!(detail.contains("came back again"), "{detail}");
+}
+
+#[test]
+fn another_connections_bytes_are_known_for_what_they_are() {
+    let seen = short(swapping(64));
+    assert_eq!(seen.code, Some(3), "{seen:#?}");
+    let error = seen.error("foreign");
+    let detail = error["first"]["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("the bytes of connection 0 at offset"),
+        "{detail}"
+    );
+    assert_ne!(error["first"]["connection"], 0);
+}
+
+#[test]
+fn half_a_message_and_then_the_end_is_short() {
+    let target = echoing(64, |n, echo| {
+        if n == 3 {
+            echo.truncate(32);
+            return Then::End;
+        }
+        Then::GoOn
+    });
+    let seen = short(target);
+    assert_eq!(seen.code, Some(3), "{seen:#?}");
+    let error = seen.error("short");
+    assert_eq!(error["first"]["offset"], 3 * 64 + 32, "{error:#?}");
+    assert!(
+        error["first"]["detail"]
+            .to_string()
+            .contains("32 bytes into a message of 64")
+    );
+}
+
+#[test]
+fn lost_bytes_in_mid_stream_are_short_too() {
+    let target = echoing(64, |n, echo| {
+        if n == 3 {
+            echo.drain(10..30);
+        }
+        Then::GoOn
+    });
+    let target = target.to_string();
+    // With messages behind, as nothing else ends the wait for what is missing.
+    let seen = bench(&[&target, "-c", "1", "-P", "4", "-w", "0s", "-d", "500ms"]);
+    assert_eq!(seen.code, Some(3), "{seen:#?}");
+    let error = seen.error("short");
+    assert_eq!(error["first"]["offset"], 3 * 64 + 10, "{error:#?}");
+}
+
+#[test]
+fn a_reset_in_mid_run_is_counted_and_the_run_goes_on() {
+    let target = echoing(64, |n, _| if n == 50 { Then::Reset } else { Then::GoOn });
+    let target = target.to_string();
+    let seen = bench(&[&target, "-c", "3", "-w", "0s", "-d", "1s"]);
+    assert_eq!(seen.code, Some(0), "{seen:#?}");
+    assert!(
+        seen.error("reset")["count"].as_u64().unwrap() > 3,
+        "connections are made anew: {seen:#?}"
+    );
+    let (ok, failed) = (seen.number("/counts/ok"), seen.number("/counts/failed"));
+    let unfinished = seen.number("/counts/unfinished");
+    assert_eq!(seen.number("/counts/scheduled"), ok + failed + unfinished);
+}
+
+#[test]
+fn an_end_between_two_messages_is_no_wrong_echo() {
+    let target = echoing(64, |n, _| if n == 50 { Then::End } else { Then::GoOn });
+    let seen = short(target);
+    assert_eq!(seen.code, Some(0), "{seen:#?}");
+    assert!(seen.error("closed")["count"].as_u64().unwrap() > 0);
+}
+
+/// A backlog that is full answers no further SYN: those connections never come about.
+#[test]
+fn connections_that_fail_late_are_missing_and_the_run_is_invalid() {
+    use socket2::{Domain, Socket, Type};
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener
+        .bind(
+            &"127.0.0.1:0"
+                .parse::<std::net::SocketAddr>()
+                .unwrap()
+                .into(),
+        )
+        .unwrap();
+    listener.listen(1).unwrap();
+    let target = listener
+        .local_addr()
+        .unwrap()
+        .as_socket()
+        .unwrap()
+        .to_string();
+    let seen = bench(&[
+        &target,
+        "-c",
+        "20",
+        "-w",
+        "0s",
+        "-d",
+        "300ms",
+        "--timeout",
+        "500ms",
+    ]);
+    assert_eq!(seen.code, Some(4), "{seen:#?}");
+    assert!(
+        seen.reasons()
+            .contains("20 connections were asked for, and only"),
+        "{}",
+        seen.reasons()
+    );
+    assert!(
+        seen.error("connect")["first"]["detail"]
+            .to_string()
+            .contains("not connected within 500ms")
+    );
+}
+
+#[test]
+fn too_many_connections_for_the_descriptor_limit_are_refused_before_the_run() {
+    let server = Embedded::start();
+    let output = bench_command(&[&server.address.to_string(), "-c", "1000000"])
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(
+        stderr.contains("descriptors") && stderr.contains("merge"),
+        "{stderr}"
+    );
+    assert_eq!(server.stop().accepted, 0);
+}
+
+#[test]
+fn a_rate_beyond_the_machine_is_invalid_and_says_who_was_the_limit() {
+    let seen = bench(&["-r", "5m", "-w", "0s", "-d", "1s"]);
+    assert_eq!(seen.code, Some(4), "{seen:#?}");
+    let reasons = seen.reasons();
+    assert!(
+        reasons.contains("asked for 5,000,000 messages a second, achieved"),
+        "{reasons}"
+    );
+    assert!(reasons.contains("was the limit"), "{reasons}");
+    // Nothing scheduled is skipped.
+    assert_eq!(seen.number("/counts/scheduled"), 5e6);
+    assert!(seen.number("/counts/unfinished") > 1e6);
+}
+
+/// A slow server, not a slow generator: each connection answers every 100 ms.
+#[test]
+fn a_slow_server_is_named_as_the_limit() {
+    let target = echoing(64, |_, _| {
+        std::thread::sleep(Duration::from_millis(100));
+        Then::GoOn
+    });
+    let target = target.to_string();
+    let seen = bench(&[&target, "-c", "5", "-r", "200", "-w", "0s", "-d", "1s"]);
+    assert_eq!(seen.code, Some(4), "{seen:#?}");
+    assert!(
+        seen.reasons().contains("the server was the limit"),
+        "{}",
+        seen.reasons()
+    );
+}
+
+fn interrupted(target: &str, signal: Signal) -> crate::Benched {
+    let mut command = bench_command(&[target, "-w", "0s", "-d", "60s", "--json", "-"]);
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = Pid::from_child(&child);
+    std::thread::spawn(move || {
+        // In mid-run: long after the connections are made, long before the end.
+        std::thread::sleep(Duration::from_millis(1500));
+        rustix::process::kill_process(pid, signal)
+    });
+    benched(child.wait_with_output().unwrap())
+}
+
+#[test]
+fn an_interrupt_ends_with_a_valid_report_of_what_was_measured() {
+    let server = Embedded::start();
+    for signal in [Signal::INT, Signal::TERM] {
+        let seen = interrupted(&server.address.to_string(), signal);
+        assert_eq!(seen.code, Some(130), "{seen:#?}");
+        assert_eq!(seen.report["validity"]["verdict"], "valid");
+        assert_eq!(seen.run()["interrupted"], true);
+        let window_ns = seen.number("/window_ns");
+        assert!((0.5e9..10e9).contains(&window_ns), "{window_ns}");
+        assert!(seen.number("/counts/ok") > 0.0);
+    }
+}
+
+#[test]
+fn an_interrupt_before_anything_was_measured_says_so() {
+    // Nobody accepts beyond a backlog of one, so connecting goes on until the timeout.
+    use socket2::{Domain, Socket, Type};
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener
+        .bind(
+            &"127.0.0.1:0"
+                .parse::<std::net::SocketAddr>()
+                .unwrap()
+                .into(),
+        )
+        .unwrap();
+    listener.listen(1).unwrap();
+    let target = listener
+        .local_addr()
+        .unwrap()
+        .as_socket()
+        .unwrap()
+        .to_string();
+    let mut child = bench_command(&[&target, "-c", "20"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Handlers are in place when the kernel says so.
+    let pid = child.id();
+    eventually("SIGINT to be caught", || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let caught = status
+            .lines()
+            .find(|line| line.starts_with("SigCgt:"))
+            .unwrap();
+        let mask = u64::from_str_radix(caught.split_whitespace().nth(1).unwrap(), 16).unwrap();
+        if mask & 2 != 0 { Ok(()) } else { Err(mask) }
+    });
+    rustix::process::kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let status = eventually("its end", || child.try_wait().unwrap().ok_or("it runs"));
+    let mut stderr = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut stderr)
+        .unwrap();
+    assert_eq!(status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("before anything was measured"), "{stderr}");
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_reason_to_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    let mut command = bench_command(&["-w", "0s", "-d", "200ms", "--json"]);
+    let mut child = command
+        .arg(&file)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let mut stderr = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut stderr)
+        .unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(141), "{stderr}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    assert!(file.exists(), "what goes to files is written all the same");
+}
+
+#[test]
+fn the_servers_end_in_mid_run_is_seen_and_the_run_comes_to_its_end() {
+    let server = Process::serve(&[]);
+    let mut command = bench_command(&[
+        &server.address().to_string(),
+        "-w",
+        "0s",
+        "-d",
+        "2s",
+        "--json",
+        "-",
+    ]);
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    drop(server);
+    let seen = benched(child.wait_with_output().unwrap());
+    assert!(seen.number("/counts/ok") > 0.0);
+    let errors = seen.run()["errors"].as_array().unwrap();
+    assert!(
+        errors.iter().any(|e| e["kind"] == "connect"),
+        "dialled in vain: {errors:#?}"
+    );
+}
+
+#[test]
+fn a_count_of_messages_that_never_come_back_has_an_end() {
+    let target = server(|_, stream| stream.read_to_end(&mut Vec::new()).map(drop)).to_string();
+    let start = std::time::Instant::now();
+    let seen = bench(&[&target, "-c", "1", "-n", "1000000", "--timeout", "200ms"]);
+    assert_eq!(seen.code, Some(4), "{seen:#?}");
+    assert!(start.elapsed() < LIMIT);
+}
+
+#[test]
+fn contradictions_are_usage_errors_with_a_reason() {
+    let cases: [(&[&str], &str); 12] = [
+        (
+            &["127.0.0.1:7", "-n", "5", "-d", "5s"],
+            "cannot be used with",
+        ),
+        (&["127.0.0.1:7", "--arrivals", "poisson"], "need a rate"),
+        (&["127.0.0.1:7", "-n", "5", "-w", "1s"], "no warm-up"),
+        (&["127.0.0.1:7", "-t", "60"], "some would have none"),
+        (
+            &["127.0.0.1:7", "--sweep", "rate=1k..2k*2", "-r", "5"],
+            "fixes what --sweep",
+        ),
+        (
+            &["127.0.0.1:7", "--find-max", "errors>0"],
+            "such as p99<2ms",
+        ),
+        (
+            &["127.0.0.1:7", "--fail-if", "regress(p99)>5%"],
+            "needs two targets",
+        ),
+        (
+            &["127.0.0.1:7", "127.0.0.1:8", "--runs", "2"],
+            "at least 3 runs",
+        ),
+        (
+            &["127.0.0.1:7", "127.0.0.1:8", "127.0.0.1:9"],
+            "at most two targets",
+        ),
+        (
+            &["unix:/tmp/x", "--source", "127.0.0.1"],
+            "no source address",
+        ),
+        (&["127.0.0.1:auto"], "auto is for servers"),
+        (
+            &["127.0.0.1:7", "--runs", "3", "--hgrm", "x"],
+            "one distribution",
+        ),
+    ];
+    for (args, reason) in cases {
+        let output = bench_command(args).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert!(
+            stderr.contains(reason),
+            "{args:?} was answered with {stderr}"
+        );
+    }
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_known_before_the_run() {
+    let start = std::time::Instant::now();
+    let output = mio_echo()
+        .args(["bench", "-d", "60s", "--html", "/does/not/exist.html"])
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.contains("cannot write /does/not/exist.html"),
+        "{stderr}"
+    );
+    assert!(start.elapsed() < LIMIT);
+}
