@@ -6,6 +6,7 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -91,6 +92,113 @@ fn a_burst_is_served_and_leaves_nothing_behind() {
     });
     let stats = server.stop_and_count();
     assert_eq!(stats["closed"]["end_of_stream"], CROWD + 64, "{stats}");
+}
+
+/// The load generator's own crowd: 15,000 connections from one process.
+#[test]
+fn one_load_generator_holds_fifteen_thousand_connections() {
+    let _alone = alone();
+    let server = Process::serve(&["--json"]);
+    let report = bench(&[&server.addresses[0], "-c", &CROWD.to_string(), "-d", "3s"]).unwrap();
+    let run = &report["runs"][0];
+    assert_eq!(run["generator"]["connections_opened"], CROWD);
+    assert_eq!(run["counts"]["failed"], 0, "{}", run["errors"]);
+    // In a closed loop everybody gets a turn.
+    assert!(
+        run["fairness"]["min"].as_u64().unwrap() > 0,
+        "{}",
+        run["fairness"]
+    );
+    let stats = server.stop_and_count();
+    assert_eq!(stats["accepted"], CROWD, "{stats}");
+}
+
+/// 40,000 connections: three generators side by side, each with its own server, as a server is a process too, from several
+/// source addresses; and their three reports as one.
+#[test]
+fn three_load_generators_hold_forty_thousand_connections() {
+    let _alone = alone();
+    let each = if cfg!(mio_unsupported_force_poll_poll) {
+        500
+    } else {
+        13_334
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let servers: Vec<_> = (0..3).map(|_| Process::serve(&["--json"])).collect();
+    let generators: Vec<_> = servers
+        .iter()
+        .enumerate()
+        .map(|(n, server)| {
+            let file = folder.path().join(format!("{n}.json"));
+            let sources = format!("127.0.1.{n},127.0.2.{n},127.0.3.{n}").replace(".0,", ".9,");
+            let mut command = mio_echo();
+            command
+                .args([
+                    "bench",
+                    &server.addresses[0],
+                    "-r",
+                    "1000",
+                    "-d",
+                    "8s",
+                    "-w",
+                    "0s",
+                ])
+                .args([
+                    "-c",
+                    &each.to_string(),
+                    "--source",
+                    &sources,
+                    "--timeout",
+                    "30s",
+                    "--json",
+                ])
+                .arg(&file)
+                .stdout(Stdio::null());
+            (command.spawn().unwrap(), file)
+        })
+        .collect();
+    let mut files = Vec::new();
+    for (mut generator, file) in generators {
+        let status = generator.wait().unwrap();
+        assert!(file.exists(), "{status}");
+        files.push(file);
+    }
+    let merged = mio_echo()
+        .arg("merge")
+        .args(&files)
+        .args(["--json", "-"])
+        .output()
+        .unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&merged.stdout).unwrap();
+    let run = &report["runs"][0];
+    assert_eq!(
+        run["generator"]["connections_opened"],
+        3 * each,
+        "{}",
+        report["validity"]
+    );
+    assert_eq!(run["counts"]["failed"], 0, "{}", run["errors"]);
+    assert_eq!(
+        run["counts"]["scheduled"],
+        3 * 8 * 1000,
+        "{}",
+        run["counts"]
+    );
+    for server in servers {
+        let stats = server.stop_and_count();
+        assert_eq!(stats["accepted"], each, "{stats}");
+    }
+}
+
+fn bench(args: &[&str]) -> Result<serde_json::Value, String> {
+    let output = mio_echo()
+        .arg("bench")
+        .args(args)
+        .args(["--json", "-"])
+        .output();
+    let output = output.map_err(|error| error.to_string())?;
+    serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
 }
 
 /// Fault 5.

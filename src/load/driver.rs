@@ -5,25 +5,28 @@
 //! are the product here.
 
 mod dialing;
+mod phases;
 mod slot;
 mod talking;
+mod watching;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use super::diagnosis::{Fault, FaultKind};
-use super::exchange::{Exchange, Verify};
+use super::diagnosis::Fault;
+use super::exchange::Verify;
 use super::pace::Pace;
-use super::payload::{MOST_CONNECTIONS, Payload};
+use super::payload::Payload;
 use super::plan::{Plan, Until};
-use super::recorder::{Interval, Recorder, Recording, Window};
+use super::recorder::Recorder;
+use super::recording::{Interval, Recording};
 use super::schedule::Schedule;
 use super::stopper::{StartingGun, Stopper};
 use crate::connect::Target;
-use crate::poller::{Event, MioPoller, Poller, thread_processor_time};
+use crate::poller::{Event, MioPoller, Poller};
 use dialing::Dialing;
 use slot::{Slot, State};
 
@@ -243,194 +246,6 @@ impl Driver {
         }
     }
 
-    /// All that is not a message: dials, phases, timeouts, what is told.
-    fn manage(&mut self) -> Result<(), DriveError> {
-        self.dial_some();
-        if let Some(fault) = self.dialing.take_fatal() {
-            return Err(DriveError::Unreachable(fault));
-        }
-        if self.now_ns >= self.recorder.current_end_ns() {
-            self.recorder.pass(self.now_ns);
-        }
-        for interval in self.recorder.finished(self.open) {
-            let _ = self.updates.send(Update::Interval(interval));
-        }
-        if self.common.stopper.ends_this_run() {
-            self.stop()?;
-        }
-        if self.now_ns >= self.tick_ns {
-            self.tick();
-        }
-        match self.phase {
-            Phase::Connecting => self.look_whether_ready()?,
-            Phase::Ready => self.look_whether_to_start(),
-            Phase::Running => self.look_whether_to_end(),
-            Phase::Draining(until_ns) if self.in_flight == 0 || self.now_ns >= until_ns => {
-                self.phase = Phase::Over;
-            }
-            Phase::Draining(_) | Phase::Over => {}
-        }
-        Ok(())
-    }
-
-    fn look_whether_ready(&mut self) -> Result<(), DriveError> {
-        self.tell_open();
-        let settled = |slot: &Slot| matches!(slot.state, State::Open | State::Gone);
-        if !self.dialing.all_dialled(self.slots.len()) || !self.slots.iter().all(settled) {
-            return Ok(());
-        }
-        if self.open == 0 {
-            let last = self.dialing.last_fault();
-            return Err(DriveError::Unreachable(last));
-        }
-        self.phase = Phase::Ready;
-        let _ = self.updates.send(Update::Ready);
-        Ok(())
-    }
-
-    fn look_whether_to_start(&mut self) {
-        let schedule_ns = self.common.gun.start_ns();
-        if self.now_ns < schedule_ns {
-            return;
-        }
-        let plan = &self.common.plan;
-        let start_ns = schedule_ns + ns(plan.warmup);
-        let end_ns = match plan.until {
-            Until::Elapsed(duration) => start_ns + ns(duration),
-            Until::Count(_) => u64::MAX,
-        };
-        let window = Window {
-            schedule_ns,
-            start_ns,
-            end_ns,
-        };
-        self.recorder.open(window, self.open as u64);
-        self.pace.start(schedule_ns, end_ns);
-        self.phase = Phase::Running;
-        self.progress_ns = self.now_ns;
-        for key in 0..self.slots.len() {
-            self.refill(key);
-        }
-    }
-
-    fn look_whether_to_end(&mut self) {
-        if self.cpu_start.is_none() && self.now_ns >= self.recorder.start_ns() {
-            self.cpu_start = Some(thread_processor_time());
-            // What came back in the warm-up is nobody's share of what is measured.
-            self.slots.iter_mut().for_each(|slot| slot.ok = 0);
-        }
-        let plan = &self.common.plan;
-        let timeout_ns = ns(plan.timeout);
-        let grace_ns = timeout_ns.min(GRACE_NS);
-        let end_ns = match plan.until {
-            Until::Elapsed(_) => self.recorder.end_ns(),
-            Until::Count(_) if self.pace.is_used_up() && self.in_flight == 0 => self.progress_ns,
-            // Nothing has come back for so long that nothing will.
-            Until::Count(_) if self.now_ns > self.progress_ns + 2 * timeout_ns => self.now_ns,
-            Until::Count(_) => return,
-        };
-        if self.now_ns >= end_ns {
-            // The last of so many messages came back at that very moment, and is within the window.
-            let within = u64::from(matches!(plan.until, Until::Count(_)));
-            self.end(end_ns + within, grace_ns);
-        }
-    }
-
-    /// Nothing is due from `end_ns` on.
-    fn end(&mut self, end_ns: u64, grace_ns: u64) {
-        let now = thread_processor_time();
-        self.cpu = now.saturating_sub(self.cpu_start.unwrap_or(now));
-        self.pace.end(end_ns);
-        self.recorder.close(end_ns);
-        self.phase = Phase::Draining(self.now_ns + grace_ns);
-    }
-
-    fn stop(&mut self) -> Result<(), DriveError> {
-        match self.phase {
-            Phase::Connecting | Phase::Ready => Err(DriveError::Stopped),
-            Phase::Running => {
-                self.end(self.now_ns, SHORT_GRACE_NS);
-                Ok(())
-            }
-            Phase::Draining(_) | Phase::Over => Ok(()),
-        }
-    }
-
-    /// Looks at a tenth of the slots: thousands at once would make a message late.
-    fn tick(&mut self) {
-        let timeout_ns = ns(self.common.plan.timeout);
-        self.tick_ns = self.now_ns + (timeout_ns / 100).clamp(SHORTEST_TICK_NS, LONGEST_TICK_NS);
-        let end = (self.cursor + self.slots.len().div_ceil(10)).min(self.slots.len());
-        for key in self.cursor..end {
-            self.look_at_time(key, timeout_ns);
-        }
-        self.cursor = if end == self.slots.len() { 0 } else { end };
-    }
-
-    fn look_at_time(&mut self, key: usize, timeout_ns: u64) {
-        let now_ns = self.now_ns;
-        let slot = &self.slots[key];
-        match slot.state {
-            State::Resting { until_ns } if now_ns >= until_ns => self.redial(key),
-            State::Dialing { since_ns } if now_ns >= since_ns + timeout_ns => {
-                self.dial_timed_out(key)
-            }
-            State::Open if now_ns >= slot.doubt_ns => {
-                let fault = self.diagnosed(key);
-                self.fail(key, fault);
-            }
-            State::Open => {
-                let oldest_ns = slot.exchange.oldest_ns().unwrap_or(u64::MAX);
-                if now_ns.saturating_sub(timeout_ns) >= oldest_ns {
-                    let fault = slot.exchange.ended(FaultKind::Timeout);
-                    self.fail(key, fault);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Closes a connection for an error, and has it made anew after a rest.
-    fn fail(&mut self, key: usize, fault: Fault) {
-        let slot = &mut self.slots[key];
-        let lost = slot.exchange.outstanding();
-        let connection = slot.exchange.connection();
-        let now_ns = self.now_ns;
-        self.recorder
-            .fault(fault, connection, slot.exchange.under_way_ns(), now_ns);
-        self.in_flight -= lost;
-        self.open -= 1;
-        self.close(key);
-        self.slots[key].state = State::Resting {
-            until_ns: now_ns + REST_NS,
-        };
-    }
-
-    /// Closes a stream; what it had under way is gone.
-    fn close(&mut self, key: usize) {
-        let slot = &mut self.slots[key];
-        if let Some(mut stream) = slot.stream.take() {
-            self.poller.forget_stream(&mut stream);
-        }
-        slot.reset(self.now_ns);
-        slot.exchange = Exchange::new(0, 0, 0);
-    }
-
-    fn diagnosed(&self, key: usize) -> Fault {
-        let connections = self.common.numbers.load(Ordering::Relaxed);
-        self.slots[key]
-            .exchange
-            .diagnose(self.payload, connections.min(MOST_CONNECTIONS))
-    }
-
-    fn tell_open(&mut self) {
-        let more = self.open.saturating_sub(self.told_open);
-        if more >= TELL_EVERY || more > 0 && self.open == self.slots.len() {
-            self.told_open = self.open;
-            let _ = self.updates.send(Update::Opened(more));
-        }
-    }
-
     #[inline(always)]
     fn read_clock(&mut self) -> u64 {
         self.now_ns = ns(self.poller.now().duration_since(self.common.epoch));
@@ -439,24 +254,6 @@ impl Driver {
 
     fn verify(&self) -> Verify {
         self.common.plan.verify
-    }
-
-    fn finish(mut self) -> Recording {
-        let now_ns = self.now_ns;
-        for slot in &mut self.slots {
-            for (intended_ns, begun_ns) in slot.exchange.under_way_ns() {
-                self.recorder.unfinished(intended_ns, begun_ns, now_ns);
-            }
-            let recorder = &mut self.recorder;
-            self.pace.left_over(slot.schedule.as_mut(), |due_ns| {
-                recorder.unsent(due_ns, now_ns);
-            });
-        }
-        let shares = self.slots.iter().map(|slot| slot.ok).collect();
-        for interval in self.recorder.finished(self.open) {
-            let _ = self.updates.send(Update::Interval(interval));
-        }
-        self.recorder.finish(shares, ns(self.cpu))
     }
 }
 
@@ -484,19 +281,3 @@ const SCRATCH: usize = 64 * 1024;
 
 /// A poll that takes longer has waited; a shorter one that found something has only been a call.
 const A_POLL_NS: u64 = 20_000;
-
-/// How long to wait at the end for what is under way, if the timeout is not shorter; what has not come back by then is
-/// reported as unfinished, with its age.
-const GRACE_NS: u64 = 1_000_000_000;
-
-/// The same after a stop: somebody waits.
-const SHORT_GRACE_NS: u64 = 100_000_000;
-
-/// How long a connection that failed rests before it is made anew: a server that fails at once is not to be stormed.
-const REST_NS: u64 = 100_000_000;
-
-/// Ten ticks look at every slot once, so timeouts are late by 100 ms at most, or by a tenth of a short one.
-const SHORTEST_TICK_NS: u64 = 1_000_000;
-const LONGEST_TICK_NS: u64 = 10_000_000;
-
-const TELL_EVERY: usize = 100;

@@ -3,10 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
-use super::comparison::Comparison;
 use super::document::{Document, Run};
+use super::findings::{AssertionResult, Comparison};
 use super::units;
 
 /// A condition on a report.
@@ -49,18 +47,6 @@ pub enum Operator {
     AtLeast,
     Below,
     AtMost,
-}
-
-/// A condition, and what became of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct AssertionResult {
-    /// As it was written.
-    pub condition: String,
-    /// Whether it was met; `null` if this report cannot tell.
-    pub met: Option<bool>,
-    /// What was seen, in words.
-    pub observed: String,
 }
 
 impl Assertion {

@@ -4,8 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::assertion::AssertionResult;
-use super::comparison::Comparison;
+use super::findings::{AssertionResult, Comparison};
 use super::latency::Latency;
 use crate::environment::Environment;
 use crate::load::{Arrivals, FaultKind};

@@ -4,6 +4,7 @@
 mod assertion;
 mod comparison;
 mod document;
+mod findings;
 mod latency;
 mod merging;
 mod page;
@@ -13,13 +14,14 @@ mod text;
 mod units;
 mod validity;
 
-pub use assertion::{Assertion, AssertionResult, Operator, Quantity, parse_number};
-pub use comparison::{Comparison, ComparisonError, Metric, compare, compare_documents};
+pub use assertion::{Assertion, Operator, Quantity, parse_number};
+pub use comparison::{ComparisonError, compare, compare_documents};
 pub use document::{
     Document, ErrorSummary, Fairness, FirstError, Generator, IntervalSummary, KnownMaximum,
     LatencySet, Loop, Options, Parameters, Program, Run, RunCounts, SCHEMA, Throughput, Validity,
     Verdict,
 };
+pub use findings::{AssertionResult, Comparison, Metric};
 pub use latency::Latency;
 pub use merging::{MergeError, merge};
 pub use page::page;

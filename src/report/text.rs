@@ -1,12 +1,12 @@
 //! The report as a person reads it in a terminal: the verdict first, then what was measured.
 
 mod drawing;
+mod several;
 
 use std::fmt::Write;
 
-use super::assertion::AssertionResult;
-use super::comparison::Comparison;
-use super::document::{Document, KnownMaximum, Loop, Run, Validity, Verdict};
+use super::document::{Document, Loop, Run, Validity, Verdict};
+use super::findings::{AssertionResult, Comparison};
 use super::latency::Latency;
 use super::units;
 
@@ -16,13 +16,13 @@ pub fn text(document: &Document) -> String {
     verdict(&mut text, &document.validity);
     match document.runs.as_slice() {
         [run] => one_run(&mut text, run, document),
-        runs => several_runs(&mut text, runs),
+        runs => several::runs(&mut text, runs),
     }
     if let Some(comparison) = &document.comparison {
-        text.push_str(&compared(comparison));
+        text.push_str(&several::compared(comparison));
     }
     if let Some(found) = &document.find_max {
-        line(&mut text, &found_maximum(found));
+        line(&mut text, &several::found_maximum(found));
     }
     for assertion in &document.assertions {
         line(&mut text, &asserted(assertion));
@@ -32,57 +32,9 @@ pub fn text(document: &Document) -> String {
 
 /// A comparison alone, and what became of the conditions on it.
 pub fn comparison_text(comparison: &Comparison, assertions: &[AssertionResult]) -> String {
-    let mut text = compared(comparison);
+    let mut text = several::compared(comparison);
     for assertion in assertions {
         line(&mut text, &asserted(assertion));
-    }
-    text
-}
-
-fn compared(comparison: &Comparison) -> String {
-    let mut text = format!(
-        "\n{} (B) beside {} (A), {} and {} {}{}\n",
-        comparison.b,
-        comparison.a,
-        comparison.count_b,
-        comparison.count_a,
-        comparison.unit,
-        if comparison.paired { ", in pairs" } else { "" }
-    );
-    let confidence = comparison.confidence * 100.0;
-    let _ = writeln!(
-        text,
-        "  {:<6}{:>12}{:>12}{:>9}  {:<18}{:<13}",
-        "",
-        "A",
-        "B",
-        "B / A",
-        format!("{confidence:.0} % within"),
-        "detectable"
-    );
-    for metric in &comparison.metrics {
-        let show = |value| match metric.name.as_str() {
-            "rate" => format!("{}/s", units::rate(value)),
-            _ => units::time(value),
-        };
-        let verdict = match (metric.difference, metric.worse_by() > 0.0) {
-            (false, _) => "no difference found",
-            (true, true) => "B is worse",
-            (true, false) => "B is better",
-        };
-        let _ = writeln!(
-            text,
-            "  {:<6}{:>12}{:>12}{:>9.3}  {:<18}{:<13}{verdict}",
-            metric.name,
-            show(metric.a),
-            show(metric.b),
-            metric.ratio,
-            format!("{:.3} to {:.3}", metric.low, metric.high),
-            units::percent(metric.detectable)
-        );
-    }
-    for note in &comparison.notes {
-        line(&mut text, &format!("  note: {note}"));
     }
     text
 }
@@ -266,78 +218,6 @@ fn generator(text: &mut String, run: &Run) {
             fairness.jain
         ),
     );
-}
-
-fn several_runs(text: &mut String, runs: &[Run]) {
-    line(text, "");
-    line(
-        text,
-        &format!(
-            "  {:>3}  {:<24}{:>12}{:>12}{:>11}{:>12}{:>10}{:>10}{:>10}{:>8}",
-            "run",
-            "target",
-            "connections",
-            "bytes",
-            "asked/s",
-            "achieved/s",
-            "p50",
-            "p99",
-            "max",
-            "errors"
-        ),
-    );
-    for run in runs {
-        let response = &run.latency.response;
-        let at = |percent| {
-            let ns = response.percentile(percent);
-            ns.map_or("–".to_owned(), |ns| units::time(ns as f64))
-        };
-        let mark = if run.validity.verdict == Verdict::Invalid {
-            "  invalid"
-        } else {
-            ""
-        };
-        line(
-            text,
-            &format!(
-                "  {:>3}  {:<24}{:>12}{:>12}{:>11}{:>12}{:>10}{:>10}{:>10}{:>8}{mark}",
-                run.index + 1,
-                run.target,
-                run.parameters.connections,
-                run.parameters.size,
-                run.parameters.rate.map_or("–".to_owned(), units::rate),
-                units::rate(run.throughput.messages_per_second),
-                at(50.0),
-                at(99.0),
-                units::time(response.max as f64),
-                run.counts.errors
-            ),
-        );
-    }
-    for run in runs.iter().filter(|run| !run.errors.is_empty()) {
-        line(text, &format!("run {}:", run.index + 1));
-        errors(text, run);
-    }
-}
-
-fn found_maximum(found: &KnownMaximum) -> String {
-    match (found.rate, found.failed_at) {
-        (Some(rate), Some(failed)) => format!(
-            "\n{} holds up to {} messages/s, and no longer at {}",
-            found.condition,
-            units::rate(rate),
-            units::rate(failed)
-        ),
-        (Some(rate), None) => format!(
-            "\n{} holds at every rate up to {}",
-            found.condition,
-            units::rate(rate)
-        ),
-        (None, _) => format!(
-            "\n{} did not hold at any rate that was tried",
-            found.condition
-        ),
-    }
 }
 
 fn line(text: &mut String, line: &str) {

@@ -3,9 +3,10 @@
 /// A time, such as `61.8 µs`.
 pub(crate) fn time(ns: f64) -> String {
     let (value, unit) = match ns {
-        ns if ns < 1e3 => (ns, "ns"),
-        ns if ns < 1e6 => (ns / 1e3, "µs"),
-        ns if ns < 1e9 => (ns / 1e6, "ms"),
+        // What would be rounded up to a thousand is one of the next unit.
+        ns if ns < 999.5 => (ns, "ns"),
+        ns if ns < 999.5e3 => (ns / 1e3, "µs"),
+        ns if ns < 999.5e6 => (ns / 1e6, "ms"),
         ns => (ns / 1e9, "s"),
     };
     format!("{} {unit}", digits(value))
@@ -67,6 +68,7 @@ mod tests {
         assert_eq!(time(61_800.0), "61.8 µs");
         assert_eq!(time(999.0), "999 ns");
         assert_eq!(time(900_000_000.0), "900 ms");
+        assert_eq!(time(999_960_000.0), "1.00 s");
         assert_eq!(time(1_234_000_000.0), "1.23 s");
         assert_eq!(bytes(1536.0), "1.50 KiB");
         assert_eq!(count(1_234_567), "1,234,567");

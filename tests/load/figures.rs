@@ -55,7 +55,9 @@ fn a_closed_loop_says_what_it_cannot_see() {
     let notes = seen.notes();
     assert!(notes.contains("coordinated omission"), "{notes}");
     assert!(
-        notes.contains("nothing came back for 1.0") || notes.contains("nothing came back for 99"),
+        ["1.0", "99"]
+            .iter()
+            .any(|s| notes.contains(&format!("nothing came back for {s}"))),
         "{notes}"
     );
     // In a closed loop the two are the same.
@@ -255,7 +257,7 @@ fn the_highest_rate_that_holds_is_found_between_one_that_does_and_one_that_does_
         "--timeout",
         "1s",
         "--find-max",
-        "p90<50ms",
+        "p50<50ms",
     ]);
     assert_eq!(seen.code, Some(0), "{seen:#?}");
     let found = &seen.report["find_max"];

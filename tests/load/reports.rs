@@ -1,1 +1,308 @@
+//! What is written, and what programs do with it: the schema, tables, comparisons, merging, conditions.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::common::{Embedded, mio_echo};
+use crate::servers::{Then, echoing};
+use crate::{Benched, bench, bench_command};
+
+/// Every report that the tests of this file make is as the schema says.
+fn assert_as_the_schema_says(report: &Value) {
+    let schema = include_str!("../../docs/bench.schema.json");
+    let schema: Value = serde_json::from_str(schema).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let wrong: Vec<String> = validator
+        .iter_errors(report)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+fn checked(args: &[&str]) -> Benched {
+    let seen = bench(args);
+    assert_as_the_schema_says(&seen.report);
+    seen
+}
+
+/// A short run, saved.
+fn saved(folder: &Path, name: &str, args: &[&str]) -> PathBuf {
+    let file = folder.join(name);
+    let output = bench_command(args)
+        .args(["-w", "0s", "--json"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert!(file.exists(), "{}", String::from_utf8_lossy(&output.stderr));
+    file
+}
+
+fn read(file: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
+}
+
+#[test]
+fn every_kind_of_report_is_as_the_schema_says() {
+    let server = Embedded::start();
+    let target = server.address.to_string();
+    let short = ["-w", "0s", "-d", "200ms"];
+    let cases: [&[&str]; 6] = [
+        &[],
+        &[
+            "-r",
+            "1000",
+            "--arrivals",
+            "poisson",
+            "--fail-if",
+            "p99>1h",
+            "--source",
+            "127.0.0.1",
+        ],
+        &[&target, &target, "--runs", "3"],
+        &[&target, "--sweep", "connections=1..4*2"],
+        &[
+            &target,
+            "--reconnect",
+            "2",
+            "-P",
+            "2",
+            "--sndbuf",
+            "64KiB",
+            "--connect-rate",
+            "1k",
+        ],
+        &[&target, "--find-max", "p50<1h", "-d", "50ms"],
+    ];
+    for case in cases {
+        let mut args = case.to_vec();
+        if !case.contains(&"-d") {
+            args.extend(short);
+        }
+        let seen = checked(&args);
+        let report = &seen.report;
+        assert_eq!(report["schema"], "mio-echo-bench/1");
+        for run in report["runs"].as_array().unwrap() {
+            for name in ["scheduled", "sent", "ok", "unfinished", "errors"] {
+                assert!(run["counts"][name].is_u64(), "{name}: {}", run["counts"]);
+            }
+            assert!(run["latency"]["service"]["percentiles"].is_object());
+        }
+    }
+    // A wrong server's too.
+    let wrong = echoing(64, |n, echo| {
+        echo[0] ^= u8::from(n == 5);
+        Then::GoOn
+    });
+    let seen = checked(&[&wrong.to_string(), "-w", "0s", "-d", "300ms"]);
+    assert_eq!(seen.code, Some(3));
+}
+
+#[test]
+fn a_schema_that_accepts_everything_would_be_noticed() {
+    let mut report = bench(&["-n", "10", "-c", "1"]).report;
+    report["runs"][0]["counts"]["ok"] = "many".into();
+    let checked = std::panic::catch_unwind(|| assert_as_the_schema_says(&report));
+    assert!(checked.is_err());
+}
+
+#[test]
+fn conditions_decide_on_the_exit_code() {
+    let server = Embedded::start();
+    let target = server.address.to_string();
+    for (condition, code) in [
+        ("p50>1ns", Some(99)),
+        ("p50>1h", Some(0)),
+        ("errors>0", Some(0)),
+        ("rate<1", Some(0)),
+        ("rate>=1", Some(99)),
+        ("max<1h", Some(99)),
+        // Five hundred messages have no p99.99.
+        ("p99.99>1h", Some(4)),
+    ] {
+        let seen = bench(&[&target, "-n", "500", "-c", "2", "--fail-if", condition]);
+        assert_eq!(
+            seen.code, code,
+            "{condition}: {:#}",
+            seen.report["assertions"]
+        );
+        assert_eq!(seen.report["assertions"][0]["condition"], condition);
+    }
+    let seen = bench(&[
+        &target,
+        "-n",
+        "500",
+        "--fail-if",
+        "errors>0",
+        "--fail-if",
+        "p50>1ns",
+    ]);
+    assert_eq!(seen.code, Some(99), "one of several is enough");
+}
+
+#[test]
+fn tables_have_every_second_and_the_whole_distribution() {
+    let folder = tempfile::tempdir().unwrap();
+    let (csv, hgrm) = (folder.path().join("a.csv"), folder.path().join("a.hgrm"));
+    let status = bench_command(&["-r", "1000", "-w", "0s", "-d", "2500ms", "--csv"])
+        .arg(&csv)
+        .arg("--hgrm")
+        .arg(&hgrm)
+        .output()
+        .unwrap()
+        .status;
+    assert_eq!(status.code(), Some(0));
+    let csv = fs::read_to_string(csv).unwrap();
+    let lines: Vec<&str> = csv.lines().collect();
+    assert_eq!(lines.len(), 4, "a head, two seconds and a half: {csv}");
+    let columns = lines[0].split(',').count();
+    assert!(
+        lines.iter().all(|line| line.split(',').count() == columns),
+        "{csv}"
+    );
+    let sent = lines[0].split(',').position(|name| name == "sent").unwrap();
+    let sum: u64 = lines[1..]
+        .iter()
+        .map(|l| l.split(',').nth(sent).unwrap().parse::<u64>().unwrap())
+        .sum();
+    assert_eq!(sum, 2500);
+    let hgrm = fs::read_to_string(hgrm).unwrap();
+    assert!(hgrm.trim_start().starts_with("Value"), "{hgrm}");
+    assert!(hgrm.contains("Total count    =         2500"), "{hgrm}");
+}
+
+#[test]
+fn the_text_says_the_verdict_first_and_then_the_figures() {
+    let output = bench_command(&["-r", "1000", "-w", "0s", "-d", "2s"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("valid\n"), "{text}");
+    for part in [
+        "1,000 messages/s of 1,000 asked for",
+        "verified   2,000 echoes, every byte compared",
+        "p99.99",
+        "response",
+        "service",
+        "connect",
+        "█",
+        "p99 a second:",
+        "sends late by",
+        "Jain's index",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+    assert!(
+        text.lines().all(|line| !line.contains('\u{1b}')),
+        "no colours off a terminal"
+    );
+    let progress = String::from_utf8(output.stderr).unwrap();
+    assert!(progress.contains("connecting: 50 of 50"), "{progress}");
+    assert!(
+        progress.lines().count() >= 3 && !progress.contains('\r'),
+        "plain lines: {progress:?}"
+    );
+}
+
+fn compared(a: &Path, b: &Path, args: &[&str]) -> (Option<i32>, String) {
+    let output = mio_echo()
+        .arg("compare")
+        .args([a, b])
+        .args(args)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    (output.status.code(), text.into_owned())
+}
+
+#[test]
+fn a_report_does_not_differ_from_itself_and_a_slower_server_is_worse() {
+    let folder = tempfile::tempdir().unwrap();
+    let slow = |ms: u64| {
+        let server = echoing(64, move |_, _| {
+            std::thread::sleep(std::time::Duration::from_millis(ms));
+            Then::GoOn
+        });
+        server.to_string()
+    };
+    let (fast, slow) = (slow(2), slow(6));
+    let args = |target: &'static str| ["-c", "20", "-d", "400ms", "--runs", "4", target];
+    let a = saved(folder.path(), "a.json", &args(fast.leak()));
+    let b = saved(folder.path(), "b.json", &args(slow.leak()));
+    let fail_if = ["--fail-if", "regress(p50)>5%"];
+    let (code, text) = compared(&a, &a, &fail_if);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("no difference found") && !text.contains("worse"),
+        "{text}"
+    );
+    let (code, text) = compared(&a, &b, &fail_if);
+    assert_eq!(code, Some(99), "{text}");
+    assert!(text.contains("B is worse"), "{text}");
+    let (code, text) = compared(&b, &a, &fail_if);
+    assert_eq!(code, Some(0), "better is not worse: {text}");
+    assert!(text.contains("B is better"), "{text}");
+}
+
+#[test]
+fn merging_adds_up_what_is_in_the_files() {
+    let server = Embedded::start();
+    let target = server.address.to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let files: Vec<PathBuf> = [300, 500, 700]
+        .iter()
+        .map(|n| {
+            saved(
+                folder.path(),
+                &format!("{n}.json"),
+                &[&target, "-n", &n.to_string()],
+            )
+        })
+        .collect();
+    let output = mio_echo()
+        .arg("merge")
+        .args(&files)
+        .args(["--json", "-"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let merged: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_as_the_schema_says(&merged);
+    let run = &merged["runs"][0];
+    assert_eq!(run["counts"]["ok"], 1500);
+    assert_eq!(run["latency"]["response"]["count"], 1500);
+    let max = files
+        .iter()
+        .map(|file| read(file)["runs"][0]["latency"]["response"]["max"].as_u64());
+    assert_eq!(
+        run["latency"]["response"]["max"].as_u64(),
+        max.max().unwrap()
+    );
+}
+
+#[test]
+fn what_is_no_report_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text, hint) in [
+        ("a.json", "not json", "is no JSON"),
+        ("b.json", "{}", "is no report"),
+        (
+            "c.json",
+            r#"{"schema":"mio-echo-bench/9"}"#,
+            "mio-echo-bench/9",
+        ),
+        ("d.json", r#"{"schema":"mio-echo-bench/1"}"#, "is damaged"),
+    ] {
+        let file = folder.path().join(name);
+        fs::write(&file, text).unwrap();
+        let (code, said) = compared(&file, &file, &[]);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(hint) && said.contains(name), "{said}");
+    }
+}

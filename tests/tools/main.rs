@@ -1,5 +1,5 @@
 //! Faults that only a tool can bring about: strace (which injects errors into system calls), network namespaces, and
-//! sockets that vanish without a word.
+//! sockets that vanish without a word; and the report's page in a browser.
 //!
 //! `cargo test` needs nothing but a Rust toolchain, so a test whose tool is missing here is reported as ignored, and
 //! why. With `MIO_ECHO_ALL_TOOLS` set, as in CI, it fails instead.
@@ -10,6 +10,10 @@ mod common;
 
 #[cfg(target_os = "linux")]
 mod injected;
+#[cfg(target_os = "linux")]
+mod page;
+#[cfg(target_os = "linux")]
+mod ports;
 #[cfg(target_os = "linux")]
 mod vanished;
 
@@ -27,6 +31,8 @@ enum Needs {
     Namespace,
     /// The permission to put a TCP socket into repair mode.
     Repair,
+    /// Chromium.
+    Browser,
 }
 
 impl Needs {
@@ -42,6 +48,9 @@ impl Needs {
             }
             Needs::Repair if !vanished::repair_works() => {
                 Some("TCP_REPAIR is not permitted: run as root")
+            }
+            Needs::Browser if !page::browser_works() => {
+                Some("no browser is here: apt-get install chromium")
             }
             _ => None,
         }
@@ -100,9 +109,18 @@ fn of_linux() -> Vec<Trial> {
         Namespace {
             vanished::a_peer_that_vanishes_with_output_pending_is_reaped,
             vanished::a_link_that_comes_back_loses_nothing,
+            ports::ports_that_are_used_up_are_the_clients_own_limit,
+            ports::on_loopback_further_addresses_are_used_when_ports_run_short,
+            ports::several_sources_have_as_many_ports_each,
         }
         Repair {
             vanished::a_peer_that_vanishes_while_idle_is_reaped,
+        }
+        Browser {
+            page::a_run_is_shown_with_its_figures_and_without_the_network,
+            page::sweeps_and_comparisons_are_shown,
+            page::on_a_phone_it_fits_and_nothing_is_fetched,
+            page::light_and_dark_and_paper_are_drawn,
         }
     }
 }

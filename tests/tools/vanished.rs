@@ -12,7 +12,7 @@ use nix::sys::socket::{setsockopt, sockopt::TcpRepair};
 use crate::common::*;
 
 /// Runs in a network of its own, which is this thread's and that of the threads it starts, and goes with them.
-fn in_own_network<T: Send>(run: impl FnOnce() -> T + Send) -> thread::Result<T> {
+pub(crate) fn in_own_network<T: Send>(run: impl FnOnce() -> T + Send) -> thread::Result<T> {
     thread::scope(|scope| {
         scope
             .spawn(|| {

@@ -1,7 +1,7 @@
 //! What is shown on standard error while it runs: a bar on a terminal, a line a second elsewhere.
 
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mio_echo::load::{Plan, Progress, Until};
@@ -15,6 +15,8 @@ pub(super) struct Display {
     /// Within this run.
     messages: u64,
     errors: u64,
+    /// When connections were last told of, off a terminal: a line a second is enough.
+    told: Option<Instant>,
 }
 
 impl Display {
@@ -29,6 +31,7 @@ impl Display {
             of: String::new(),
             messages: 0,
             errors: 0,
+            told: None,
         }
     }
 
@@ -49,6 +52,12 @@ impl Display {
     pub(super) fn show(&mut self, plan: &Plan, progress: &Progress<'_>) {
         match progress {
             Progress::Connected(open) => {
+                let recently = |told: Instant| told.elapsed() < Duration::from_secs(1);
+                if self.bar.is_none() && *open < plan.connections && self.told.is_some_and(recently)
+                {
+                    return;
+                }
+                self.told = Some(Instant::now());
                 let line = format!("connecting: {open} of {}", plan.connections);
                 self.say(plan.connections as u64, *open as u64, &line);
             }

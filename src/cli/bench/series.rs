@@ -170,13 +170,16 @@ impl Series<'_> {
             if !self.run(&plan)? {
                 break;
             }
-            let held = self.runs.last().is_some_and(|run| {
-                let valid = run.validity.verdict == Verdict::Valid;
-                valid && condition.check_run(run).is_some_and(|(_, holds)| holds)
-            });
-            match held {
-                true => holds = Some(rate),
-                false => fails = Some(rate),
+            let Some(run) = self.runs.last() else { break };
+            let valid = run.validity.verdict == Verdict::Valid;
+            match condition.check_run(run) {
+                Some((_, true)) if valid => holds = Some(rate),
+                None if valid => {
+                    return Err(Failure::Told(format!(
+                        "at {rate:.0} messages/s too few come back to tell whether {condition}: measure for longer (-d)"
+                    )));
+                }
+                _ => fails = Some(rate),
             }
             rate = match (holds, fails) {
                 (Some(low), Some(high)) if high / low < CLOSE => break,

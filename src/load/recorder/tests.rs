@@ -1,6 +1,7 @@
 //! What counts, when, and that nothing is lost in adding up.
 
 use super::*;
+use crate::load::diagnosis::FaultKind;
 
 const SECOND: u64 = 1_000_000_000;
 

@@ -1,1 +1,136 @@
+//! That nothing is lost, and what a rate is when reports overlap or do not.
 
+use super::*;
+use crate::load::{Counts, Plan, Recording};
+use crate::report::{Document, Options, Program, SCHEMA, summarise};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// A report of these response times, of ten seconds from `start_s` on.
+fn report(values: impl Iterator<Item = u64>, start_s: u64) -> Document {
+    let mut recording = Recording::empty();
+    for value in values {
+        recording.response.record(value).unwrap();
+        recording.completed += 1;
+    }
+    recording.counts = Counts {
+        scheduled: recording.completed,
+        sent: recording.completed,
+        ok: recording.completed,
+        ..Counts::default()
+    };
+    recording.service = recording.response.clone();
+    recording.window_ns = 10 * SECOND;
+    recording.health.opened = 50;
+    let plan = Plan::new("127.0.0.1:7007".parse().unwrap());
+    let run = summarise(
+        0,
+        "127.0.0.1:7007",
+        &plan,
+        recording,
+        start_s * SECOND,
+        false,
+    );
+    Document {
+        schema: SCHEMA.to_owned(),
+        program: Program {
+            name: String::new(),
+            version: String::new(),
+        },
+        started_at: String::new(),
+        options: options(),
+        environment: crate::environment::Environment::here(),
+        validity: validity::of_runs(std::slice::from_ref(&run)),
+        runs: vec![run],
+        comparison: None,
+        find_max: None,
+        assertions: Vec::new(),
+    }
+}
+
+fn options() -> Options {
+    Options {
+        targets: vec!["127.0.0.1:7007".to_owned()],
+        connections: 50,
+        duration_ns: Some(10 * SECOND),
+        count: None,
+        threads: 1,
+        rate: None,
+        arrivals: None,
+        size: "64".to_owned(),
+        pipeline: 1,
+        connect_rate: None,
+        reconnect: None,
+        source: Vec::new(),
+        no_delay: true,
+        sndbuf: None,
+        rcvbuf: None,
+        warmup_ns: 0,
+        timeout_ns: SECOND,
+        seed: 1,
+        verify: true,
+        sweep: None,
+        find_max: None,
+        runs: 1,
+        order: None,
+        fail_if: Vec::new(),
+    }
+}
+
+/// Values over nine decades, as a file of each report has them: written and read back.
+#[test]
+fn three_reports_are_the_report_of_their_union_to_the_last_bucket() {
+    let values = |part: u64| {
+        (0..30_000)
+            .filter(move |n| n % 3 == part)
+            .map(|n: u64| n.pow(2) * 17 + 1)
+    };
+    let through_a_file = |document: Document| -> Document {
+        serde_json::from_str(&serde_json::to_string(&document).unwrap()).unwrap()
+    };
+    let parts: Vec<Document> = (0..3)
+        .map(|part| through_a_file(report(values(part), 0)))
+        .collect();
+    let merged = through_a_file(merge(&parts).unwrap());
+    let union = report((0..30_000).map(|n: u64| n.pow(2) * 17 + 1), 0);
+    let (merged, union) = (&merged.runs[0], &union.runs[0]);
+    assert_eq!(merged.latency.response, union.latency.response);
+    assert_eq!(
+        serde_json::to_string(&merged.latency.response).unwrap(),
+        serde_json::to_string(&union.latency.response).unwrap()
+    );
+    assert_eq!(merged.counts, union.counts);
+    assert_eq!(merged.throughput, union.throughput);
+}
+
+#[test]
+fn rates_of_reports_side_by_side_add_up_and_those_of_one_after_another_do_not() {
+    let at = |starts: &[u64]| {
+        let reports: Vec<_> = starts.iter().map(|s| report(1..=1000, *s)).collect();
+        let run = merge(&reports).unwrap().runs.remove(0);
+        (run.throughput.messages_per_second, run.window_ns)
+    };
+    assert_eq!(at(&[0, 0, 0]), (300.0, 10 * SECOND));
+    assert_eq!(at(&[0, 10, 20]), (100.0, 30 * SECOND));
+    // A gap in which nobody measured does not count.
+    assert_eq!(at(&[0, 60]), (100.0, 20 * SECOND));
+}
+
+#[test]
+fn an_invalid_part_makes_the_whole_invalid() {
+    let (good, mut bad) = (report(1..=1000, 0), report(1..=1000, 0));
+    bad.runs[0].validity = validity::of(vec!["a reason".to_owned()], Vec::new());
+    let merged = merge(&[good, bad]).unwrap();
+    assert_eq!(merged.validity.reasons, ["a reason"]);
+}
+
+#[test]
+fn reports_of_different_loads_are_refused() {
+    let (one, mut other) = (report(1..=10, 0), report(1..=10, 0));
+    other.runs.push(other.runs[0].clone());
+    assert!(merge(&[one.clone(), other]).is_err());
+    let mut other = one.clone();
+    other.runs[0].kind = super::super::document::Loop::Open;
+    assert!(merge(&[one, other]).is_err());
+    assert!(merge(&[]).is_err());
+}

@@ -5,8 +5,8 @@ use maud::{Markup, html};
 use super::axis::Axis;
 use super::figures::{percentile_plot, percentile_points, percentile_table};
 use super::plot::{LEFT, Plot, TOP, number};
-use crate::report::comparison::{Comparison, Metric};
 use crate::report::document::{Document, Run, Verdict};
+use crate::report::findings::{Comparison, Metric};
 use crate::report::latency::Latency;
 use crate::report::units;
 
