@@ -45,6 +45,7 @@ mod environment;
 mod limits;
 pub mod load;
 mod poller;
+mod processor;
 mod refusal;
 pub mod report;
 mod server;

@@ -287,17 +287,6 @@ impl Poller for MioPoller {
     }
 }
 
-/// The processor time that this thread has used; none where the system does not tell.
-pub(crate) fn thread_processor_time() -> Duration {
-    #[cfg(unix)]
-    {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-        Duration::try_from(time).unwrap_or_default()
-    }
-    #[cfg(not(unix))]
-    Duration::ZERO
-}
-
 /// Translates mio's flags.
 ///
 /// A peer's reset or a full close arrives with flags that differ from selector to selector, so both count as

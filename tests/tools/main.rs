@@ -119,7 +119,8 @@ fn of_linux() -> Vec<Trial> {
         Browser {
             page::a_run_is_shown_with_its_figures_and_without_the_network,
             page::sweeps_and_comparisons_are_shown,
-            page::on_a_phone_it_fits_and_nothing_is_fetched,
+            page::a_page_that_asked_for_something_would_be_noticed,
+            page::a_phone_needs_no_sideways_scrolling,
             page::light_and_dark_and_paper_are_drawn,
         }
     }

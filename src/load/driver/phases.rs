@@ -5,7 +5,7 @@ use super::{DriveError, Driver, Phase, Update, ns};
 use crate::load::plan::Until;
 use crate::load::recorder::Window;
 use crate::load::recording::Recording;
-use crate::poller::thread_processor_time;
+use crate::processor::thread_processor_time;
 
 impl Driver {
     /// All that is not a message: dials, phases, timeouts, what is told.
