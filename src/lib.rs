@@ -1,4 +1,5 @@
-//! An echo server on one nonblocking event loop: thousands of clients, nothing lost, every kernel surprise named.
+//! An echo server on one nonblocking event loop: thousands of clients, nothing lost, every kernel surprise named. And a
+//! [load generator](load) whose figures can be believed.
 //!
 //! One thread polls a [mio](https://docs.rs/mio) `Poll`, keeps its listening sockets and every accepted stream in one
 //! slab, and writes back what it reads. What the kernel will not take at once waits in the connection's own buffer,
@@ -35,6 +36,9 @@
 //! | what each failure of accept asks for | `server/acceptor.rs` |
 //! | thousands of timeouts in constant time | `server/timeouts.rs` |
 //! | socket options, and why | `socket.rs` |
+//! | a client that verifies what comes back, byte by byte | `load/exchange.rs`, `load/payload.rs` |
+//! | sending on schedule, and measuring what that takes | `load/schedule.rs`, `load/recorder.rs` |
+//! | when a measurement is not to be believed | `report/validity.rs` |
 
 #[macro_use]
 mod planted;
