@@ -159,30 +159,36 @@ impl MioPoller {
         awake: Duration,
     ) -> io::Result<()> {
         match wait.checked_sub(awake) {
-            Some(asleep) if !asleep.is_zero() => self.sleep_until_ready(asleep)?,
-            _ => {}
+            Some(asleep) if !asleep.is_zero() => self.sleep(events, asleep),
+            _ => self.poll(events, Some(Duration::ZERO)),
+        }
+    }
+
+    /// A selector that can itself be polled can be waited for in nanoseconds (ppoll(2)).
+    #[cfg(all(
+        any(target_os = "linux", target_os = "android"),
+        not(mio_unsupported_force_poll_poll)
+    ))]
+    fn sleep(&mut self, events: &mut Vec<Event>, asleep: Duration) -> io::Result<()> {
+        use rustix::event::{PollFd, PollFlags, Timespec};
+        if let Ok(timeout) = Timespec::try_from(asleep) {
+            let mut selector = [PollFd::new(self.registry(), PollFlags::IN)];
+            match rustix::event::poll(&mut selector, Some(&timeout)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         self.poll(events, Some(Duration::ZERO))
     }
 
-    /// A selector that can itself be polled can be waited for in nanoseconds (ppoll(2)).
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn sleep_until_ready(&mut self, asleep: Duration) -> io::Result<()> {
-        use rustix::event::{PollFd, PollFlags, Timespec};
-        let Ok(timeout) = Timespec::try_from(asleep) else {
-            return Ok(());
-        };
-        let mut selector = [PollFd::new(self.registry(), PollFlags::IN)];
-        match rustix::event::poll(&mut selector, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// In whole milliseconds, rounded down; the events that end it are reported by the next poll too.
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn sleep_until_ready(&mut self, _: Duration) -> io::Result<()> {
-        Ok(())
+    /// In whole milliseconds, rounded down.
+    #[cfg(not(all(
+        any(target_os = "linux", target_os = "android"),
+        not(mio_unsupported_force_poll_poll)
+    )))]
+    fn sleep(&mut self, events: &mut Vec<Event>, asleep: Duration) -> io::Result<()> {
+        let whole = Duration::from_millis(asleep.as_millis().try_into().unwrap_or(u64::MAX));
+        self.poll(events, Some(whole))
     }
 
     #[cfg(unix)]

@@ -196,13 +196,19 @@ fn generator(text: &mut String, run: &Run) {
             )
         }
     };
-    let each = generator.cpu_ns as f64 / run.throughput.messages.max(1) as f64;
+    // Whoever polls until a message is due uses a processor all the time, and none of it for a message.
+    let each = match run.kind {
+        Loop::Open => String::new(),
+        Loop::Closed => {
+            let each = generator.cpu_ns as f64 / run.throughput.messages.max(1) as f64;
+            format!("{} of processor a message, ", units::time(each))
+        }
+    };
     line(
         text,
         &format!(
-            "  generator  {lateness}busy {} of the time, {} of processor a message; longest turn {}; {:.1} messages under way",
+            "  generator  {lateness}busy {} of the time, {each}longest turn {}, {:.1} messages under way",
             units::percent(generator.busy_share),
-            units::time(each),
             units::time(generator.longest_turn_ns as f64),
             generator.in_flight
         ),

@@ -21,9 +21,10 @@ pub(super) fn histogram(values: &Histogram<u64>) -> String {
             "  {:>10} {:<width$} {}\n",
             units::time(from),
             bar(*count as f64 / most as f64),
-            match count {
-                0 => String::new(),
-                _ => units::percent(*count as f64 / values.len() as f64),
+            match *count as f64 / values.len() as f64 {
+                0.0 => String::new(),
+                share if share < 0.000_1 => "< 0.01 %".to_owned(),
+                share => units::percent(share),
             },
             width = WIDTH
         )
