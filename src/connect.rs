@@ -2,6 +2,7 @@
 //!
 //! Knows every option that the load generator sets, and why. Performs no registration and waits for nothing.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -26,6 +27,16 @@ pub(crate) enum Target {
     Tcp(SocketAddr),
     #[cfg(unix)]
     Unix(std::path::PathBuf),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Tcp(address) => address.fmt(f),
+            #[cfg(unix)]
+            Target::Unix(path) => path.display().fmt(f),
+        }
+    }
 }
 
 /// What has become of a connection attempt.

@@ -193,7 +193,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
 }
 
 /// The exit code, the worst first: a measurement that cannot be believed meets no condition.
-fn verdict(document: &Document) -> Result<(), Failure> {
+pub(super) fn verdict(document: &Document) -> Result<(), Failure> {
     let mut errors = document.runs.iter().flat_map(|run| &run.errors);
     let wrong = errors.any(|error| FaultKind::is_a_wrong_echo(error.kind));
     let interrupted = document.runs.iter().any(|run| run.interrupted);

@@ -6,6 +6,7 @@ use clap::Args;
 use mio_echo::report;
 
 use super::Failure;
+use super::bench::verdict;
 use super::outputs::{self, Outputs};
 
 /// Merge reports of one load that several processes have made, without loss: histograms are added up
@@ -25,5 +26,6 @@ pub(super) fn run(args: &MergeArgs) -> Result<(), Failure> {
         args.files.iter().map(|path| outputs::read(path)).collect();
     let merged = report::merge(&documents?)?;
     args.outputs.check(merged.runs.len())?;
-    args.outputs.write(&merged)
+    args.outputs.write(&merged)?;
+    verdict(&merged)
 }

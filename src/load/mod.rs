@@ -36,6 +36,7 @@ mod stopper;
 
 use std::fmt;
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::{self, Receiver};
@@ -51,7 +52,7 @@ pub use schedule::Arrivals;
 pub use sizes::Sizes;
 pub use stopper::Stopper;
 
-use crate::address::Address;
+use crate::address::{Address, Host};
 use crate::connect::Target;
 use driver::{Common, DriveError, Driver, Update};
 use stopper::StartingGun;
@@ -123,6 +124,8 @@ impl std::error::Error for RunError {
 
 /// Carries out a plan, one thread a loop, and returns what was measured. `tell` is called on this thread.
 ///
+/// Of a hostname's addresses the first is measured at which somebody listens, and a warning says which.
+///
 /// # Errors
 /// Why nothing was measured. Errors while it was are part of the recording.
 pub fn run(
@@ -131,9 +134,33 @@ pub fn run(
     mut tell: impl FnMut(Progress<'_>),
 ) -> Result<Recording, RunError> {
     plan.check().map_err(RunError::Plan)?;
+    let mut targets = resolve(&plan.target)?.into_iter().peekable();
+    while let Some(target) = targets.next() {
+        if let Address::Tcp {
+            host: Host::Name(name),
+            ..
+        } = &plan.target
+        {
+            log::warn!("{name} is taken for {target}: a numeric address is deterministic");
+        }
+        match run_against(target, plan, stopper, &mut tell) {
+            Err(RunError::Unreachable { .. }) if targets.peek().is_some() => {}
+            outcome => return outcome,
+        }
+    }
+    let none = io::ErrorKind::NotFound.into();
+    Err(RunError::Resolve(plan.target.clone(), none))
+}
+
+fn run_against(
+    target: Target,
+    plan: &Plan,
+    stopper: &Stopper,
+    tell: &mut impl FnMut(Progress<'_>),
+) -> Result<Recording, RunError> {
     let common = Common {
         plan: Arc::new(plan.clone()),
-        target: resolve(&plan.target)?,
+        target,
         epoch: Instant::now(),
         gun: Arc::new(StartingGun::new()),
         stopper: stopper.clone(),
@@ -149,7 +176,7 @@ pub fn run(
         threads.push(started.map_err(RunError::System)?);
     }
     drop(sender);
-    let outcome = listen(&common, &updates, &mut tell);
+    let outcome = listen(&common, &updates, tell);
     if outcome.is_err() {
         // The other threads' work is of no use any more.
         common.stopper.end_this_run();
@@ -226,23 +253,25 @@ fn error_of(common: &Common, error: DriveError) -> RunError {
     }
 }
 
-fn resolve(target: &Address) -> Result<Target, RunError> {
+fn resolve(target: &Address) -> Result<Vec<Target>, RunError> {
     #[cfg(unix)]
     if let Address::Unix(path) = target {
-        return Ok(Target::Unix(path.clone()));
+        return Ok(vec![Target::Unix(path.clone())]);
     }
-    let unknown = |error| RunError::Resolve(target.clone(), error);
-    let found = target.resolve().map_err(unknown)?;
-    let first = found.first().copied();
-    let mut address = first.ok_or_else(|| unknown(io::ErrorKind::NotFound.into()))?;
-    if address.ip().is_unspecified() {
-        // The empty host: every interface for a server, this host for a client.
-        address.set_ip(match address {
-            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    Ok(Target::Tcp(address))
+    let found = target
+        .resolve()
+        .map_err(|error| RunError::Resolve(target.clone(), error))?;
+    let targets = found.into_iter().map(|mut address| {
+        if address.ip().is_unspecified() {
+            // The empty host: every interface for a server, this host for a client.
+            address.set_ip(match address {
+                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        Target::Tcp(address)
+    });
+    Ok(targets.collect())
 }
 
 /// From when all connections are made to the start, so that every thread is awake by then.

@@ -36,9 +36,7 @@ pub fn compare(a: &[&Run], b: &[&Run]) -> Result<Comparison, ComparisonError> {
 /// Why they cannot be.
 pub fn compare_documents(a: &Document, b: &Document) -> Result<Comparison, ComparisonError> {
     for document in [a, b] {
-        let mut targets: Vec<&str> = document.runs.iter().map(|r| r.target.as_str()).collect();
-        targets.dedup();
-        if document.options.targets.len() > 1 {
+        if document.comparison.is_some() {
             return Err(ComparisonError(
                 "a report of two targets has its own comparison: it is under \"comparison\""
                     .to_owned(),

@@ -268,3 +268,17 @@ fn the_highest_rate_that_holds_is_found_between_one_that_does_and_one_that_does_
     assert!(holds < fails && fails / holds < 1.06, "{found}");
     assert!((100.0..215.0).contains(&holds), "{found}");
 }
+
+/// Which of `::1` and `127.0.0.1` comes first is the system's choice.
+#[test]
+fn of_a_hostname_the_address_is_measured_where_somebody_listens() {
+    let server = Embedded::start();
+    let target = format!("localhost:{}", server.address.port());
+    let seen = bench(&[&target, "-n", "100", "-c", "2"]);
+    assert_eq!(seen.code, Some(0), "{seen:#?}");
+    assert!(
+        seen.stderr.contains("a numeric address is deterministic"),
+        "{}",
+        seen.stderr
+    );
+}
