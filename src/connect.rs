@@ -69,6 +69,16 @@ pub(crate) fn connect(
     }
 }
 
+/// Whether this host can connect from an address: whether it is one of its own.
+///
+/// # Errors
+/// Those of bind(2): `EADDRNOTAVAIL` if it is not.
+pub(crate) fn can_connect_from(source: IpAddr) -> io::Result<()> {
+    let address = SocketAddr::new(source, 0);
+    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.bind(&address.into())
+}
+
 fn connect_tcp(
     target: SocketAddr,
     source: Option<IpAddr>,

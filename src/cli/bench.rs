@@ -176,12 +176,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     args.outputs.check(plans.len())?;
     let stopper = Stopper::default();
     stop::on_signals(&stopper)?;
-    let measured = series::measure(args, &plans, &stopper);
-    let mut document = match measured {
-        Ok(document) => document,
-        Err(Failure::Interrupted(why)) => return Err(Failure::Interrupted(why)),
-        Err(other) => return Err(other),
-    };
+    let mut document = series::measure(args, &plans, &stopper)?;
     if embedded.is_some() {
         let note =
             "the server is a thread of this process, and shares its processors with the generator";

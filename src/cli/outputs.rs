@@ -31,6 +31,11 @@ pub(super) struct Outputs {
 }
 
 impl Outputs {
+    /// Whether one distribution is asked for.
+    pub(super) fn has_hgrm(&self) -> bool {
+        self.hgrm.is_some()
+    }
+
     /// Whether all of it can be written: known before anything is measured, not after.
     pub(super) fn check(&self, runs: usize) -> Result<(), Failure> {
         if self.hgrm.is_some() && runs > 1 {
@@ -39,6 +44,19 @@ impl Outputs {
             return Err(Failure::Usage(why.to_owned()));
         }
         let files = [&self.json, &self.csv, &self.html, &self.hgrm];
+        if files[1..]
+            .iter()
+            .any(|path| path.as_deref().is_some_and(is_stdout))
+        {
+            let why = "only --json writes to standard output by -: name a file";
+            return Err(Failure::Usage(why.to_owned()));
+        }
+        for (n, path) in files.iter().enumerate() {
+            if path.is_some() && files[..n].contains(path) {
+                let why = "two reports would be written to one file, the second over the first";
+                return Err(Failure::Usage(why.to_owned()));
+            }
+        }
         for path in files.into_iter().flatten().filter(|path| !is_stdout(path)) {
             let is_new = !path.exists();
             OpenOptions::new()

@@ -108,8 +108,10 @@ pub(super) struct Driver {
     cursor: usize,
     /// How long before a message is due to be awake.
     awake: Duration,
-    /// When something last came back, or was made.
-    progress_ns: u64,
+    /// When a message last came to its end, a good one or not.
+    ended_ns: u64,
+    /// Since when there have been errors and no echo.
+    failing_ns: u64,
     /// Processor time at the start of the window, once that has come.
     cpu_start: Option<Duration>,
     cpu: Duration,
@@ -140,14 +142,18 @@ impl Driver {
             .collect();
         let remaining = match plan.until {
             Until::Elapsed(_) => u64::MAX,
-            Until::Count(n) => n / threads as u64 + u64::from((thread as u64) < n % threads as u64),
+            // Dealt out to the connections in turn, as a schedule deals them out.
+            Until::Count(n) => (thread as u64..all)
+                .step_by(threads)
+                .map(|index| n.saturating_sub(index).div_ceil(all))
+                .sum(),
         };
         Ok(Driver {
             poller,
             payload: Payload::new(plan.seed),
             scratch: vec![0; SCRATCH],
             slots,
-            dialing: Dialing::new(&plan, &common.target),
+            dialing: Dialing::new(&plan, &common.target, thread),
             pace: Pace::new(remaining),
             recorder: Recorder::new(plan.rate.is_some()),
             updates,
@@ -160,7 +166,8 @@ impl Driver {
             tick_ns: 0,
             cursor: 0,
             awake: awake(threads),
-            progress_ns: 0,
+            ended_ns: 0,
+            failing_ns: u64::MAX,
             cpu_start: None,
             cpu: Duration::ZERO,
             common,
@@ -179,10 +186,10 @@ impl Driver {
         let mut events = Vec::new();
         while self.phase != Phase::Over {
             let waiting_ns = self.now_ns;
-            self.wait(&mut events).map_err(DriveError::Poll)?;
+            let planned_ns = self.wait(&mut events).map_err(DriveError::Poll)?;
             let woken_ns = self.read_clock();
             if events.is_empty() || woken_ns - waiting_ns > A_POLL_NS {
-                self.recorder.idle(waiting_ns, woken_ns);
+                self.recorder.idle(waiting_ns, woken_ns.min(planned_ns));
             }
             for event in &events {
                 self.handle(*event);
@@ -190,22 +197,25 @@ impl Driver {
             for key in std::mem::take(&mut self.ready) {
                 self.receive(key, true);
             }
-            while let Some(key) = self.pace.pop(self.now_ns) {
+            // Who falls due meanwhile has the next turn: above what can be sent somebody always does.
+            while let Some(key) = self.pace.pop(woken_ns) {
                 self.slots[key].queued = false;
                 self.refill(key);
             }
-            self.recorder.turn(self.now_ns - woken_ns);
+            // From when it should have woken up: a loop that is not given a processor does not see it otherwise.
+            self.recorder.turn(self.now_ns - woken_ns.min(planned_ns));
             self.manage()?;
         }
         Ok(())
     }
 
-    /// Waits for events: punctually if a message is due next, or the start.
-    fn wait(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
+    /// Waits for events: punctually if a message is due next, or the start. Returns until when it was to wait at most.
+    fn wait(&mut self, events: &mut Vec<Event>) -> io::Result<u64> {
         let now_ns = self.now_ns;
         let until = |at_ns: u64| Duration::from_nanos(at_ns.saturating_sub(now_ns));
         if !self.ready.is_empty() || self.may_dial_now() {
-            return self.poller.poll(events, Some(Duration::ZERO));
+            self.poller.poll(events, Some(Duration::ZERO))?;
+            return Ok(u64::MAX);
         }
         let lazy_ns = match self.phase {
             Phase::Draining(until_ns) => self.tick_ns.min(until_ns),
@@ -218,11 +228,17 @@ impl Driver {
             _ => None,
         };
         match due_ns {
-            Some(due_ns) if due_ns < lazy_ns => {
-                let wait = until(due_ns);
-                self.poller.poll_punctually(events, wait, self.awake)
+            // A lazy wait that ends shortly before would be rounded up to beyond it.
+            Some(due_ns) if due_ns < lazy_ns.saturating_add(ROUNDING_NS) => {
+                let until_ns = due_ns.min(lazy_ns);
+                let wait = until(until_ns);
+                self.poller.poll_punctually(events, wait, self.awake)?;
+                Ok(until_ns)
             }
-            _ => self.poller.poll(events, Some(until(lazy_ns))),
+            _ => {
+                self.poller.poll(events, Some(until(lazy_ns)))?;
+                Ok(lazy_ns.saturating_add(ROUNDING_NS))
+            }
         }
     }
 
@@ -231,13 +247,20 @@ impl Driver {
             return;
         };
         match slot.state {
-            State::Dialing { .. } => self.look_at_dial(event.key),
+            State::Dialing { .. } => {
+                self.look_at_dial(event.key);
+                // What came with the handshake is announced with it, and not again.
+                if event.readiness.readable && self.slots[event.key].state == State::Open {
+                    self.receive(event.key, event.readiness.read_on);
+                }
+            }
             State::Open => {
                 if event.readiness.readable {
                     self.receive(event.key, event.readiness.read_on);
                 }
                 if event.readiness.writable && self.slots[event.key].no_room {
                     self.slots[event.key].no_room = false;
+                    self.slots[event.key].free_ns = self.now_ns;
                     self.refill(event.key);
                 }
             }
@@ -272,12 +295,15 @@ fn awake(threads: usize) -> Duration {
 fn ns(duration: Duration) -> u64 {
     duration
         .as_secs()
-        .wrapping_mul(1_000_000_000)
-        .wrapping_add(u64::from(duration.subsec_nanos()))
+        .saturating_mul(1_000_000_000)
+        .saturating_add(u64::from(duration.subsec_nanos()))
 }
 
 /// One write's and one read's most. It stays in the processor's second-level cache.
 const SCRATCH: usize = 64 * 1024;
+
+/// How much later than asked for a lazy poll may end: it counts in milliseconds, and wakes up with the timer's slack.
+const ROUNDING_NS: u64 = 1_100_000;
 
 /// A poll that takes longer has waited; a shorter one that found something has only been a call.
 const A_POLL_NS: u64 = 20_000;

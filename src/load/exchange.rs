@@ -120,6 +120,12 @@ impl Exchange {
         });
     }
 
+    /// How many bytes are begun and not accepted.
+    #[inline]
+    pub(crate) fn waiting_bytes(&self) -> u64 {
+        self.begun - self.sent
+    }
+
     /// How many messages are under way.
     #[inline]
     pub(crate) fn outstanding(&self) -> usize {

@@ -37,10 +37,11 @@ mod stopper;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 pub use diagnosis::FaultKind;
@@ -53,7 +54,7 @@ pub use sizes::Sizes;
 pub use stopper::Stopper;
 
 use crate::address::{Address, Host};
-use crate::connect::Target;
+use crate::connect::{self, Target};
 use driver::{Common, DriveError, Driver, Update};
 use stopper::StartingGun;
 
@@ -134,6 +135,13 @@ pub fn run(
     mut tell: impl FnMut(Progress<'_>),
 ) -> Result<Recording, RunError> {
     plan.check().map_err(RunError::Plan)?;
+    for source in &plan.sources {
+        connect::can_connect_from(*source).map_err(|error| {
+            RunError::Plan(format!(
+                "cannot connect from {source}: {error} (is it an address of this machine?)"
+            ))
+        })?;
+    }
     let mut targets = resolve(&plan.target)?.into_iter().peekable();
     while let Some(target) = targets.next() {
         if let Address::Tcp {
@@ -168,25 +176,47 @@ fn run_against(
     };
     let (sender, updates) = mpsc::channel();
     let mut threads = Vec::new();
+    let mut outcome = Ok(());
     for thread in 0..plan.threads {
-        let driver = Driver::new(common.clone(), thread, sender.clone());
-        let driver = driver.map_err(RunError::System)?;
-        let name = format!("load-{thread}");
-        let started = thread::Builder::new().name(name).spawn(|| driver.run());
-        threads.push(started.map_err(RunError::System)?);
+        match start_driver(&common, thread, &sender) {
+            Ok(handle) => threads.push(handle),
+            Err(error) => {
+                outcome = Err(RunError::System(error));
+                break;
+            }
+        }
     }
     drop(sender);
-    let outcome = listen(&common, &updates, tell);
+    let outcome = outcome.and_then(|()| listen(&common, &updates, tell));
     if outcome.is_err() {
         // The other threads' work is of no use any more.
         common.stopper.end_this_run();
     }
     for thread in threads {
-        // A panic has been printed where it happened, and its recording is missing: `listen` has noticed.
+        // What became of it has been told.
         let _ = thread.join();
     }
     common.stopper.forget_wakers();
     outcome
+}
+
+/// One thread's share. Whatever becomes of it, it is told: the others wait for it.
+fn start_driver(
+    common: &Common,
+    thread: usize,
+    sender: &Sender<Update>,
+) -> io::Result<JoinHandle<()>> {
+    let driver = Driver::new(common.clone(), thread, sender.clone())?;
+    let sender = sender.clone();
+    let name = format!("load-{thread}");
+    thread::Builder::new().name(name).spawn(move || {
+        let ran = catch_unwind(AssertUnwindSafe(|| driver.run()));
+        if ran.is_err() {
+            // The panic has been printed where it happened.
+            let died = io::Error::other("a thread of the load generator has died");
+            let _ = sender.send(Update::Over(Box::new(Err(DriveError::Poll(died)))));
+        }
+    })
 }
 
 /// Follows the drivers to their end.
@@ -222,8 +252,11 @@ fn listen(
                 parts.resize(parts.len().max(index + 1), 0);
                 parts[index] += 1;
                 together.add_interval(interval);
-                // In order, and only what every thread has told.
-                while parts.get(told) == Some(&threads) {
+                // In order, and only what every thread has told that still runs.
+                while parts
+                    .get(told)
+                    .is_some_and(|parts| *parts + over >= threads)
+                {
                     if let Some(second) = together.intervals.iter().find(|i| i.index == told) {
                         tell(Progress::Second(second));
                     }

@@ -140,6 +140,13 @@ impl Plan {
         if self.reconnect == Some(0) {
             return Err("a new connection after 0 messages would never send one".to_owned());
         }
+        let mut times = vec![self.timeout, self.warmup];
+        if let Until::Elapsed(duration) = self.until {
+            times.push(duration);
+        }
+        if times.iter().any(|time| *time > LONGEST) {
+            return Err("a time of at most a year".to_owned());
+        }
         if self.timeout < Duration::from_millis(1) {
             return Err("a timeout of at least 1ms".to_owned());
         }
@@ -150,6 +157,9 @@ impl Plan {
         let Address::Tcp { host, port } = &self.target else {
             if !self.sources.is_empty() {
                 return Err("a Unix-domain socket has no source address".to_owned());
+            }
+            if !self.no_delay {
+                return Err("TCP_NODELAY is TCP's: a Unix-domain socket never delays".to_owned());
             }
             return Ok(());
         };
@@ -174,15 +184,22 @@ impl Plan {
         if connections >= MOST_CONNECTIONS as usize {
             return Err(format!("at most {MOST_CONNECTIONS} connections"));
         }
-        if connections > room {
+        // A selector and its waker each, and what their threads have open.
+        let needed = connections + self.threads * DESCRIPTORS_A_THREAD;
+        if needed > room {
             return Err(format!(
-                "{connections} connections need as many descriptors, and the limit has room for {room} (see ulimit -n): \
-                 raise it, or run several processes and merge their reports"
+                "{connections} connections need {needed} descriptors with those of the loops, and the limit has room for \
+                 {room} (see ulimit -n): raise it, or run several processes and merge their reports"
             ));
         }
         Ok(())
     }
 }
+
+const DESCRIPTORS_A_THREAD: usize = 3;
+
+/// What 64 bits of nanoseconds have room for many times over.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// One message in a thousand seconds; a thousand times what any machine can do today.
 const SLOWEST: f64 = 0.001;

@@ -17,6 +17,8 @@ pub(crate) struct Recorder {
     in_flight: u64,
     in_flight_since_ns: u64,
     silent_since_ns: u64,
+    down: u64,
+    down_since_ns: u64,
 }
 
 /// When messages count, in nanoseconds of the run.
@@ -46,6 +48,8 @@ impl Recorder {
             in_flight: 0,
             in_flight_since_ns: 0,
             silent_since_ns: u64::MAX,
+            down: 0,
+            down_since_ns: 0,
         }
     }
 
@@ -60,6 +64,10 @@ impl Recorder {
     pub(crate) fn close(&mut self, end_ns: u64) {
         self.window.end_ns = end_ns.max(self.window.start_ns);
         self.pass(end_ns);
+        if self.in_flight > 0 {
+            self.end_silence(self.window.end_ns);
+        }
+        self.down(self.window.end_ns, 0);
     }
 
     /// From when on messages count.
@@ -143,7 +151,7 @@ impl Recorder {
         }
         self.made.counts.failed += messages;
         self.made.counts.errors += 1;
-        self.current.errors += 1;
+        self.current.errors += u64::from(now_ns >= self.window.start_ns);
         let first = FirstFault {
             connection,
             offset: fault.offset,
@@ -188,10 +196,12 @@ impl Recorder {
     /// A turn of the loop has taken so long.
     #[inline]
     pub(crate) fn turn(&mut self, took_ns: u64) {
-        if took_ns > self.made.health.longest_turn_ns
-            && self.in_flight_since_ns > self.window.start_ns
-        {
-            self.made.health.longest_turn_ns = took_ns;
+        let health = &mut self.made.health;
+        if took_ns > health.longest_turn_ns && self.in_flight_since_ns > self.window.start_ns {
+            health.longest_turn_ns = took_ns;
+        }
+        if took_ns > A_STALL_NS && self.in_flight_since_ns > self.window.start_ns {
+            health.stalled_ns += took_ns;
         }
     }
 
@@ -200,6 +210,15 @@ impl Recorder {
     pub(crate) fn idle(&mut self, since_ns: u64, now_ns: u64) {
         let since_ns = since_ns.max(self.window.start_ns);
         self.made.health.idle_ns += now_ns.min(self.window.end_ns).saturating_sub(since_ns);
+    }
+
+    /// So many connections more, or fewer, have failed and are not made anew yet.
+    pub(crate) fn down(&mut self, now_ns: u64, change: i64) {
+        let now_ns = now_ns.clamp(self.window.start_ns, self.window.end_ns);
+        let since_ns = now_ns.saturating_sub(self.down_since_ns.max(self.window.start_ns));
+        self.made.health.down_ns += u128::from(self.down) * u128::from(since_ns);
+        self.down_since_ns = now_ns;
+        self.down = self.down.saturating_add_signed(change);
     }
 
     /// When [`pass`](Recorder::pass) has to be called next, or later.
@@ -275,6 +294,9 @@ impl Recorder {
         self.silent_since_ns = if self.in_flight > 0 { now_ns } else { u64::MAX };
     }
 }
+
+/// From here on a turn is a standstill, and not work.
+const A_STALL_NS: u64 = 10_000_000;
 
 /// A second: what progress is told in, and what is shown over time.
 const INTERVAL_NS: u64 = 1_000_000_000;

@@ -108,12 +108,17 @@ pub struct Interval {
 /// How the generator itself did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// The longest turn of its loop, in nanoseconds.
+    /// The longest turn of its loop, in nanoseconds, from when it was to wake up.
     pub longest_turn_ns: u64,
     /// Processor time within the window, in nanoseconds, all threads together.
     pub cpu_ns: u64,
     /// Time within the window in which there was nothing to do, in nanoseconds, all threads together.
     pub idle_ns: u64,
+    /// Time within the window, in nanoseconds, in which a loop stood still for more than 10 ms at once: it was not given
+    /// a processor, or was stopped. The longest sum of any thread.
+    pub stalled_ns: u64,
+    /// Connections that had failed and were not made anew yet, integrated over the window: connections × nanoseconds.
+    pub down_ns: u128,
     /// Threads that this recording is of.
     pub threads: u64,
     /// Messages under way, integrated over the window: messages × nanoseconds.
@@ -240,6 +245,8 @@ impl Health {
         self.longest_turn_ns = self.longest_turn_ns.max(other.longest_turn_ns);
         self.cpu_ns += other.cpu_ns;
         self.idle_ns += other.idle_ns;
+        self.stalled_ns = self.stalled_ns.max(other.stalled_ns);
+        self.down_ns += other.down_ns;
         self.threads += other.threads;
         self.in_flight_ns += other.in_flight_ns;
         // Silence of one thread's connections is not everybody's. The shortest of the long ones is a bound.

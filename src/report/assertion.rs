@@ -240,7 +240,7 @@ pub fn parse_number(text: &str) -> Result<f64, String> {
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    let percent = text.strip_suffix('%').and_then(|n| n.parse::<f64>().ok());
+    let percent = text.strip_suffix('%').and_then(|n| parse_number(n).ok());
     percent
         .map(|percent| percent / 100.0)
         .ok_or_else(|| format!("{text:?} is no percentage (such as 5%)"))
@@ -280,6 +280,7 @@ mod tests {
             ("rate>fast", "10k"),
             ("rate>-5", "no number"),
             ("regress(p99)>5", "such as 5%"),
+            ("regress(p99)>NaN%", "such as 5%"),
             ("regress(max)>5%", "rate, p50 or p99"),
         ] {
             let said = wrong(text);

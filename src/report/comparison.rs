@@ -36,7 +36,9 @@ pub fn compare(a: &[&Run], b: &[&Run]) -> Result<Comparison, ComparisonError> {
 /// Why they cannot be.
 pub fn compare_documents(a: &Document, b: &Document) -> Result<Comparison, ComparisonError> {
     for document in [a, b] {
-        if document.comparison.is_some() {
+        let target = document.runs.first().map(|run| &run.target);
+        let sides = document.runs.iter().any(|run| run.side.is_some());
+        if sides || document.runs.iter().any(|run| Some(&run.target) != target) {
             return Err(ComparisonError(
                 "a report of two targets has its own comparison: it is under \"comparison\""
                     .to_owned(),
@@ -58,43 +60,27 @@ pub fn compare_documents(a: &Document, b: &Document) -> Result<Comparison, Compa
 }
 
 fn build(a: &[&Run], b: &[&Run], paired: bool) -> Result<Comparison, ComparisonError> {
+    let (a, b) = whole(a, b, paired);
     let (Some(first_a), Some(first_b)) = (a.first(), b.first()) else {
-        return Err(ComparisonError("there is no run to compare".to_owned()));
+        return Err(ComparisonError(
+            "there is no whole run to compare".to_owned(),
+        ));
     };
     if first_a.kind != first_b.kind {
         return Err(ComparisonError(
             "one was measured in an open loop and one in a closed one: their latencies do not mean the same".to_owned(),
         ));
     }
-    let mut notes = Vec::new();
-    if first_a.parameters != first_b.parameters {
-        notes.push(
-            "the two were not asked for the same: connections, rate, size or pipeline differ"
-                .to_owned(),
-        );
-    }
-    let invalid = a
-        .iter()
-        .chain(b)
-        .filter(|run| run.validity.verdict == Verdict::Invalid);
-    match invalid.count() {
-        0 => {}
-        n => notes.push(format!("{n} of the runs are invalid")),
-    }
+    let mut notes = notes(&a, &b);
     let (samples_a, samples_b, unit, noise_floor) = match (a.len(), b.len()) {
         (1, 1) => {
             notes.push(format!(
-                "one run of each says nothing about how much runs differ among themselves, so only a change of more than \
-                 {:.0} % counts here: use --runs to see smaller ones",
+                "one run of each says nothing about how much runs differ among themselves, so only a change of more \
+                 than {:.0} % counts here: use --runs to see smaller ones",
                 FLOOR_OF_ONE_RUN * 100.0
             ));
-            let samples = |run: &Run| Samples::of_seconds(run);
-            (
-                samples(first_a),
-                samples(first_b),
-                "seconds",
-                FLOOR_OF_ONE_RUN,
-            )
+            let seconds = (Samples::of_seconds(first_a), Samples::of_seconds(first_b));
+            (seconds.0, seconds.1, "seconds", FLOOR_OF_ONE_RUN)
         }
         (n, m) if n < FEWEST || m < FEWEST => {
             return Err(ComparisonError(format!(
@@ -102,8 +88,8 @@ fn build(a: &[&Run], b: &[&Run], paired: bool) -> Result<Comparison, ComparisonE
             )));
         }
         _ => (
-            Samples::of_runs(a),
-            Samples::of_runs(b),
+            Samples::of_runs(&a),
+            Samples::of_runs(&b),
             "runs",
             NOISE_FLOOR,
         ),
@@ -130,42 +116,74 @@ fn build(a: &[&Run], b: &[&Run], paired: bool) -> Result<Comparison, ComparisonE
     })
 }
 
+/// Without those that were interrupted; of a pair, without the other too.
+fn whole<'a>(a: &[&'a Run], b: &[&'a Run], paired: bool) -> (Vec<&'a Run>, Vec<&'a Run>) {
+    if paired {
+        let pairs = a.iter().copied().zip(b.iter().copied());
+        return pairs
+            .filter(|(a, b)| !a.interrupted && !b.interrupted)
+            .unzip();
+    }
+    let whole = |runs: &[&'a Run]| {
+        runs.iter()
+            .copied()
+            .filter(|run| !run.interrupted)
+            .collect()
+    };
+    (whole(a), whole(b))
+}
+
+fn notes(a: &[&Run], b: &[&Run]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if a[0].parameters != b[0].parameters {
+        notes.push(
+            "the two were not asked for the same: connections, rate, size or pipeline differ"
+                .to_owned(),
+        );
+    }
+    let all = a.iter().chain(b);
+    match all
+        .filter(|run| run.validity.verdict == Verdict::Invalid)
+        .count()
+    {
+        0 => {}
+        n => notes.push(format!("{n} of the runs are invalid")),
+    }
+    notes
+}
+
 /// The figures of each run, or of each second.
 struct Samples {
-    rate: Vec<f64>,
-    p50: Vec<f64>,
-    p99: Vec<f64>,
+    rate: Vec<Option<f64>>,
+    p50: Vec<Option<f64>>,
+    p99: Vec<Option<f64>>,
 }
 
 impl Samples {
     fn of_runs(runs: &[&Run]) -> Samples {
         let percentile = |percent| {
             let of = |run: &&Run| run.latency.response.percentile(percent);
-            runs.iter().filter_map(of).map(|ns| ns as f64).collect()
+            runs.iter().map(|run| of(run).map(|ns| ns as f64)).collect()
         };
+        let rate = |run: &&Run| Some(run.throughput.messages_per_second);
         Samples {
-            rate: runs
-                .iter()
-                .map(|r| r.throughput.messages_per_second)
-                .collect(),
+            rate: runs.iter().map(rate).collect(),
             p50: percentile(50.0),
             p99: percentile(99.0),
         }
     }
 
     fn of_seconds(run: &Run) -> Samples {
-        let whole = run
-            .intervals
-            .iter()
-            .filter(|i| i.length_ns >= 900_000_000 && i.ok > 0);
+        let seconds = run.intervals.iter();
+        let whole = seconds.filter(|i| i.length_ns >= 900_000_000 && i.ok > 0);
         let percentile = |percent| {
-            let found = whole.clone().filter_map(|i| i.response.percentile(percent));
-            found.map(|ns| ns as f64).collect()
+            let found = whole.clone().map(|i| i.response.percentile(percent));
+            found.map(|ns| ns.map(|ns| ns as f64)).collect()
         };
         Samples {
             rate: whole
                 .clone()
-                .map(|i| i.ok as f64 * 1e9 / i.length_ns as f64)
+                .map(|second| Some(second.messages_per_second()))
                 .collect(),
             p50: percentile(50.0),
             p99: percentile(99.0),
@@ -194,18 +212,26 @@ fn metrics(a: &Samples, b: &Samples, paired: bool, floor: f64, with_rate: bool) 
 
 fn metric(
     name: &str,
-    a: &[f64],
-    b: &[f64],
+    a: &[Option<f64>],
+    b: &[Option<f64>],
     paired: bool,
     floor: f64,
     alpha: f64,
 ) -> Option<Metric> {
+    // A pair of which one has no such figure is none.
+    let (a, b): (Vec<f64>, Vec<f64>) = match paired {
+        true => a.iter().zip(b).filter_map(|(a, b)| a.zip(*b)).unzip(),
+        false => (
+            a.iter().copied().flatten().collect(),
+            b.iter().copied().flatten().collect(),
+        ),
+    };
     let logs = |values: &[f64]| -> Option<Vec<f64>> {
         let positive = values.iter().all(|value| *value > 0.0);
         (positive && values.len() >= FEWEST).then(|| values.iter().map(|v| v.ln()).collect())
     };
-    let (log_a, log_b) = (logs(a)?, logs(b)?);
-    let (difference, error, freedom) = if paired && log_a.len() == log_b.len() {
+    let (log_a, log_b) = (logs(&a)?, logs(&b)?);
+    let (difference, error, freedom) = if paired {
         let pairs: Vec<f64> = log_a.iter().zip(&log_b).map(|(a, b)| b - a).collect();
         let n = pairs.len() as f64;
         (mean(&pairs), (variance(&pairs) / n).sqrt(), n - 1.0)
@@ -221,8 +247,8 @@ fn metric(
     let beyond_the_floor = (ratio - 1.0).abs().max((1.0 / ratio - 1.0).abs()) > floor;
     Some(Metric {
         name: name.to_owned(),
-        a: median(a),
-        b: median(b),
+        a: median(&a),
+        b: median(&b),
         ratio,
         low: low.exp(),
         high: high.exp(),

@@ -124,6 +124,8 @@ pub struct Run {
     pub index: usize,
     /// The echo server.
     pub target: String,
+    /// In a comparison: `a` for a run of the first target, `b` for one of the second.
+    pub side: Option<Side>,
     /// How messages were sent.
     #[serde(rename = "loop")]
     pub kind: Loop,
@@ -153,6 +155,17 @@ pub struct Run {
     pub intervals: Vec<IntervalSummary>,
 }
 
+/// A run's part in a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// What is compared with.
+    A,
+    /// What is compared.
+    B,
+}
+
 /// What a run was asked to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
@@ -161,10 +174,14 @@ pub struct Parameters {
     pub connections: usize,
     /// Messages a second, over all connections.
     pub rate: Option<f64>,
+    /// How many messages, if not for a time.
+    pub count: Option<u64>,
     /// Sizes of the messages, as on the command line.
     pub size: String,
     /// Messages that a connection may have under way.
     pub pipeline: usize,
+    /// Whether every byte was compared, or lengths only.
+    pub verify: bool,
 }
 
 /// What became of messages. `scheduled` = `ok` + `unfinished` + `failed`.
@@ -257,7 +274,9 @@ pub struct Generator {
     pub busy_share: f64,
     /// How late messages were sent that could have been sent.
     pub lateness: Latency,
-    /// The longest turn of a loop.
+    /// Time in which a loop stood still for more than 10 ms at once, as it was not given a processor.
+    pub stalled_ns: u64,
+    /// The longest turn of a loop, from when it was to wake up.
     pub longest_turn_ns: u64,
     /// Messages under way, on average, as counted.
     pub in_flight: f64,
@@ -271,6 +290,8 @@ pub struct Generator {
     pub connections_opened: u64,
     /// Connections that were made in all.
     pub connections_made: u64,
+    /// Connections, on average over the window, that had failed and were not made anew yet.
+    pub connections_down: f64,
 }
 
 /// How the messages that came back are spread over the connections.
@@ -309,6 +330,13 @@ pub struct IntervalSummary {
     pub connections: usize,
     /// The messages that came back.
     pub response: Latency,
+}
+
+impl IntervalSummary {
+    /// Messages that came back, a second.
+    pub fn messages_per_second(&self) -> f64 {
+        self.ok as f64 * 1e9 / self.length_ns.max(1) as f64
+    }
 }
 
 /// The highest rate that held.

@@ -51,6 +51,15 @@ pub struct Metric {
 }
 
 impl Metric {
+    /// What it says about the second.
+    pub fn verdict(&self) -> &'static str {
+        match (self.difference, self.worse_by() > 0.0) {
+            (false, _) => "no difference found",
+            (true, true) => "B is worse",
+            (true, false) => "B is better",
+        }
+    }
+
     /// By how much the second is worse, as a share of the first; negative if it is better.
     pub fn worse_by(&self) -> f64 {
         match self.name.as_str() {

@@ -55,6 +55,12 @@ impl Latency {
     pub fn percentile(&self, percent: f64) -> Option<u64> {
         percentile(&self.histogram, percent)
     }
+
+    /// The p99, or the largest value where there are too few for that.
+    pub fn tail(&self) -> Option<u64> {
+        let largest = (self.count > 0).then_some(self.max);
+        self.percentile(99.0).or(largest)
+    }
 }
 
 /// A percentile's name. Sorted by its number: `"9"` is before `"10"`.

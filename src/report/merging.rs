@@ -31,22 +31,12 @@ pub fn merge(documents: &[Document]) -> Result<Document, MergeError> {
     let Some(first) = documents.first() else {
         return Err(MergeError("there is nothing to merge".to_owned()));
     };
-    for other in &documents[1..] {
-        if other.runs.len() != first.runs.len() {
-            let (n, m) = (first.runs.len(), other.runs.len());
-            return Err(MergeError(format!(
-                "one report has {n} runs and another {m}: run n of each is merged with run n of the others"
-            )));
-        }
-        if other
-            .runs
-            .iter()
-            .zip(&first.runs)
-            .any(|(a, b)| a.kind != b.kind)
-        {
-            return Err(MergeError(
-                "one was measured in an open loop and one in a closed one: their latencies do not mean the same".to_owned(),
-            ));
+    for (n, other) in documents.iter().enumerate().skip(1) {
+        check(first, other)?;
+        let same =
+            |known: &Document| known.started_at == other.started_at && known.runs == other.runs;
+        if documents[..n].iter().any(same) {
+            return Err(MergeError("two of them are the same report".to_owned()));
         }
     }
     let mut merged = first.clone();
@@ -75,6 +65,31 @@ pub fn merge(documents: &[Document]) -> Result<Document, MergeError> {
     Ok(merged)
 }
 
+/// Whether two reports are of one load.
+fn check(first: &Document, other: &Document) -> Result<(), MergeError> {
+    let (n, m) = (first.runs.len(), other.runs.len());
+    if n != m {
+        return Err(MergeError(format!(
+            "one report has {n} runs and another {m}: run n of each is merged with run n of the others"
+        )));
+    }
+    for (one, other) in first.runs.iter().zip(&other.runs) {
+        if one.kind != other.kind {
+            return Err(MergeError(
+                "one was measured in an open loop and one in a closed one: their latencies do not mean the same"
+                    .to_owned(),
+            ));
+        }
+        let (a, b) = (&one.parameters, &other.parameters);
+        if (&a.size, a.pipeline, a.verify) != (&b.size, b.pipeline, b.verify) {
+            return Err(MergeError(
+                "sizes, pipelines or what was verified differ: that is not one load".to_owned(),
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn merge_runs(first: &Run, others: &[&Run]) -> Run {
     let all = [&[first], others].concat();
     let starts = all.iter().map(|run| run.started_at_ns);
@@ -87,10 +102,10 @@ fn merge_runs(first: &Run, others: &[&Run]) -> Run {
     for run in others {
         add_counts(&mut merged.counts, run.counts);
         merged.parameters.connections += run.parameters.connections;
-        merged.parameters.rate = merged
+        merged.parameters.count = merged
             .parameters
-            .rate
-            .zip(run.parameters.rate)
+            .count
+            .zip(run.parameters.count)
             .map(|(a, b)| a + b);
         if !merged.target.split(", ").any(|target| target == run.target) {
             merged.target = format!("{}, {}", merged.target, run.target);
@@ -149,7 +164,15 @@ fn finish(merged: &mut Run, start_ns: u64, window_ns: u64, all: &[&Run]) {
             .map(|run| of(&run.generator) * run.window_ns as f64);
         all.sum::<f64>() / window_ns.max(1) as f64
     };
+    // Side by side they add up, one after another they do not.
+    let asked = all
+        .iter()
+        .map(|run| run.parameters.rate.map(|rate| rate * run.window_ns as f64));
+    merged.parameters.rate = asked
+        .sum::<Option<f64>>()
+        .map(|sum| sum / window_ns.max(1) as f64);
     generator.in_flight = weighed(|g| g.in_flight);
+    generator.connections_down = weighed(|g| g.connections_down);
     generator.in_flight_by_littles_law = weighed(|g| g.in_flight_by_littles_law);
     // The places between the least and the most of each report, which are every connection's up to a hundred.
     let mut fairness = summary::fairness(std::mem::take(&mut merged.fairness.shares));
@@ -235,6 +258,7 @@ fn add_generator(ours: &mut Generator, theirs: &Generator) {
     }
     ours.connections_opened += theirs.connections_opened;
     ours.connections_made += theirs.connections_made;
+    ours.stalled_ns = ours.stalled_ns.max(theirs.stalled_ns);
 }
 
 fn add_latency(ours: &mut Latency, theirs: &Latency) {

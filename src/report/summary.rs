@@ -6,7 +6,7 @@ use super::document::{
 };
 use super::latency::Latency;
 use super::validity;
-use crate::load::{Interval, Plan, Recording};
+use crate::load::{Interval, Plan, Recording, Until, Verify};
 
 /// Summarises what a plan has measured, and judges it. `started_at_ns` is when the window began, in nanoseconds since
 /// 1970 (UTC).
@@ -36,6 +36,7 @@ pub fn summarise(
     let mut run = Run {
         index,
         target: target.to_owned(),
+        side: None,
         kind: match plan.rate {
             Some(_) => Loop::Open,
             None => Loop::Closed,
@@ -43,8 +44,13 @@ pub fn summarise(
         parameters: Parameters {
             connections: plan.connections,
             rate: plan.rate,
+            count: match plan.until {
+                Until::Count(count) => Some(count),
+                Until::Elapsed(_) => None,
+            },
             size: plan.sizes.to_string(),
             pipeline: plan.pipeline,
+            verify: plan.verify == Verify::Full,
         },
         started_at_ns,
         window_ns: recording.window_ns,
@@ -71,7 +77,7 @@ pub fn summarise(
         fairness: fairness(recording.shares),
         intervals: recording.intervals.into_iter().map(interval).collect(),
     };
-    run.validity = validity::judge(&run, plan.verify);
+    run.validity = validity::judge(&run);
     run
 }
 
@@ -100,6 +106,7 @@ fn generator(recording: &Recording, messages_per_second: f64) -> Generator {
         busy_share: 1.0
             - (health.idle_ns as f64 / window_ns / health.threads.max(1) as f64).min(1.0),
         lateness: Latency::new(recording.lateness.clone()),
+        stalled_ns: health.stalled_ns,
         longest_turn_ns: health.longest_turn_ns,
         in_flight: health.in_flight_ns as f64 / window_ns,
         in_flight_by_littles_law: messages_per_second * recording.service.mean() / 1e9,
@@ -107,6 +114,7 @@ fn generator(recording: &Recording, messages_per_second: f64) -> Generator {
         longest_silence_at_ns: health.longest_silence_at_ns,
         connections_opened: health.opened,
         connections_made: health.connections,
+        connections_down: health.down_ns as f64 / window_ns,
     }
 }
 

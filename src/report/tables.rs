@@ -24,7 +24,7 @@ pub fn csv(document: &Document) -> String {
                     .percentile(percent)
                     .map_or(String::new(), |ns| ns.to_string())
             };
-            let rate = second.ok as f64 * 1e9 / second.length_ns.max(1) as f64;
+            let rate = second.messages_per_second();
             // Writing to a string cannot fail.
             let _ = writeln!(
                 text,

@@ -5,21 +5,29 @@
 
 use super::document::{Loop, Run, Validity, Verdict};
 use super::units;
-use crate::load::{FaultKind, Verify};
+use crate::load::FaultKind;
 
 /// Judges a run.
-pub(super) fn judge(run: &Run, verify: Verify) -> Validity {
+pub(super) fn judge(run: &Run) -> Validity {
+    if run.window_ns == 0 && run.interrupted {
+        let why = "interrupted in the warm-up: nothing was measured";
+        return of(vec![why.to_owned()], Vec::new());
+    }
     let mut reasons = Vec::new();
     reasons.extend(wrong_echoes(run));
     reasons.extend(nothing_measured(run));
     reasons.extend(missing_connections(run));
+    reasons.extend(lost_connections(run));
+    reasons.extend(lost_messages(run));
+    reasons.extend(count_not_reached(run));
     reasons.extend(the_clients_limits(run));
+    reasons.extend(standstill(run));
     if run.kind == Loop::Open {
         reasons.extend(rate_not_reached(run));
         reasons.extend(late_sending(run));
     }
     let mut notes = notes(run);
-    if verify == Verify::Off {
+    if !run.parameters.verify {
         notes.push("only the lengths of the echoes were checked, not their bytes".to_owned());
     }
     of(reasons, notes)
@@ -101,6 +109,57 @@ fn missing_connections(run: &Run) -> Option<String> {
     })
 }
 
+/// The server ended, or refuses who comes back, or drops connections faster than they are made anew.
+fn lost_connections(run: &Run) -> Option<String> {
+    let (opened, down) = (
+        run.generator.connections_opened,
+        run.generator.connections_down,
+    );
+    (down > DOWN_SHARE * opened as f64).then(|| {
+        format!(
+            "of {} connections {down:.1} were down on average, after errors",
+            units::count(opened)
+        )
+    })
+}
+
+fn lost_messages(run: &Run) -> Option<String> {
+    let (failed, scheduled) = (run.counts.failed, run.counts.scheduled);
+    let many = failed as f64 > LOST_SHARE * scheduled as f64;
+    many.then(|| {
+        format!(
+            "{} of {} messages were lost by errors of their connections",
+            units::count(failed),
+            units::count(scheduled)
+        )
+    })
+}
+
+fn count_not_reached(run: &Run) -> Option<String> {
+    let asked = run.parameters.count?;
+    let ended = run.counts.ok + run.counts.failed;
+    (ended < asked && !run.interrupted).then(|| {
+        format!(
+            "{} messages were asked for, and only {} came to an end",
+            units::count(asked),
+            units::count(ended)
+        )
+    })
+}
+
+/// Somebody else had the processor, or a signal stopped it. The server's answers waited meanwhile, and seem slow.
+fn standstill(run: &Run) -> Option<String> {
+    let stalled = run.generator.stalled_ns;
+    let long = stalled > STALLED_NS && stalled as f64 > STALLED_SHARE * run.window_ns as f64;
+    long.then(|| {
+        format!(
+            "the generator itself stood still for {} in all, at most {} at once: its processor was given to others",
+            units::time(stalled as f64),
+            units::time(run.generator.longest_turn_ns as f64)
+        )
+    })
+}
+
 fn the_clients_limits(run: &Run) -> Option<String> {
     let limit = run
         .errors
@@ -113,13 +172,18 @@ fn the_clients_limits(run: &Run) -> Option<String> {
     ))
 }
 
+/// What was asked for, or what fell due: by lot that is more or less.
 fn rate_not_reached(run: &Run) -> Option<String> {
     let seconds = run.window_ns as f64 / 1e9;
-    let asked = run.counts.scheduled as f64 / seconds;
+    let (asked, tolerance) = match (run.parameters.count, run.parameters.rate) {
+        // The window of a count ends with the last echo: what fell due within it says nothing.
+        (Some(count), Some(rate)) => (rate, RATE_TOLERANCE.max(3.0 / (count as f64).sqrt())),
+        _ => (run.counts.scheduled as f64 / seconds, RATE_TOLERANCE),
+    };
     let achieved = run.throughput.messages_per_second;
-    // Within so many messages it is a matter of which side of the end they fall on.
-    let missing = run.counts.scheduled.saturating_sub(run.throughput.messages);
-    if achieved >= asked * (1.0 - RATE_TOLERANCE) || missing <= 2 * run.counts.ok.isqrt().min(10) {
+    // Of a few messages one that falls on the other side of the end is more than that.
+    let missing = (asked - achieved) * seconds;
+    if achieved >= asked * (1.0 - tolerance) || missing < FEW_MESSAGES {
         return None;
     }
     let busy = run.generator.busy_share;
@@ -231,6 +295,19 @@ fn plural(n: u64, one: &str, many: &str) -> String {
 
 /// How far the achieved rate may stay behind the asked one.
 const RATE_TOLERANCE: f64 = 0.005;
+
+/// So many messages may be missing at the end of any window.
+const FEW_MESSAGES: f64 = 10.0;
+
+/// Above this share of connections that are down the load is not what was asked for.
+const DOWN_SHARE: f64 = 0.1;
+
+/// Above this share of lost messages those that are left are no sample of all.
+const LOST_SHARE: f64 = 0.01;
+
+/// Above this share of the window a standstill of the generator is in the p99 of everything.
+const STALLED_NS: u64 = 100_000_000;
+const STALLED_SHARE: f64 = 0.01;
 
 /// How late messages may leave: less than a scheduler's time slice, or than a share of the response times that they are
 /// part of. Whatever it is, it is in the response times: a late generator can slander a server, and never flatter it. So

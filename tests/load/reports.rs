@@ -306,3 +306,38 @@ fn what_is_no_report_is_refused_by_name() {
         assert!(said.contains(hint) && said.contains(name), "{said}");
     }
 }
+
+#[test]
+fn what_was_measured_is_written_although_the_next_run_could_not_be_made() {
+    // Four connections, and from then on nobody listens.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let streams: Vec<_> = (0..4).map(|_| listener.accept().unwrap().0).collect();
+        drop(listener);
+        for mut stream in streams {
+            std::thread::spawn(move || {
+                let mut message = [0; 64];
+                while stream.read_exact(&mut message).is_ok() {
+                    stream.write_all(&message).unwrap();
+                }
+            });
+        }
+    });
+    let seen = bench(&[&target, "-c", "4", "-n", "400", "--runs", "2"]);
+    assert_eq!(seen.code, Some(4), "{seen:#?}");
+    assert_eq!(seen.report["runs"].as_array().unwrap().len(), 1);
+    assert!(
+        seen.reasons().contains("run 2 could not be made"),
+        "{}",
+        seen.reasons()
+    );
+}
+
+#[test]
+fn a_search_without_an_answer_is_written_too() {
+    let seen = bench(&["--find-max", "p99<1ns", "-w", "0s", "-d", "50ms"]);
+    assert_eq!(seen.code, Some(4), "{seen:#?}");
+    assert!(!seen.report["runs"].as_array().unwrap().is_empty());
+}

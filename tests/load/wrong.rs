@@ -9,6 +9,7 @@ use crate::common::{Embedded, LIMIT, Process, eventually, mio_echo};
 use crate::servers::{Then, echoing, server, swapping};
 use crate::{bench, bench_command, benched};
 use rustix::process::{Pid, Signal};
+use socket2::SockRef;
 
 /// A short closed loop over five connections.
 const SHORT: [&str; 6] = ["-c", "5", "-w", "0s", "-d", "500ms"];
@@ -177,27 +178,65 @@ fn lost_bytes_in_mid_stream_are_short_too() {
     assert_eq!(error["first"]["offset"], 3 * 64 + 10, "{error:#?}");
 }
 
+/// Each of the first three connections ends after five hundred messages, those after them do not.
+fn ending_early(reset: bool) -> String {
+    let target = server(move |connection, stream| {
+        use std::io::Write;
+        let mut message = [0; 64];
+        for n in 0.. {
+            stream.read_exact(&mut message)?;
+            stream.write_all(&message)?;
+            if n == 500 && connection < 3 {
+                if reset {
+                    SockRef::from(&*stream).set_linger(Some(Duration::ZERO))?;
+                }
+                return Ok(());
+            }
+        }
+        Ok(())
+    });
+    target.to_string()
+}
+
 #[test]
 fn a_reset_in_mid_run_is_counted_and_the_run_goes_on() {
-    let target = echoing(64, |n, _| if n == 50 { Then::Reset } else { Then::GoOn });
-    let target = target.to_string();
-    let seen = bench(&[&target, "-c", "3", "-w", "0s", "-d", "1s"]);
+    let seen = bench(&[&ending_early(true), "-c", "3", "-w", "0s", "-d", "3s"]);
     assert_eq!(seen.code, Some(0), "{seen:#?}");
+    assert_eq!(seen.error("reset")["count"], 3, "{seen:#?}");
+    assert_eq!(seen.number("/generator/connections_made"), 6.0);
     assert!(
-        seen.error("reset")["count"].as_u64().unwrap() > 3,
-        "connections are made anew: {seen:#?}"
+        seen.number("/counts/ok") > 2000.0,
+        "the connections were made anew: {seen:#?}"
     );
-    let (ok, failed) = (seen.number("/counts/ok"), seen.number("/counts/failed"));
-    let unfinished = seen.number("/counts/unfinished");
-    assert_eq!(seen.number("/counts/scheduled"), ok + failed + unfinished);
+    assert_every_message_has_one_end(&seen);
 }
 
 #[test]
 fn an_end_between_two_messages_is_no_wrong_echo() {
-    let target = echoing(64, |n, _| if n == 50 { Then::End } else { Then::GoOn });
-    let seen = short(target);
+    let seen = bench(&[&ending_early(false), "-c", "3", "-w", "0s", "-d", "3s"]);
     assert_eq!(seen.code, Some(0), "{seen:#?}");
-    assert!(seen.error("closed")["count"].as_u64().unwrap() > 0);
+    // Whether the next message was on its way already is a matter of luck.
+    let errors = seen.run()["errors"].as_array().unwrap();
+    assert!(
+        errors
+            .iter()
+            .all(|e| e["kind"] == "closed" || e["kind"] == "reset"),
+        "{errors:#?}"
+    );
+    assert_eq!(seen.number("/counts/errors"), 3.0);
+}
+
+#[test]
+fn connections_that_are_down_most_of_the_time_make_the_run_invalid() {
+    let target = echoing(64, |n, _| if n == 50 { Then::Reset } else { Then::GoOn });
+    let seen = bench(&[&target.to_string(), "-c", "3", "-w", "0s", "-d", "1s"]);
+    assert_eq!(seen.code, Some(4), "{seen:#?}");
+    assert!(
+        seen.reasons().contains("were down on average"),
+        "{}",
+        seen.reasons()
+    );
+    assert_every_message_has_one_end(&seen);
 }
 
 /// A backlog that is full answers no further SYN: those connections never come about.
@@ -275,6 +314,82 @@ fn a_rate_beyond_the_machine_is_invalid_and_says_who_was_the_limit() {
     assert!(seen.number("/counts/unfinished") > 1e6);
 }
 
+/// The window of a count ends with its last echo, however late: what fell due within it would say that all is well.
+#[test]
+fn a_count_at_a_rate_beyond_the_machine_is_invalid_too() {
+    let seen = bench(&["-r", "5m", "-n", "200k"]);
+    assert_eq!(seen.code, Some(4), "{seen:#?}");
+    assert!(
+        seen.reasons()
+            .contains("asked for 5,000,000 messages a second"),
+        "{}",
+        seen.reasons()
+    );
+}
+
+/// The answers wait while the generator stands still, and would seem to be the server's slowness.
+#[test]
+fn a_generator_that_stood_still_says_so() {
+    let server = Process::serve(&[]);
+    let target = server.address().to_string();
+    for how in [["-r", "1000"], ["-P", "2"]] {
+        let mut command = bench_command(&[&target, "-w", "0s", "-d", "4s", "--json", "-"]);
+        let child = command
+            .args(how)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = Pid::from_child(&child);
+        std::thread::sleep(Duration::from_millis(1500));
+        rustix::process::kill_process(pid, Signal::STOP).unwrap();
+        std::thread::sleep(Duration::from_secs(1));
+        rustix::process::kill_process(pid, Signal::CONT).unwrap();
+        let seen = benched(child.wait_with_output().unwrap());
+        assert_eq!(seen.code, Some(4), "{seen:#?}");
+        assert!(
+            seen.reasons().contains("the generator itself stood still"),
+            "{}",
+            seen.reasons()
+        );
+    }
+}
+
+/// So much is due all the time that sending alone would never end.
+#[test]
+fn an_interrupt_is_heard_however_much_is_due() {
+    let mut command = bench_command(&[
+        "-c", "50", "-P", "100k", "-r", "5m", "-w", "0s", "-d", "60s",
+    ]);
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    rustix::process::kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let start = std::time::Instant::now();
+    let status = eventually("its end", || child.try_wait().unwrap().ok_or("it runs"));
+    assert!(
+        start.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(status.code(), Some(130));
+}
+
+#[test]
+fn a_server_that_speaks_first_is_no_echo_server() {
+    let target = server(|_, stream| {
+        use std::io::Write;
+        stream.write_all(b"220 welcome\r\n")?;
+        stream.read_to_end(&mut Vec::new()).map(drop)
+    });
+    let seen = short(target);
+    assert_eq!(seen.code, Some(3), "{seen:#?}");
+    seen.error("surplus");
+}
+
 /// A slow server, not a slow generator: each connection answers every 100 ms.
 #[test]
 fn a_slow_server_is_named_as_the_limit() {
@@ -319,7 +434,15 @@ fn an_interrupt_ends_with_a_valid_report_of_what_was_measured() {
         let window_ns = seen.number("/window_ns");
         assert!((0.5e9..10e9).contains(&window_ns), "{window_ns}");
         assert!(seen.number("/counts/ok") > 0.0);
+        assert_every_message_has_one_end(&seen);
     }
+}
+
+#[track_caller]
+fn assert_every_message_has_one_end(seen: &crate::Benched) {
+    let count = |name: &str| seen.number(&format!("/counts/{name}"));
+    let ends = count("ok") + count("failed") + count("unfinished");
+    assert_eq!(count("scheduled"), ends, "{:#}", seen.run()["counts"]);
 }
 
 #[test]
@@ -416,12 +539,37 @@ fn the_servers_end_in_mid_run_is_seen_and_the_run_comes_to_its_end() {
     std::thread::sleep(Duration::from_secs(1));
     drop(server);
     let seen = benched(child.wait_with_output().unwrap());
+    assert_eq!(seen.code, Some(4), "{seen:#?}");
+    let reasons = seen.reasons();
+    assert!(
+        reasons.contains("were down on average, after errors"),
+        "{reasons}"
+    );
     assert!(seen.number("/counts/ok") > 0.0);
     let errors = seen.run()["errors"].as_array().unwrap();
     assert!(
         errors.iter().any(|e| e["kind"] == "connect"),
         "dialled in vain: {errors:#?}"
     );
+}
+
+/// The rate is over the time that it took, and that includes the timeout.
+#[test]
+fn a_count_that_ends_in_errors_has_them_in_its_window() {
+    let target = server(|_, stream| {
+        use std::io::Write;
+        let mut message = [0; 64];
+        for _ in 0..20 {
+            stream.read_exact(&mut message)?;
+            stream.write_all(&message)?;
+        }
+        stream.read_to_end(&mut Vec::new()).map(drop)
+    });
+    let target = target.to_string();
+    let seen = bench(&[&target, "-c", "5", "-n", "105", "--timeout", "500ms"]);
+    assert_eq!(seen.code, Some(4), "{seen:#?}");
+    assert!(seen.number("/window_ns") > 4e8, "{seen:#?}");
+    assert_every_message_has_one_end(&seen);
 }
 
 #[test]
@@ -435,7 +583,7 @@ fn a_count_of_messages_that_never_come_back_has_an_end() {
 
 #[test]
 fn contradictions_are_usage_errors_with_a_reason() {
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 17] = [
         (
             &["127.0.0.1:7", "-n", "5", "-d", "5s"],
             "cannot be used with",
@@ -468,6 +616,17 @@ fn contradictions_are_usage_errors_with_a_reason() {
             "no source address",
         ),
         (&["127.0.0.1:auto"], "auto is for servers"),
+        (
+            &["127.0.0.1:7", "--source", "192.0.2.1"],
+            "is it an address of this machine?",
+        ),
+        (&["unix:/tmp/x", "--no-delay", "off"], "never delays"),
+        (
+            &["127.0.0.1:7", "--find-max", "p99<1ms", "--hgrm", "x"],
+            "one distribution",
+        ),
+        (&["127.0.0.1:7", "--csv", "-"], "name a file"),
+        (&["127.0.0.1:7", "--csv", "x", "--html", "x"], "to one file"),
         (
             &["127.0.0.1:7", "--runs", "3", "--hgrm", "x"],
             "one distribution",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mio_echo::Address;
 use mio_echo::load::{Plan, Until, Verify};
-use mio_echo::report::{Operator, Options, Quantity};
+use mio_echo::report::{Operator, Options, Quantity, Side};
 
 use super::sweep::Sweep;
 use super::{BenchArgs, Order, VerifyArg};
@@ -26,6 +26,9 @@ pub(super) fn check(args: &BenchArgs) -> Result<(), String> {
     }
     if targets < 2 && args.order.is_some() {
         return Err("--order is about two targets".to_owned());
+    }
+    if args.find_max.is_some() && args.outputs.has_hgrm() {
+        return Err("--hgrm is one distribution, and --find-max takes several runs: --json has each of theirs".to_owned());
     }
     if args.find_max.is_some() && args.runs.is_some() {
         return Err("--find-max decides itself how many runs it takes".to_owned());
@@ -55,10 +58,18 @@ pub(super) fn check(args: &BenchArgs) -> Result<(), String> {
     Ok(())
 }
 
+/// A run to be made.
+#[derive(Clone, Debug)]
+pub(super) struct Planned {
+    pub(super) plan: Plan,
+    /// Its part in a comparison.
+    pub(super) side: Option<Side>,
+}
+
 /// One plan for each run.
-pub(super) fn plans(args: &BenchArgs, targets: &[Address]) -> Result<Vec<Plan>, String> {
+pub(super) fn plans(args: &BenchArgs, targets: &[Address]) -> Result<Vec<Planned>, String> {
     let base = |target: &Address| plan(args, target);
-    let mut plans = match (targets, &args.sweep) {
+    let plans = match (targets, &args.sweep) {
         ([target], Some(sweep)) => {
             let base = base(target)?;
             let swept: Result<Vec<Plan>, String> = sweep.plans(&base);
@@ -70,15 +81,17 @@ pub(super) fn plans(args: &BenchArgs, targets: &[Address]) -> Result<Vec<Plan>, 
     for plan in &plans {
         plan.check()?;
     }
-    let rounds = runs(args);
-    if targets.len() == 2 {
-        plans = (0..rounds)
-            .flat_map(|round| in_order(args, round, &plans))
-            .collect();
-    } else {
-        plans = (0..rounds).flat_map(|_| plans.clone()).collect();
-    }
-    Ok(plans)
+    let rounds = 0..runs(args);
+    Ok(match plans.as_slice() {
+        [a, b] if targets.len() == 2 => rounds.flat_map(|n| in_order(args, n, a, b)).collect(),
+        plans => {
+            let alone = |plan: &Plan| Planned {
+                plan: plan.clone(),
+                side: None,
+            };
+            rounds.flat_map(|_| plans.iter().map(alone)).collect()
+        }
+    })
 }
 
 fn runs(args: &BenchArgs) -> usize {
@@ -87,7 +100,7 @@ fn runs(args: &BenchArgs) -> usize {
 }
 
 /// A pair of runs: whoever was first in the last round is second in this, or a lot decides.
-fn in_order(args: &BenchArgs, round: usize, plans: &[Plan]) -> Vec<Plan> {
+fn in_order(args: &BenchArgs, round: usize, a: &Plan, b: &Plan) -> [Planned; 2] {
     let swapped = match args.order.unwrap_or_default() {
         Order::Interleave => round % 2 == 1,
         // Any mixing of seed and round will do: it only has to follow nothing that the machine does.
@@ -96,7 +109,10 @@ fn in_order(args: &BenchArgs, round: usize, plans: &[Plan]) -> Vec<Plan> {
             mixed >> 63 == 1
         }
     };
-    let mut pair = plans.to_vec();
+    let mut pair = [(a, Side::A), (b, Side::B)].map(|(plan, side)| Planned {
+        plan: plan.clone(),
+        side: Some(side),
+    });
     if swapped {
         pair.reverse();
     }
@@ -137,10 +153,10 @@ fn plan(args: &BenchArgs, target: &Address) -> Result<Plan, String> {
 }
 
 /// Every option as it was resolved.
-pub(super) fn options(args: &BenchArgs, plans: &[Plan]) -> Options {
+pub(super) fn options(args: &BenchArgs, plans: &[Planned]) -> Options {
     let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let mut targets: Vec<String> = Vec::new();
-    for plan in plans {
+    for Planned { plan, .. } in plans {
         let target = plan.target.to_string();
         if !targets.contains(&target) {
             targets.push(target);
@@ -149,7 +165,7 @@ pub(super) fn options(args: &BenchArgs, plans: &[Plan]) -> Options {
     if args.targets.len() == 2 {
         targets = args.targets.iter().map(ToString::to_string).collect();
     }
-    let first = &plans[0];
+    let first = &plans[0].plan;
     let (duration, count) = match first.until {
         Until::Elapsed(duration) => (Some(ns(duration)), None),
         Until::Count(count) => (None, Some(count)),

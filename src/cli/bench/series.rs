@@ -5,18 +5,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use mio_echo::Environment;
 use mio_echo::load::{self, Plan, Progress, RunError, Stopper};
 use mio_echo::report::{
-    Assertion, Comparison, Document, KnownMaximum, Program, Run, SCHEMA, Verdict, compare,
+    Assertion, Comparison, Document, KnownMaximum, Program, Run, SCHEMA, Side, Verdict, compare,
     document_validity, summarise,
 };
 
+use super::BenchArgs;
+use super::plans::{self, Planned};
 use super::progress::Display;
-use super::{BenchArgs, plans};
 use crate::cli::Failure;
 
 /// Everything that was asked for.
 pub(super) fn measure(
     args: &BenchArgs,
-    plans: &[Plan],
+    plans: &[Planned],
     stopper: &Stopper,
 ) -> Result<Document, Failure> {
     let started_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
@@ -24,15 +25,16 @@ pub(super) fn measure(
         display: Display::new(),
         stopper,
         runs: Vec::new(),
+        cut_short: None,
     };
     let found = match &args.find_max {
-        Some(condition) => Some(series.find_max(condition, &plans[0])?),
+        Some(condition) => Some(series.find_max(condition, &plans[0].plan)?),
         None => {
             series.all(plans)?;
             None
         }
     };
-    let runs = series.runs;
+    let (runs, cut_short) = (series.runs, series.cut_short);
     let mut validity = document_validity(&runs);
     if let Some(found) = &found {
         // The runs beyond the limit are meant to fail; what counts is that one below it did not.
@@ -46,7 +48,11 @@ pub(super) fn measure(
             validity.verdict = Verdict::Invalid;
         }
     }
-    let comparison = comparison(args, &runs, &mut validity.notes);
+    if let Some(why) = cut_short {
+        validity.reasons.push(why);
+        validity.verdict = Verdict::Invalid;
+    }
+    let comparison = comparison(&runs, &mut validity.notes);
     Ok(Document {
         schema: SCHEMA.to_owned(),
         program: Program {
@@ -65,29 +71,18 @@ pub(super) fn measure(
 }
 
 /// The second target beside the first.
-fn comparison(args: &BenchArgs, runs: &[Run], notes: &mut Vec<String>) -> Option<Comparison> {
-    let [a, b] = args.targets.as_slice() else {
-        return None;
-    };
+fn comparison(runs: &[Run], notes: &mut Vec<String>) -> Option<Comparison> {
     // Round by round, whoever was first: run n of the one belongs to run n of the other.
-    let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
-    for pair in runs.chunks_exact(2) {
-        let first_is_a = pair[0].target == a.to_string();
-        let (one, other) = if first_is_a {
-            (&pair[0], &pair[1])
-        } else {
-            (&pair[1], &pair[0])
-        };
-        of_a.push(one);
-        of_b.push(other);
+    let of = |side| -> Vec<&Run> { runs.iter().filter(|run| run.side == Some(side)).collect() };
+    let (mut a, mut b) = (of(Side::A), of(Side::B));
+    if a.is_empty() && b.is_empty() {
+        return None;
     }
-    match compare(&of_a, &of_b) {
-        Ok(mut comparison) => {
-            if a == b {
-                comparison.notes.push("both are the same server".to_owned());
-            }
-            Some(comparison)
-        }
+    let pairs = a.len().min(b.len());
+    a.truncate(pairs);
+    b.truncate(pairs);
+    match compare(&a, &b) {
+        Ok(comparison) => Some(comparison),
         Err(why) => {
             notes.push(format!("no comparison: {why}"));
             None
@@ -99,13 +94,15 @@ struct Series<'a> {
     display: Display,
     stopper: &'a Stopper,
     runs: Vec<Run>,
+    /// Why there are no more runs, though there should be.
+    cut_short: Option<String>,
 }
 
 impl Series<'_> {
-    fn all(&mut self, plans: &[Plan]) -> Result<(), Failure> {
-        for (n, plan) in plans.iter().enumerate() {
+    fn all(&mut self, plans: &[Planned]) -> Result<(), Failure> {
+        for (n, Planned { plan, side }) in plans.iter().enumerate() {
             self.display.of(n + 1, Some(plans.len()), plan);
-            if !self.run(plan)? {
+            if !self.run(plan, *side)? {
                 break;
             }
         }
@@ -113,7 +110,7 @@ impl Series<'_> {
     }
 
     /// One run. Returns whether to go on.
-    fn run(&mut self, plan: &Plan) -> Result<bool, Failure> {
+    fn run(&mut self, plan: &Plan, side: Option<Side>) -> Result<bool, Failure> {
         let mut started = SystemTime::now();
         let display = &mut self.display;
         let measured = load::run(plan, self.stopper, |progress| {
@@ -133,14 +130,13 @@ impl Series<'_> {
             Err(RunError::Plan(why)) => return Err(Failure::Usage(why)),
             Err(error) if self.runs.is_empty() => return Err(error.into()),
             Err(error) => {
-                return Err(Failure::Told(format!(
-                    "run {}: {error}",
-                    self.runs.len() + 1
-                )));
+                let n = self.runs.len() + 1;
+                self.cut_short = Some(format!("run {n} could not be made: {error}"));
+                return Ok(false);
             }
         };
         let since = started.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let run = summarise(
+        let mut run = summarise(
             self.runs.len(),
             &plan.target.to_string(),
             plan,
@@ -148,6 +144,7 @@ impl Series<'_> {
             u64::try_from(since.as_nanos()).unwrap_or(0),
             self.stopper.is_stopping(),
         );
+        run.side = side;
         self.runs.push(run);
         Ok(!self.stopper.is_stopping())
     }
@@ -167,7 +164,7 @@ impl Series<'_> {
             let mut plan = base.clone();
             plan.rate = Some(rate);
             self.display.of(n, None, &plan);
-            if !self.run(&plan)? {
+            if !self.run(&plan, None)? {
                 break;
             }
             let Some(run) = self.runs.last() else { break };
@@ -175,9 +172,11 @@ impl Series<'_> {
             match condition.check_run(run) {
                 Some((_, true)) if valid => holds = Some(rate),
                 None if valid => {
-                    return Err(Failure::Told(format!(
-                        "at {rate:.0} messages/s too few come back to tell whether {condition}: measure for longer (-d)"
-                    )));
+                    // At lower rates there are fewer still.
+                    self.cut_short = Some(format!(
+                        "at {rate:.0} messages/s too few came back to tell whether {condition}: measure for longer (-d)"
+                    ));
+                    break;
                 }
                 _ => fails = Some(rate),
             }

@@ -23,6 +23,8 @@ pub(super) struct Dialing {
     /// Whose turn it is.
     turn: usize,
     ramp: Option<f64>,
+    /// Which thread this is, of how many: each makes its share of the ramp.
+    share: (usize, usize),
     /// The next slot that has never been dialled.
     next: usize,
     /// How many attempts are under way.
@@ -36,7 +38,7 @@ pub(super) struct Dialing {
 }
 
 impl Dialing {
-    pub(super) fn new(plan: &Plan, target: &Target) -> Dialing {
+    pub(super) fn new(plan: &Plan, target: &Target, thread: usize) -> Dialing {
         let options = ConnectOptions {
             no_delay: plan.no_delay,
             send_buffer: plan.send_buffer,
@@ -49,6 +51,7 @@ impl Dialing {
             in_use,
             turn: 0,
             ramp: plan.connect_rate,
+            share: (thread, plan.threads),
             next: 0,
             pending: 0,
             began_ns: u64::MAX,
@@ -76,11 +79,20 @@ impl Dialing {
         })
     }
 
+    /// What went wrong last, to say so if no connection comes about.
+    pub(super) fn remember(&mut self, fault: &Fault) {
+        self.last = Some(fault.clone());
+    }
+
     /// When the ramp has the next one made.
     fn due_ns(&self) -> u64 {
         match self.ramp {
             None => self.began_ns,
-            Some(rate) => self.began_ns + (self.next as f64 * 1e9 / rate) as u64,
+            Some(rate) => {
+                let (thread, threads) = self.share;
+                let place = self.next * threads + thread;
+                self.began_ns + (place as f64 * 1e9 / rate) as u64
+            }
         }
     }
 }
@@ -127,10 +139,8 @@ impl Driver {
     pub(super) fn dial_some(&mut self) {
         if self.dialing.began_ns == u64::MAX {
             self.dialing.began_ns = self.now_ns;
-            let ramp = self
-                .dialing
-                .ramp
-                .map_or(0.0, |rate| self.slots.len() as f64 / rate);
+            let all = self.common.plan.connections as f64;
+            let ramp = self.dialing.ramp.map_or(0.0, |rate| all / rate);
             self.dialing.deadline_ns =
                 self.now_ns + (ramp * 1e9) as u64 + ns(self.common.plan.timeout);
         }
@@ -239,6 +249,9 @@ impl Driver {
                 slot.state = State::Open;
                 slot.reset(now_ns);
                 self.dialing.pending -= 1;
+                if std::mem::take(&mut slot.down) {
+                    self.recorder.down(now_ns, -1);
+                }
                 self.open += 1;
                 self.recorder.connected(now_ns - since_ns);
                 self.refill(key);
@@ -305,7 +318,8 @@ impl Driver {
             // Not one is made, so this is how the server answers everybody.
             self.dialing.fatal.get_or_insert(fault.clone());
         }
-        self.dialing.last = Some(fault.clone());
+        self.dialing.remember(&fault);
+        self.failing_ns = self.failing_ns.min(self.now_ns);
         let number = self.slots[key].exchange.connection();
         self.recorder
             .fault(fault, number, std::iter::empty(), self.now_ns);

@@ -72,7 +72,7 @@ impl Driver {
         self.recorder.open(window, self.open as u64);
         self.pace.start(schedule_ns, end_ns);
         self.phase = Phase::Running;
-        self.progress_ns = self.now_ns;
+        self.ended_ns = self.now_ns;
         for key in 0..self.slots.len() {
             self.refill(key);
         }
@@ -89,9 +89,11 @@ impl Driver {
         let grace_ns = timeout_ns.min(GRACE_NS);
         let end_ns = match plan.until {
             Until::Elapsed(_) => self.recorder.end_ns(),
-            Until::Count(_) if self.pace.is_used_up() && self.in_flight == 0 => self.progress_ns,
-            // Nothing has come back for so long that nothing will.
-            Until::Count(_) if self.now_ns > self.progress_ns + 2 * timeout_ns => self.now_ns,
+            Until::Count(_) if self.pace.is_used_up() && self.in_flight == 0 => self.ended_ns,
+            // There have been errors and nothing else for so long that there will be nothing else.
+            Until::Count(_) if self.now_ns > self.failing_ns.saturating_add(2 * timeout_ns) => {
+                self.now_ns
+            }
             Until::Count(_) => return,
         };
         if self.now_ns >= end_ns {
@@ -114,7 +116,8 @@ impl Driver {
         match self.phase {
             Phase::Connecting | Phase::Ready => Err(DriveError::Stopped),
             Phase::Running => {
-                self.end(self.now_ns, SHORT_GRACE_NS);
+                // What was begun in this very moment is within the window.
+                self.end(self.now_ns + 1, SHORT_GRACE_NS);
                 Ok(())
             }
             Phase::Draining(_) | Phase::Over => Ok(()),

@@ -16,6 +16,8 @@ pub(super) struct Slot {
     pub(super) no_room: bool,
     /// A write has failed: the end of the stream is a reset.
     pub(super) write_failed: bool,
+    /// Its connection failed, and there is no other yet.
+    pub(super) down: bool,
     /// The pace will call it.
     pub(super) queued: bool,
     /// Since when there has been room for a message.
@@ -50,6 +52,7 @@ impl Slot {
             schedule,
             no_room: false,
             write_failed: false,
+            down: false,
             queued: false,
             free_ns: 0,
             doubt_ns: u64::MAX,

@@ -21,7 +21,7 @@ impl Driver {
         let check = (self.payload, self.verify());
         loop {
             let slot = &mut self.slots[key];
-            let Some(stream) = &mut slot.stream else {
+            let (Some(stream), State::Open) = (&mut slot.stream, slot.state) else {
                 return;
             };
             let n = match stream.read(&mut self.scratch) {
@@ -46,9 +46,11 @@ impl Driver {
             let echoes = before - slot.exchange.outstanding();
             if echoes > 0 {
                 slot.ok += echoes as u64;
-                slot.free_ns = now_ns;
+                if before >= self.common.plan.pipeline {
+                    slot.free_ns = now_ns;
+                }
                 self.in_flight -= echoes;
-                self.progress_ns = now_ns;
+                (self.ended_ns, self.failing_ns) = (now_ns, u64::MAX);
             }
             match received {
                 Received::Right => {}
@@ -71,13 +73,36 @@ impl Driver {
     /// Begins what is due on a connection, and writes what the kernel takes.
     #[inline(always)]
     pub(super) fn refill(&mut self, key: usize) {
-        let now_ns = self.read_clock();
+        self.read_clock();
+        loop {
+            let begun = self.begin(key);
+            let slot = &self.slots[key];
+            if slot.state != State::Open || slot.no_room {
+                return;
+            }
+            if slot.exchange.messages() >= self.most_messages() && slot.exchange.outstanding() == 0
+            {
+                return self.renew(key);
+            }
+            self.write_out(key);
+            // A message begins when it can be written, not when it is in a row of others: more than is offered at once waits.
+            if !begun || self.slots[key].exchange.outstanding() >= self.common.plan.pipeline {
+                return;
+            }
+        }
+    }
+
+    /// Begins messages that are due, as many as there is room for and are offered at once. Returns whether it stopped for
+    /// that.
+    #[inline(always)]
+    fn begin(&mut self, key: usize) -> bool {
+        let now_ns = self.now_ns;
+        let most = self.most_messages();
         let plan = &self.common.plan;
         let slot = &mut self.slots[key];
-        if slot.state != State::Open || slot.exchange.is_in_doubt() {
-            return;
+        if slot.state != State::Open || slot.no_room || slot.exchange.is_in_doubt() {
+            return false;
         }
-        let most = plan.reconnect.unwrap_or(u64::MAX);
         while slot.exchange.outstanding() < plan.pipeline && slot.exchange.messages() < most {
             match self.pace.take(slot.schedule.as_mut(), now_ns) {
                 Next::Due(intended_ns) => {
@@ -85,22 +110,26 @@ impl Driver {
                     slot.exchange.begin(size, intended_ns, now_ns);
                     self.recorder.sent(intended_ns, slot.free_ns, now_ns);
                     self.in_flight += 1;
+                    if slot.exchange.waiting_bytes() >= self.scratch.len() as u64 {
+                        return true;
+                    }
                 }
                 Next::At(due_ns) => {
                     if !std::mem::replace(&mut slot.queued, true) {
                         self.pace.wait(due_ns, key);
                     }
-                    break;
+                    return false;
                 }
-                Next::Never => break,
+                Next::Never => return false,
             }
         }
-        if slot.exchange.messages() >= most && slot.exchange.outstanding() == 0 {
-            return self.renew(key);
-        }
-        if !slot.no_room {
-            self.write_out(key);
-        }
+        false
+    }
+
+    /// How many messages a connection has before another takes its place.
+    #[inline(always)]
+    fn most_messages(&self) -> u64 {
+        self.common.plan.reconnect.unwrap_or(u64::MAX)
     }
 
     #[inline(always)]

@@ -50,10 +50,16 @@ impl Driver {
         let lost = slot.exchange.outstanding();
         let connection = slot.exchange.connection();
         let now_ns = self.now_ns;
+        self.dialing.remember(&fault);
         self.recorder
             .fault(fault, connection, slot.exchange.under_way_ns(), now_ns);
         self.in_flight -= lost;
         self.open -= 1;
+        if !std::mem::replace(&mut slot.down, true) {
+            self.recorder.down(now_ns, 1);
+        }
+        self.ended_ns = now_ns;
+        self.failing_ns = self.failing_ns.min(now_ns);
         self.close(key);
         self.slots[key].state = State::Resting {
             until_ns: now_ns + REST_NS,

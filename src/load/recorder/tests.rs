@@ -158,3 +158,28 @@ fn messages_under_way_are_integrated_over_the_window() {
     let health = finished(recorder, false).health;
     assert_eq!(health.in_flight_ns, u128::from(SECOND + SECOND / 2));
 }
+
+#[test]
+fn a_silence_that_lasts_to_the_end_is_one() {
+    let mut recorder = recorder(false);
+    recorder.sent(2 * SECOND, 0, 2 * SECOND + SECOND / 2);
+    let health = finished(recorder, false).health;
+    assert_eq!(health.longest_silence_ns, 3 * SECOND / 2);
+}
+
+#[test]
+fn errors_before_the_window_belong_to_no_second() {
+    let mut recorder = recorder(false);
+    let fault = || Fault {
+        kind: FaultKind::Connect,
+        offset: None,
+        detail: String::new(),
+    };
+    recorder.fault(fault(), 0, [].into_iter(), SECOND);
+    recorder.fault(fault(), 0, [].into_iter(), 3 * SECOND + 1);
+    recorder.pass(3 * SECOND);
+    let recording = finished(recorder, false);
+    assert_eq!(recording.counts.errors, 2);
+    let errors: u64 = recording.intervals.iter().map(|i| i.errors).sum();
+    assert_eq!(errors, 1);
+}

@@ -106,7 +106,10 @@ fn three_reports_are_the_report_of_their_union_to_the_last_bucket() {
 #[test]
 fn rates_of_reports_side_by_side_add_up_and_those_of_one_after_another_do_not() {
     let at = |starts: &[u64]| {
-        let reports: Vec<_> = starts.iter().map(|s| report(1..=1000, *s)).collect();
+        let reports = starts.iter().enumerate();
+        let reports: Vec<_> = reports
+            .map(|(n, s)| report(n as u64 + 1..=n as u64 + 1000, *s))
+            .collect();
         let run = merge(&reports).unwrap().runs.remove(0);
         (run.throughput.messages_per_second, run.window_ns)
     };
@@ -117,8 +120,22 @@ fn rates_of_reports_side_by_side_add_up_and_those_of_one_after_another_do_not() 
 }
 
 #[test]
+fn what_was_asked_for_adds_up_only_side_by_side() {
+    let asked = |starts: [u64; 2]| {
+        let reports = [0, 1].map(|n| {
+            let mut report = report(n + 1..=n + 1000, starts[n as usize]);
+            report.runs[0].parameters.rate = Some(100.0);
+            report
+        });
+        merge(&reports).unwrap().runs[0].parameters.rate
+    };
+    assert_eq!(asked([0, 0]), Some(200.0));
+    assert_eq!(asked([0, 10]), Some(100.0));
+}
+
+#[test]
 fn an_invalid_part_makes_the_whole_invalid() {
-    let (good, mut bad) = (report(1..=1000, 0), report(1..=1000, 0));
+    let (good, mut bad) = (report(1..=1000, 0), report(2..=1001, 0));
     bad.runs[0].validity = validity::of(vec!["a reason".to_owned()], Vec::new());
     let merged = merge(&[good, bad]).unwrap();
     assert_eq!(merged.validity.reasons, ["a reason"]);
@@ -128,6 +145,13 @@ fn an_invalid_part_makes_the_whole_invalid() {
 fn reports_of_different_loads_are_refused() {
     let (one, mut other) = (report(1..=10, 0), report(1..=10, 0));
     other.runs.push(other.runs[0].clone());
+    assert!(merge(&[one.clone(), other]).is_err());
+    assert!(
+        merge(&[one.clone(), one.clone()]).is_err(),
+        "the same twice"
+    );
+    let mut other = report(2..=11, 0);
+    other.runs[0].parameters.size = "4096".to_owned();
     assert!(merge(&[one.clone(), other]).is_err());
     let mut other = one.clone();
     other.runs[0].kind = super::super::document::Loop::Open;

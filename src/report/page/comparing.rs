@@ -5,14 +5,14 @@ use maud::{Markup, html};
 use super::axis::Axis;
 use super::figures::{percentile_plot, percentile_points, percentile_table};
 use super::plot::{LEFT, Plot, TOP, number};
-use crate::report::document::{Document, Run, Verdict};
+use crate::report::document::{Document, Run, Side, Verdict};
 use crate::report::findings::{Comparison, Metric};
 use crate::report::latency::Latency;
 use crate::report::units;
 
 /// The second target beside the first: both curves, and the ratios with their intervals.
 pub(super) fn comparison(comparison: &Comparison, runs: &[Run]) -> Markup {
-    let (a, b) = (together(runs, &comparison.a), together(runs, &comparison.b));
+    let (a, b) = (together(runs, Side::A), together(runs, Side::B));
     let plot = percentile_plot(&[&a.histogram, &b.histogram]);
     let overlay = html! {
         (plot.curve("one", &percentile_points(&a.histogram)))
@@ -41,10 +41,10 @@ pub(super) fn comparison(comparison: &Comparison, runs: &[Run]) -> Markup {
     }
 }
 
-/// All runs of a target: their histograms added up.
-fn together(runs: &[Run], target: &str) -> Latency {
+/// All runs of a side: their histograms added up.
+fn together(runs: &[Run], side: Side) -> Latency {
     let mut all = crate::load::histogram();
-    for run in runs.iter().filter(|run| run.target == target) {
+    for run in runs.iter().filter(|run| run.side == Some(side)) {
         crate::load::add(&mut all, &run.latency.response.histogram);
     }
     Latency::new(all)
@@ -94,11 +94,7 @@ fn table_of_metrics(comparison: &Comparison) -> Markup {
                         td { (format!("{:.3}", metric.ratio)) }
                         td { (format!("{:.3} to {:.3}", metric.low, metric.high)) }
                         td { (units::percent(metric.detectable)) }
-                        td { (match (metric.difference, metric.worse_by() > 0.0) {
-                            (false, _) => "no difference found",
-                            (true, true) => "B is worse",
-                            (true, false) => "B is better",
-                        }) }
+                        td { (metric.verdict()) }
                     }
                 }
             }

@@ -59,7 +59,7 @@ fn rows(group: &[IntervalSummary], axis: &Axis) -> [u64; ROWS] {
 
 /// Messages a second, second by second.
 pub(super) fn throughput(run: &Run) -> Markup {
-    let rate = |second: &IntervalSummary| second.ok as f64 * 1e9 / second.length_ns.max(1) as f64;
+    let rate = IntervalSummary::messages_per_second;
     let most = run.intervals.iter().map(rate).fold(0.0, f64::max);
     let plot = Plot {
         x: seconds_axis(run),
@@ -89,11 +89,7 @@ pub(super) fn p99(run: &Run) -> Markup {
 }
 
 fn tail(second: &IntervalSummary) -> Option<f64> {
-    let response = &second.response;
-    let known = response.percentile(99.0);
-    known
-        .or((response.count > 0).then_some(response.max))
-        .map(|ns| ns as f64)
+    second.response.tail().map(|ns| ns as f64)
 }
 
 fn over_time(

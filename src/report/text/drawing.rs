@@ -42,14 +42,8 @@ fn bar(share: f64) -> String {
 /// The p99 of each second, side by side; of more seconds than fit, the worst of several.
 pub(super) fn over_time(intervals: &[IntervalSummary]) -> String {
     let each = intervals.len().div_ceil(WIDEST);
-    let worst = |seconds: &[IntervalSummary]| {
-        let p99 = |second: &IntervalSummary| {
-            let response = &second.response;
-            let known = response.percentile(99.0);
-            known.or((response.count > 0).then_some(response.max))
-        };
-        seconds.iter().filter_map(p99).max()
-    };
+    let worst =
+        |seconds: &[IntervalSummary]| seconds.iter().filter_map(|s| s.response.tail()).max();
     let values: Vec<Option<u64>> = intervals.chunks(each).map(worst).collect();
     let known = || values.iter().flatten().copied();
     let (Some(low), Some(high)) = (known().min(), known().max()) else {

@@ -106,11 +106,7 @@ pub(super) fn compared(comparison: &Comparison) -> String {
             "rate" => format!("{}/s", units::rate(value)),
             _ => units::time(value),
         };
-        let verdict = match (metric.difference, metric.worse_by() > 0.0) {
-            (false, _) => "no difference found",
-            (true, true) => "B is worse",
-            (true, false) => "B is better",
-        };
+        let verdict = metric.verdict();
         let _ = writeln!(
             text,
             "  {:<6}{:>12}{:>12}{:>9.3}  {:<18}{:<13}{verdict}",
