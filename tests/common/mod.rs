@@ -6,6 +6,8 @@
 // Each test crate includes this module and uses its own part of it.
 #![allow(dead_code)]
 
+pub(crate) mod benched;
+
 use std::fmt::Debug;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
