@@ -217,4 +217,5 @@ pub(super) const CONDITION_MET: u8 = 99;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 measured, 1 failure, 2 usage error, 3 an echo was wrong, 4 the measurement is invalid, 99 a --fail-if was \
-met, 130 interrupted. Of several the first of 3, 130, 4, 99. Whenever something was measured, the report is written.";
+met, 130 interrupted (a second time: at once, without a report), 141 nobody reads the output. Of several the first of 3, \
+130, 4, 99. Whenever something was measured, the report is written.";

@@ -11,6 +11,7 @@ use super::outputs::{self, Outputs};
 
 /// Merge reports of one load that several processes have made, without loss: histograms are added up
 #[derive(Args, Debug)]
+#[command(after_help = EXIT_CODES)]
 pub(super) struct MergeArgs {
     /// Reports that `mio-echo bench --json` has written
     #[arg(value_name = "FILE", required = true, num_args = 2..)]
@@ -29,3 +30,7 @@ pub(super) fn run(args: &MergeArgs) -> Result<(), Failure> {
     args.outputs.write(&merged)?;
     verdict(&merged)
 }
+
+const EXIT_CODES: &str = "\
+The reports have the same runs, sizes and pipelines, and differ in their processes. Exit codes: as of mio-echo bench, for \
+the merged report.";

@@ -72,29 +72,33 @@ impl Outputs {
         Ok(())
     }
 
-    /// Writes all of it.
+    /// Writes all of it. What cannot be written keeps nothing else from being written.
+    ///
+    /// # Errors
+    /// The first of what went wrong.
     pub(super) fn write(&self, document: &Document) -> Result<(), Failure> {
-        let mut text = report::text(document);
+        let text = report::text(document);
+        let mut done = Ok(());
         if let Some(path) = &self.html {
-            write(path, &report::page(document))?;
+            done = done.and(write(path, &report::page(document)));
         }
         if let Some(path) = &self.csv {
-            write(path, &report::csv(document))?;
+            done = done.and(write(path, &report::csv(document)));
         }
         if let (Some(path), Some(run)) = (&self.hgrm, document.runs.first()) {
-            write(path, &report::hgrm(run))?;
+            done = done.and(write(path, &report::hgrm(run)));
         }
-        if let Some(path) = &self.json {
-            let json = serde_json::to_string_pretty(document)? + "\n";
-            if is_stdout(path) {
-                // For a person who looks on.
-                let _ = io::stderr().write_all(text.as_bytes());
-                text = json;
-            } else {
-                write(path, &json)?;
-            }
+        let Some(path) = &self.json else {
+            return done.and(print(&text));
+        };
+        let json = serde_json::to_string_pretty(document)? + "\n";
+        if is_stdout(path) {
+            // For a person who looks on.
+            let _ = io::stderr().write_all(text.as_bytes());
+            return done.and(print(&json));
         }
-        print(&text)
+        done = done.and(write(path, &json));
+        done.and(print(&text))
     }
 }
 

@@ -59,7 +59,7 @@ pub(super) fn whole(text: &str) -> Result<u64, String> {
 pub(super) fn rate(text: &str) -> Result<f64, String> {
     let rate = number(text.strip_suffix("/s").unwrap_or(text))?;
     if rate <= 0.0 {
-        return Err("above 0".to_owned());
+        return Err("a rate above 0, such as 0.5, 1000 or 10k".to_owned());
     }
     Ok(rate)
 }

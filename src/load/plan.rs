@@ -147,6 +147,13 @@ impl Plan {
         if times.iter().any(|time| *time > LONGEST) {
             return Err("a time of at most a year".to_owned());
         }
+        if connections.saturating_mul(self.pipeline) > MOST_UNDER_WAY {
+            return Err(format!(
+                "{connections} connections with {} messages under way each: at most {MOST_UNDER_WAY} in all, as each \
+                 takes its place in memory",
+                self.pipeline
+            ));
+        }
         if self.timeout < Duration::from_millis(1) {
             return Err("a timeout of at least 1ms".to_owned());
         }
@@ -195,6 +202,9 @@ impl Plan {
         Ok(())
     }
 }
+
+/// Each takes 40 bytes.
+const MOST_UNDER_WAY: usize = 10_000_000;
 
 const DESCRIPTORS_A_THREAD: usize = 3;
 

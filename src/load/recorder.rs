@@ -68,6 +68,7 @@ impl Recorder {
             self.end_silence(self.window.end_ns);
         }
         self.down(self.window.end_ns, 0);
+        self.change_in_flight(self.window.end_ns, 0);
     }
 
     /// From when on messages count.

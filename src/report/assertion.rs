@@ -110,12 +110,14 @@ impl Assertion {
         let observed = format!("{:+.1} %", worse * 100.0);
         // A difference that may be chance is none, however large.
         let met = metric.difference && self.operator.holds(worse, self.limit);
-        let chance = if metric.difference {
-            ""
-        } else {
-            ", within what chance brings about"
+        let chance = match metric.difference {
+            true => String::new(),
+            false => format!(
+                ", which may be chance; a change of less than {} would hardly be found",
+                units::percent(metric.detectable)
+            ),
         };
-        self.result(Some(met), observed + chance)
+        self.result(Some(met), observed + &chance)
     }
 
     fn result(&self, met: Option<bool>, observed: String) -> AssertionResult {

@@ -99,7 +99,7 @@ fn build(a: &[&Run], b: &[&Run], paired: bool) -> Result<Comparison, ComparisonE
     let metrics = metrics(&samples_a, &samples_b, paired, noise_floor, with_rate);
     if metrics.is_empty() {
         return Err(ComparisonError(
-            "too few messages came back to compare".to_owned(),
+            "too few seconds, or messages in them, to compare: measure for longer (-d), or in several runs (--runs)".to_owned(),
         ));
     }
     Ok(Comparison {
@@ -247,8 +247,8 @@ fn metric(
     let beyond_the_floor = (ratio - 1.0).abs().max((1.0 / ratio - 1.0).abs()) > floor;
     Some(Metric {
         name: name.to_owned(),
-        a: median(&a),
-        b: median(&b),
+        a: mean(&log_a).exp(),
+        b: mean(&log_b).exp(),
         ratio,
         low: low.exp(),
         high: high.exp(),
@@ -277,16 +277,6 @@ fn variance(values: &[f64]) -> f64 {
     let mean = mean(values);
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
     squares / (values.len() as f64 - 1.0)
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() % 2 {
-        1 => sorted[middle],
-        _ => (sorted[middle - 1] + sorted[middle]) / 2.0,
-    }
 }
 
 /// Of all intervals together. So at most one comparison in twenty of two things that are the same reports a difference.

@@ -34,7 +34,8 @@ pub struct Comparison {
 pub struct Metric {
     /// `rate`, `p50` or `p99`.
     pub name: String,
-    /// The first's: the median of its runs; messages a second or nanoseconds.
+    /// The first's: the geometric mean over its runs, so that the ratio is that of the two; messages a second or
+    /// nanoseconds.
     pub a: f64,
     /// The second's.
     pub b: f64,

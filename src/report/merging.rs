@@ -73,6 +73,16 @@ fn check(first: &Document, other: &Document) -> Result<(), MergeError> {
             "one report has {n} runs and another {m}: run n of each is merged with run n of the others"
         )));
     }
+    if first
+        .runs
+        .iter()
+        .chain(&other.runs)
+        .any(|run| run.side.is_some())
+    {
+        return Err(MergeError(
+            "a comparison is of two loads: merge the reports of one".to_owned(),
+        ));
+    }
     for (one, other) in first.runs.iter().zip(&other.runs) {
         if one.kind != other.kind {
             return Err(MergeError(

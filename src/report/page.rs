@@ -63,7 +63,7 @@ fn validity(validity: &Validity) -> Markup {
     html! {
         section.verdict.(class) {
             h2 { (word) }
-            @if validity.verdict == Verdict::Valid {
+            @if validity.verdict == Verdict::Valid && validity.notes.is_empty() {
                 p { "Every echo that counts was right, and nothing speaks against the figures." }
             }
             ul {

@@ -54,12 +54,12 @@ fn verdict(text: &mut String, validity: &Validity) {
         Verdict::Invalid => {
             line(text, "INVALID");
             for reason in &validity.reasons {
-                line(text, &format!("  because {reason}"));
+                prose(text, "  because ", reason);
             }
         }
     }
     for note in &validity.notes {
-        line(text, &format!("  note: {note}"));
+        prose(text, "  note: ", note);
     }
 }
 
@@ -70,14 +70,15 @@ fn one_run(text: &mut String, run: &Run, document: &Document) {
     };
     let parameters = &run.parameters;
     line(text, "");
-    line(
+    prose(
         text,
+        "",
         &format!(
             "{}, {how}: {} connections, {} bytes a message, {} under way on each, {}",
             run.target,
             units::count(parameters.connections as u64),
             parameters.size,
-            parameters.pipeline,
+            units::count(parameters.pipeline as u64),
             units::time(run.window_ns as f64)
         ),
     );
@@ -109,20 +110,25 @@ fn rates(text: &mut String, run: &Run, verify: bool) {
         ),
     );
     let counts = run.counts;
-    let how = if verify {
-        "every byte compared"
-    } else {
-        "lengths only"
+    let how = match verify {
+        true => "every byte compared",
+        false => "lengths only",
     };
     line(
         text,
         &format!(
-            "  verified   {} echoes, {how}; of {} messages {} failed and {} had not come back; {} errors",
+            "  verified   {} echoes, {how}; errors: {}",
             units::count(counts.ok),
+            units::count(counts.errors)
+        ),
+    );
+    line(
+        text,
+        &format!(
+            "  scheduled  {} messages; failed: {}, not come back: {}",
             units::count(counts.scheduled),
             units::count(counts.failed),
-            units::count(counts.unfinished),
-            units::count(counts.errors)
+            units::count(counts.unfinished)
         ),
     );
 }
@@ -201,14 +207,20 @@ fn generator(text: &mut String, run: &Run) {
         Loop::Open => String::new(),
         Loop::Closed => {
             let each = generator.cpu_ns as f64 / run.throughput.messages.max(1) as f64;
-            format!("{} of processor a message, ", units::time(each))
+            format!(", {} of processor a message", units::time(each))
         }
     };
     line(
         text,
         &format!(
-            "  generator  {lateness}busy {} of the time, {each}longest turn {}, {:.1} messages under way",
-            units::percent(generator.busy_share),
+            "  generator  {lateness}busy {} of the time{each}",
+            units::percent(generator.busy_share)
+        ),
+    );
+    line(
+        text,
+        &format!(
+            "             longest turn {}, {:.1} messages under way on average",
             units::time(generator.longest_turn_ns as f64),
             generator.in_flight
         ),
@@ -217,7 +229,7 @@ fn generator(text: &mut String, run: &Run) {
     line(
         text,
         &format!(
-            "  fairness   {} to {} messages a connection, {} in the middle; Jain's index {:.3}",
+            "  fairness   {} to {} messages a connection, median {}; Jain's index {:.3}",
             units::count(fairness.min),
             units::count(fairness.max),
             units::count(fairness.median),
@@ -226,10 +238,31 @@ fn generator(text: &mut String, run: &Run) {
     );
 }
 
+/// A sentence, in lines that a terminal of the usual width has room for.
+fn prose(text: &mut String, head: &str, sentence: &str) {
+    let mut column = head.chars().count();
+    text.push_str(head);
+    for (n, word) in sentence.split(' ').enumerate() {
+        let length = word.chars().count();
+        if n > 0 && column + 1 + length > WIDTH {
+            text.push_str("\n    ");
+            column = 4;
+        } else if n > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += length;
+    }
+    text.push('\n');
+}
+
 fn line(text: &mut String, line: &str) {
     text.push_str(line);
     text.push('\n');
 }
+
+const WIDTH: usize = 80;
 
 const COLUMNS: [(&str, f64); 5] = [
     ("p50", 50.0),

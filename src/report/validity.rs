@@ -89,11 +89,24 @@ fn wrong_echoes(run: &Run) -> Option<String> {
 }
 
 fn nothing_measured(run: &Run) -> Option<String> {
-    (run.counts.ok == 0).then(|| match (run.counts.sent, run.throughput.messages) {
+    if run.counts.ok > 0 && run.throughput.messages > 0 {
+        return None;
+    }
+    let sent = units::count(run.counts.sent);
+    Some(match (run.counts.sent, run.throughput.messages) {
+        (0, 0) if run.generator.in_flight > 0.0 => {
+            "nothing came back of the messages of the warm-up, so that none was sent after it"
+                .to_owned()
+        }
         (0, 0) => "nothing was sent".to_owned(),
         (0, _) => "the messages of the warm-up took so long that none of those after it was sent"
             .to_owned(),
-        (sent, _) => format!("nothing came back of {} messages", units::count(sent)),
+        (_, 0) if run.counts.ok > 0 => {
+            format!(
+                "nothing came back of {sent} messages before the end of the time that is measured"
+            )
+        }
+        (_, _) => format!("nothing came back of {sent} messages"),
     })
 }
 
@@ -102,7 +115,7 @@ fn missing_connections(run: &Run) -> Option<String> {
     let made = run.generator.connections_opened;
     (made < asked).then(|| {
         format!(
-            "{} connections were asked for, and only {} could be made",
+            "{} connections were asked for, and only {} were open at the start",
             units::count(asked),
             units::count(made)
         )

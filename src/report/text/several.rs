@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::line;
+use super::{line, prose};
 use crate::report::document::{KnownMaximum, Run, Verdict};
 use crate::report::findings::Comparison;
 use crate::report::units;
@@ -119,7 +119,7 @@ pub(super) fn compared(comparison: &Comparison) -> String {
         );
     }
     for note in &comparison.notes {
-        line(&mut text, &format!("  note: {note}"));
+        prose(&mut text, "  note: ", note);
     }
     text
 }
