@@ -44,12 +44,12 @@
 mod planted;
 
 mod address;
+mod clock;
 mod connect;
 mod environment;
 mod limits;
 pub mod load;
 mod poller;
-mod processor;
 mod refusal;
 pub mod report;
 mod server;

@@ -14,7 +14,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::diagnosis::Fault;
 use super::exchange::Verify;
@@ -25,6 +25,7 @@ use super::recorder::Recorder;
 use super::recording::{Interval, Recording};
 use super::schedule::Schedule;
 use super::stopper::{StartingGun, Stopper};
+use crate::clock::Clock;
 use crate::connect::Target;
 use crate::poller::{Event, MioPoller, Poller};
 use dialing::Dialing;
@@ -35,8 +36,8 @@ use slot::{Slot, State};
 pub(super) struct Common {
     pub(super) plan: Arc<Plan>,
     pub(super) target: Target,
-    /// What all times are counted from.
-    pub(super) epoch: Instant,
+    /// What all times are read from.
+    pub(super) clock: Clock,
     pub(super) gun: Arc<StartingGun>,
     pub(super) stopper: Stopper,
     /// How many connections have been dialled: the next one's number.
@@ -271,7 +272,7 @@ impl Driver {
 
     #[inline(always)]
     fn read_clock(&mut self) -> u64 {
-        self.now_ns = ns(self.poller.now().duration_since(self.common.epoch));
+        self.now_ns = self.common.clock.ns();
         self.now_ns
     }
 

@@ -42,7 +42,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
 pub use diagnosis::FaultKind;
 pub use exchange::Verify;
@@ -54,6 +53,7 @@ pub use sizes::Sizes;
 pub use stopper::Stopper;
 
 use crate::address::{Address, Host};
+use crate::clock::Clock;
 use crate::connect::{self, Target};
 use driver::{Common, DriveError, Driver, Update};
 use stopper::StartingGun;
@@ -169,7 +169,7 @@ fn run_against(
     let common = Common {
         plan: Arc::new(plan.clone()),
         target,
-        epoch: Instant::now(),
+        clock: Clock::new(),
         gun: Arc::new(StartingGun::new()),
         stopper: stopper.clone(),
         numbers: Arc::new(AtomicU32::new(0)),
@@ -241,8 +241,7 @@ fn listen(
             Update::Ready => {
                 ready += 1;
                 if ready == threads {
-                    let start = common.epoch.elapsed() + HEAD_START;
-                    let start_ns = u64::try_from(start.as_nanos()).unwrap_or(u64::MAX);
+                    let start_ns = common.clock.ns() + HEAD_START_NS;
                     common.gun.fire(start_ns, &common.stopper);
                     tell(Progress::Started);
                 }
@@ -308,4 +307,4 @@ fn resolve(target: &Address) -> Result<Vec<Target>, RunError> {
 }
 
 /// From when all connections are made to the start, so that every thread is awake by then.
-const HEAD_START: Duration = Duration::from_millis(2);
+const HEAD_START_NS: u64 = 2_000_000;

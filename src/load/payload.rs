@@ -91,7 +91,7 @@ impl Payload {
         let sample = &bytes[..bytes.len().min(LARGEST_SAMPLE)];
         (0..WORD as usize).find_map(|shift| {
             let word = sample.get(shift..shift + WORD as usize)?;
-            let id = unscramble(u64::from_le_bytes(word.try_into().ok()?)).wrapping_sub(self.key);
+            let id = unmix(u64::from_le_bytes(word.try_into().ok()?)).wrapping_sub(self.key);
             let connection = u32::try_from(id >> INDEX_BITS).ok()?;
             let offset = ((id & INDEX_MASK) * WORD).checked_sub(shift as u64)?;
             let origin = Origin { connection, offset };
@@ -106,7 +106,7 @@ impl Payload {
     #[inline(always)]
     fn word(self, connection: u32, index: u64) -> u64 {
         let id = (u64::from(connection) << INDEX_BITS) | (index & INDEX_MASK);
-        scramble(id.wrapping_add(self.key))
+        mix(id.wrapping_add(self.key))
     }
 }
 
@@ -143,7 +143,7 @@ impl Lots {
     }
 }
 
-/// SplitMix64's finaliser. Each step can be undone, so each word has one origin.
+/// SplitMix64's finaliser.
 #[inline(always)]
 fn scramble(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(FIRST);
@@ -151,12 +151,18 @@ fn scramble(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-fn unscramble(mut x: u64) -> u64 {
-    x = x ^ (x >> 31) ^ (x >> 62);
-    x = x.wrapping_mul(inverse(SECOND));
-    x = x ^ (x >> 27) ^ (x >> 54);
-    x = x.wrapping_mul(inverse(FIRST));
-    x ^ (x >> 30) ^ (x >> 60)
+/// Half of that, for the words of streams: they have to differ from each other everywhere, and no more. Each step can be
+/// undone, so each word has one origin.
+#[inline(always)]
+fn mix(x: u64) -> u64 {
+    let x = (x ^ (x >> 32)).wrapping_mul(FIRST);
+    x ^ (x >> 29)
+}
+
+fn unmix(x: u64) -> u64 {
+    let x = x ^ (x >> 29) ^ (x >> 58);
+    let x = x.wrapping_mul(inverse(FIRST));
+    x ^ (x >> 32)
 }
 
 /// Of an odd number, modulo 2⁶⁴: each of Newton's steps doubles the number of right bits, and three are right at first.

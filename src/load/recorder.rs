@@ -114,17 +114,19 @@ impl Recorder {
         }
         if self.counts(echo.intended_ns) {
             self.made.counts.ok += 1;
-            let Recording {
-                service,
-                first_byte,
-                ..
-            } = &mut self.made;
             let response_ns = now_ns - echo.intended_ns;
             note(&mut self.current.response, response_ns);
+            let service_ns = now_ns - echo.begun_ns;
             if self.open_loop {
-                note(service, now_ns - echo.begun_ns);
+                note(&mut self.made.service, service_ns);
             }
-            note(first_byte, echo.first_byte_ns - echo.begun_ns);
+            if echo.first_byte_ns != now_ns {
+                note(&mut self.made.in_parts, service_ns);
+                note(
+                    &mut self.made.first_byte,
+                    echo.first_byte_ns - echo.begun_ns,
+                );
+            }
         }
     }
 
@@ -171,8 +173,12 @@ impl Recorder {
     /// At the end: a message that has left and not come back. Its time is at least its age, and is counted as that: left
     /// out, the slowest would make the others look fast.
     pub(crate) fn unfinished(&mut self, intended_ns: u64, begun_ns: u64, now_ns: u64) {
-        if self.age(intended_ns, now_ns) && self.open_loop {
-            note(&mut self.made.service, now_ns.saturating_sub(begun_ns));
+        if self.age(intended_ns, now_ns) {
+            let service_ns = now_ns.saturating_sub(begun_ns);
+            if self.open_loop {
+                note(&mut self.made.service, service_ns);
+            }
+            note(&mut self.made.in_parts, service_ns);
         }
     }
 

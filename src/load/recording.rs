@@ -27,6 +27,9 @@ pub struct Recording {
     pub service: Histogram<u64>,
     /// From when its first byte was offered to the kernel to the first byte of its echo.
     pub first_byte: Histogram<u64>,
+    /// The service times of those whose first byte came in an earlier read than the last, or has not come. All others
+    /// have both at once, which spares them a place in `first_byte` until all is put together.
+    pub(crate) in_parts: Histogram<u64>,
     /// From connect(2) to the established connection.
     pub connect: Histogram<u64>,
     /// From when a message was due, and its connection free for it, to when it was sent: the generator's own lag.
@@ -144,6 +147,7 @@ impl Recording {
             response: histogram(),
             service: histogram(),
             first_byte: histogram(),
+            in_parts: histogram(),
             connect: histogram(),
             lateness: histogram(),
             unfinished: histogram(),
@@ -164,6 +168,7 @@ impl Recording {
             (&mut self.response, &other.response),
             (&mut self.service, &other.service),
             (&mut self.first_byte, &other.first_byte),
+            (&mut self.in_parts, &other.in_parts),
             (&mut self.connect, &other.connect),
             (&mut self.lateness, &other.lateness),
             (&mut self.unfinished, &other.unfinished),
@@ -189,6 +194,11 @@ impl Recording {
         if !open_loop {
             self.service = self.response.clone();
         }
+        let mut at_once = self.service.clone();
+        if let Err(error) = at_once.subtract(&self.in_parts) {
+            log::error!("the first bytes cannot be told: {error}");
+        }
+        add(&mut self.first_byte, &at_once);
     }
 
     /// Adds one thread's part of a second.

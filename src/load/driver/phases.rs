@@ -2,10 +2,10 @@
 
 use super::slot::{Slot, State};
 use super::{DriveError, Driver, Phase, Update, ns};
+use crate::clock::thread_processor_time;
 use crate::load::plan::Until;
 use crate::load::recorder::Window;
 use crate::load::recording::Recording;
-use crate::processor::thread_processor_time;
 
 impl Driver {
     /// All that is not a message: dials, phases, timeouts, what is told.
