@@ -130,7 +130,9 @@ fn three_load_generators_hold_forty_thousand_connections() {
         .enumerate()
         .map(|(n, server)| {
             let file = folder.path().join(format!("{n}.json"));
-            let sources = format!("127.0.1.{n},127.0.2.{n},127.0.3.{n}").replace(".0,", ".9,");
+            let sources = [1, 2, 3]
+                .map(|net| format!("127.0.{net}.{}", n + 1))
+                .join(",");
             let mut command = mio_echo();
             command
                 .args([

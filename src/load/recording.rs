@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use super::diagnosis::FaultKind;
 
@@ -47,7 +48,8 @@ pub struct Recording {
 }
 
 /// What became of messages. `scheduled` = `ok` + `unfinished` + `failed`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Counts {
     /// Were due.
     pub scheduled: u64,

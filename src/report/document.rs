@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::findings::{AssertionResult, Comparison};
 use super::latency::Latency;
 use crate::environment::Environment;
-use crate::load::{Arrivals, FaultKind};
+use crate::load::{Arrivals, Counts, FaultKind};
 
 /// The value of [`Document::schema`].
 pub const SCHEMA: &str = "mio-echo-bench/1";
@@ -140,7 +140,7 @@ pub struct Run {
     /// Whether it may be believed.
     pub validity: Validity,
     /// What became of the messages that were due within the window.
-    pub counts: RunCounts,
+    pub counts: Counts,
     /// What went wrong, by kind, worst first.
     pub errors: Vec<ErrorSummary>,
     /// What came back within the window.
@@ -182,24 +182,6 @@ pub struct Parameters {
     pub pipeline: usize,
     /// Whether every byte was compared, or lengths only.
     pub verify: bool,
-}
-
-/// What became of messages. `scheduled` = `ok` + `unfinished` + `failed`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
-pub struct RunCounts {
-    /// Were due within the window.
-    pub scheduled: u64,
-    /// Of these: were sent.
-    pub sent: u64,
-    /// Came back, and every byte was right.
-    pub ok: u64,
-    /// Had not come back at the end.
-    pub unfinished: u64,
-    /// Were lost by an error.
-    pub failed: u64,
-    /// Errors, of connections as well as of messages: one may cost many messages, or none.
-    pub errors: u64,
 }
 
 /// The errors of one kind.

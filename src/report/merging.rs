@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::document::{
-    Document, ErrorSummary, Generator, IntervalSummary, LatencySet, Run, RunCounts, Throughput,
+    Document, ErrorSummary, Generator, IntervalSummary, LatencySet, Run, Throughput,
 };
 use super::latency::Latency;
 use super::{summary, validity};
@@ -110,7 +110,7 @@ fn merge_runs(first: &Run, others: &[&Run]) -> Run {
         shift(interval, first, start_ns);
     }
     for run in others {
-        add_counts(&mut merged.counts, run.counts);
+        merged.counts.add(run.counts);
         merged.parameters.connections += run.parameters.connections;
         merged.parameters.count = merged
             .parameters
@@ -227,15 +227,6 @@ fn add_interval(ours: &mut Vec<IntervalSummary>, interval: IntervalSummary) {
             add_latency(&mut ours.response, &interval.response);
         }
     }
-}
-
-fn add_counts(ours: &mut RunCounts, theirs: RunCounts) {
-    ours.scheduled += theirs.scheduled;
-    ours.sent += theirs.sent;
-    ours.ok += theirs.ok;
-    ours.unfinished += theirs.unfinished;
-    ours.failed += theirs.failed;
-    ours.errors += theirs.errors;
 }
 
 fn add_error(ours: &mut Vec<ErrorSummary>, error: &ErrorSummary) {

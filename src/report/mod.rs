@@ -18,8 +18,8 @@ pub use assertion::{Assertion, Operator, Quantity, parse_number};
 pub use comparison::{ComparisonError, compare, compare_documents};
 pub use document::{
     Document, ErrorSummary, Fairness, FirstError, Generator, IntervalSummary, KnownMaximum,
-    LatencySet, Loop, Options, Parameters, Program, Run, RunCounts, SCHEMA, Side, Throughput,
-    Validity, Verdict,
+    LatencySet, Loop, Options, Parameters, Program, Run, SCHEMA, Side, Throughput, Validity,
+    Verdict,
 };
 pub use findings::{AssertionResult, Comparison, Metric};
 pub use latency::Latency;

@@ -2,7 +2,7 @@
 
 use super::document::{
     ErrorSummary, Fairness, FirstError, Generator, IntervalSummary, LatencySet, Loop, Parameters,
-    Run, RunCounts, Throughput,
+    Run, Throughput,
 };
 use super::latency::Latency;
 use super::validity;
@@ -32,7 +32,6 @@ pub fn summarise(
         messages_per_second: a_second(recording.completed),
         bytes_per_second: a_second(recording.completed_bytes),
     };
-    let counts = recording.counts;
     let mut run = Run {
         index,
         target: target.to_owned(),
@@ -56,14 +55,7 @@ pub fn summarise(
         window_ns: recording.window_ns,
         interrupted,
         validity: validity::unjudged(),
-        counts: RunCounts {
-            scheduled: counts.scheduled,
-            sent: counts.sent,
-            ok: counts.ok,
-            unfinished: counts.unfinished,
-            failed: counts.failed,
-            errors: counts.errors,
-        },
+        counts: recording.counts,
         errors: errors(&recording),
         throughput,
         generator: generator(&recording, throughput.messages_per_second),

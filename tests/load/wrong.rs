@@ -1,7 +1,7 @@
 //! Servers that are wrong, slow or gone, and limits of the client's own: each is found, named, and has its exit code.
 
 use std::io::Read;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::common::{Embedded, LIMIT, Process, eventually, mio_echo};
 use crate::servers::{Then, echoing, server, swapping};
 use crate::{bench, bench_command, benched};
 use rustix::process::{Pid, Signal};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// A short closed loop over five connections.
 const SHORT: [&str; 6] = ["-c", "5", "-w", "0s", "-d", "500ms"];
@@ -239,26 +239,20 @@ fn connections_that_are_down_most_of_the_time_make_the_run_invalid() {
     assert_every_message_has_one_end(&seen);
 }
 
+/// A listener that accepts nobody, with room for one to wait.
+fn full_backlog() -> (Socket, String) {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    listener.bind(&any.into()).unwrap();
+    listener.listen(1).unwrap();
+    let target = listener.local_addr().unwrap().as_socket().unwrap();
+    (listener, target.to_string())
+}
+
 /// A backlog that is full answers no further SYN: those connections never come about.
 #[test]
 fn connections_that_fail_late_are_missing_and_the_run_is_invalid() {
-    use socket2::{Domain, Socket, Type};
-    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    listener
-        .bind(
-            &"127.0.0.1:0"
-                .parse::<std::net::SocketAddr>()
-                .unwrap()
-                .into(),
-        )
-        .unwrap();
-    listener.listen(1).unwrap();
-    let target = listener
-        .local_addr()
-        .unwrap()
-        .as_socket()
-        .unwrap()
-        .to_string();
+    let (_listener, target) = full_backlog();
     let seen = bench(&[
         &target,
         "-c",
@@ -448,23 +442,7 @@ fn assert_every_message_has_one_end(seen: &crate::Benched) {
 #[test]
 fn an_interrupt_before_anything_was_measured_says_so() {
     // Nobody accepts beyond a backlog of one, so connecting goes on until the timeout.
-    use socket2::{Domain, Socket, Type};
-    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    listener
-        .bind(
-            &"127.0.0.1:0"
-                .parse::<std::net::SocketAddr>()
-                .unwrap()
-                .into(),
-        )
-        .unwrap();
-    listener.listen(1).unwrap();
-    let target = listener
-        .local_addr()
-        .unwrap()
-        .as_socket()
-        .unwrap()
-        .to_string();
+    let (_listener, target) = full_backlog();
     let mut child = bench_command(&[&target, "-c", "20"])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
