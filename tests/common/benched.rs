@@ -53,16 +53,22 @@ impl Benched {
         );
     }
 
-    /// Whether the generator's lack of a processor is all that speaks against it.
+    /// Whether the measurement is invalid, and the generator's lack of a processor is all that speaks against it.
     pub(crate) fn blames_the_machine(&self) -> bool {
+        self.code == Some(4)
+            && self.report["validity"]["verdict"] == "invalid"
+            && self.only_the_machine()
+    }
+
+    /// Whether nothing but the generator's lack of a processor speaks against the measurement.
+    pub(crate) fn only_the_machine(&self) -> bool {
         let reasons = self.report["validity"]["reasons"].as_array().unwrap();
-        let machine = |reason: &Value| {
+        reasons.iter().all(|reason| {
             let reason = reason.as_str().unwrap();
             ["stood still", "left late", "was the limit"]
                 .iter()
                 .any(|part| reason.contains(part))
-        };
-        self.code == Some(4) && !reasons.is_empty() && reasons.iter().all(machine)
+        })
     }
 
     pub(crate) fn reasons(&self) -> String {

@@ -423,7 +423,7 @@ fn an_interrupt_ends_with_a_valid_report_of_what_was_measured() {
     for signal in [Signal::INT, Signal::TERM] {
         let seen = interrupted(&server.address.to_string(), signal);
         assert_eq!(seen.code, Some(130), "{seen:#?}");
-        assert_eq!(seen.report["validity"]["verdict"], "valid");
+        assert!(seen.only_the_machine(), "{}", seen.reasons());
         assert_eq!(seen.run()["interrupted"], true);
         let window_ns = seen.number("/window_ns");
         assert!((0.5e9..10e9).contains(&window_ns), "{window_ns}");

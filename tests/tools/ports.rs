@@ -56,7 +56,8 @@ pub(crate) fn ports_that_are_used_up_are_the_clients_own_limit() {
 pub(crate) fn on_loopback_further_addresses_are_used_when_ports_run_short() {
     with_ten_ports(|target| {
         let (code, report) = bench(&[target, "-c", "30"]);
-        assert_eq!(code, Some(0), "{report:#}");
+        assert!(matches!(code, Some(0 | 4)), "{report:#}");
+        assert_eq!(report["runs"][0]["generator"]["connections_opened"], 30);
         assert_eq!(report["runs"][0]["generator"]["connections_opened"], 30);
     });
 }
@@ -66,6 +67,7 @@ pub(crate) fn several_sources_have_as_many_ports_each() {
     with_ten_ports(|target| {
         let sources = "127.0.0.1,127.0.0.2,127.0.0.3";
         let (code, report) = bench(&[target, "-c", "30", "--source", sources]);
-        assert_eq!(code, Some(0), "{report:#}");
+        assert!(matches!(code, Some(0 | 4)), "{report:#}");
+        assert_eq!(report["runs"][0]["generator"]["connections_opened"], 30);
     });
 }
