@@ -1,0 +1,27 @@
+//! What the benches share: servers in processes of their own, what those cost, and how figures are summed up.
+
+// Each bench includes this module and uses its own part of it.
+#![allow(dead_code)]
+
+pub(crate) mod process;
+pub(crate) mod spread;
+
+pub(crate) use process::{Server, crowd, pin};
+pub(crate) use spread::Spread;
+
+/// The machine, in one line.
+pub(crate) fn environment() -> String {
+    let here = mio_echo::Environment::here();
+    format!(
+        "{} {}, {} cores, {} {}, {}",
+        env!("CARGO_PKG_NAME"),
+        env!("CARGO_PKG_VERSION"),
+        here.cores,
+        here.os,
+        here.kernel,
+        here.cpu
+    )
+}
+
+/// How `cargo bench` starts our own server.
+pub(crate) const SERVE: [&str; 2] = ["serve", "127.0.0.1:auto"];
