@@ -49,6 +49,7 @@ mod connect;
 mod environment;
 mod limits;
 pub mod load;
+mod pipe;
 mod poller;
 mod refusal;
 pub mod report;

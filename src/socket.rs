@@ -21,11 +21,28 @@ use mio::{Interest, Registry, Token};
 use rustix::net::RecvFlags;
 use socket2::{Domain, SockRef, Socket as RawSocket, Type};
 
+use crate::pipe::{KernelPipe, Pipe};
 #[cfg(unix)]
 use crate::socket_file::{self, SocketFile};
 
 /// What the connection's state machine asks of its socket. All of it answers at once or with `WouldBlock`.
 pub(crate) trait Socket: Read + Write {
+    /// What its bytes can go through without coming into this process.
+    type Pipe: Pipe;
+
+    /// Moves up to `most` received bytes into the pipe (splice(2)). What it moves, it moves in order; but 0 is not
+    /// always the end of the stream, and `WouldBlock` not always an empty queue: in front of an urgent byte it says so too.
+    ///
+    /// # Errors
+    /// As [`Read::read`], and whatever says that this socket cannot be spliced.
+    fn splice_in(&mut self, pipe: &mut Self::Pipe, most: usize) -> io::Result<usize>;
+
+    /// Moves up to `held` bytes out of the pipe, which holds so many.
+    ///
+    /// # Errors
+    /// As [`Write::write`].
+    fn splice_out(&mut self, pipe: &mut Self::Pipe, held: usize) -> io::Result<usize>;
+
     /// Copies the next bytes without consuming them (`MSG_PEEK`); 0 is the end of the stream.
     ///
     /// # Errors
@@ -191,6 +208,36 @@ impl Stream {
 }
 
 impl Socket for Stream {
+    type Pipe = KernelPipe;
+
+    #[cfg(target_os = "linux")]
+    #[inline(always)]
+    fn splice_in(&mut self, pipe: &mut KernelPipe, most: usize) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.try_io(|| pipe.fill(&*stream, most)),
+            Stream::Unix(stream) => stream.try_io(|| pipe.fill(&*stream, most)),
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[inline(always)]
+    fn splice_out(&mut self, pipe: &mut KernelPipe, held: usize) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.try_io(|| pipe.empty(&*stream, held)),
+            Stream::Unix(stream) => stream.try_io(|| pipe.empty(&*stream, held)),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn splice_in(&mut self, pipe: &mut KernelPipe, _: usize) -> io::Result<usize> {
+        match *pipe {}
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn splice_out(&mut self, pipe: &mut KernelPipe, _: usize) -> io::Result<usize> {
+        match *pipe {}
+    }
+
     fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Stream::Tcp(stream) => stream.peek(buffer),

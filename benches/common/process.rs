@@ -47,7 +47,7 @@ impl Server {
             .args(["-c", &shell])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::null())
             .process_group(0)
             .spawn()?;
         pin(Some(Pid::from_child(&child)), SERVER_CORE);

@@ -23,5 +23,7 @@ fn main() -> std::process::ExitCode {
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    println!("what a server costs is read from Linux's /proc, and its cores are set by Linux's calls");
+    println!(
+        "what a server costs is read from Linux's /proc, and its cores are set by Linux's calls"
+    );
 }

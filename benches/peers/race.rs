@@ -20,6 +20,8 @@ struct Args {
     /// Another program: NAME=COMMAND, with {port} where its port belongs
     #[arg(long, value_name = "NAME=COMMAND {port}")]
     peer: Vec<String>,
+    #[arg(long)]
+    all: bool,
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     #[arg(long, default_value = "400ms", value_parser = humantime::parse_duration)]
@@ -53,13 +55,34 @@ fn compare(args: &Args) -> io::Result<()> {
     mio_echo::raise_descriptor_limit()?;
     pin(None, LOAD_CORE);
     println!("{}", environment());
-    let mut contenders = vec![Contender { name: "mio-echo".into(), start: Start::Ours(&[]) }];
-    for (name, _) in PEERS {
-        contenders.push(Contender { name: name.into(), start: Start::Peer(name) });
+    let mut contenders = vec![Contender {
+        name: "mio-echo".into(),
+        start: Start::Ours(&[]),
+    }];
+    for peer in &args.peer {
+        let (name, command) = peer.split_once('=').unwrap();
+        contenders.push(Contender {
+            name: name.into(),
+            start: Start::Command(command.into()),
+        });
     }
-    let timing = Timing { warmup: Duration::from_millis(100), window: args.window };
+    for (name, _) in PEERS
+        .iter()
+        .filter(|(n, _)| args.all || n.contains("limit") || n.contains("book"))
+    {
+        contenders.push(Contender {
+            name: name.to_string(),
+            start: Start::Peer(name),
+        });
+    }
+    let timing = Timing {
+        warmup: Duration::from_millis(100),
+        window: args.window,
+    };
     for workload in WORKLOADS {
-        if !args.only.is_empty() && !args.only.iter().any(|o| workload.name.contains(o.as_str())) { continue; }
+        if !args.only.is_empty() && !args.only.iter().any(|o| workload.name.contains(o.as_str())) {
+            continue;
+        }
         let mut all: Vec<Vec<Sample>> = vec![Vec::new(); contenders.len()];
         for round in 0..args.rounds {
             for n in 0..contenders.len() {
@@ -73,10 +96,30 @@ fn compare(args: &Args) -> io::Result<()> {
         println!("\n{}", workload.name);
         for (n, c) in contenders.iter().enumerate() {
             let s = |f: fn(&Sample) -> f64| Spread::of(all[n].iter().map(f));
-            let ratio = Spread::of(all[n].iter().zip(&all[1]).map(|(a, b)| a.cpu_us / b.cpu_us));
-            let fault = all[n].iter().find_map(|s| s.fault.clone()).unwrap_or_default();
-            println!("{:14} {:9.0}/s {:8.2} us  p50 {:8.1} p99 {:8.1} KiB {:6.2} cpu ratio {ratio} {fault}", c.name,
-                s(|s| s.rate).median, s(|s| s.cpu_us).median, s(|s| s.p50_us).median, s(|s| s.p99_us).median, s(|s| s.kib).median);
+            let ratio = Spread::of(
+                all[n]
+                    .iter()
+                    .zip(
+                        &all[contenders
+                            .iter()
+                            .position(|c| c.name == "epoll limit")
+                            .unwrap()],
+                    )
+                    .map(|(a, b)| a.cpu_us / b.cpu_us),
+            );
+            let fault = all[n]
+                .iter()
+                .find_map(|s| s.fault.clone())
+                .unwrap_or_default();
+            println!(
+                "{:14} {:9.0}/s {:8.2} us  p50 {:8.1} p99 {:8.1} KiB {:6.2} cpu ratio {ratio} {fault}",
+                c.name,
+                s(|s| s.rate).median,
+                s(|s| s.cpu_us).median,
+                s(|s| s.p50_us).median,
+                s(|s| s.p99_us).median,
+                s(|s| s.kib).median
+            );
         }
     }
     Ok(())

@@ -37,6 +37,11 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = values::size)]
     memory: usize,
 
+    /// Read and write bulk as everything else is, where the default is to let it go from socket to socket through a pipe in
+    /// the kernel (Linux)
+    #[arg(long)]
+    no_splice: bool,
+
     /// Close a client that sends nothing for so long
     #[arg(long, value_name = "TIME", default_value = "off", value_parser = values::timeout)]
     idle_timeout: OrOff,
@@ -100,6 +105,7 @@ fn config(args: &ServeArgs) -> Config {
         max_connections: args.max_connections.map(|n| n as usize),
         read_buffer: args.read_buffer,
         memory: args.memory,
+        splice: !args.no_splice,
         idle_timeout: args.idle_timeout.0,
         stall_timeout: args.stall_timeout.0,
         drain_timeout: args.drain_timeout,

@@ -1,12 +1,21 @@
-//! The loop's memory: one scratch buffer for every read, and the spill buffers of those who do not read.
+//! The loop's memory: one scratch buffer for every read, one pipe for bulk, and the spill buffers of those who do not
+//! read.
 //!
-//! Knows sizes and the budget. Performs no I/O.
+//! Knows sizes and the budget. Touches no socket.
+
+use std::io;
+
+use crate::pipe::Pipe;
 
 /// The buffers that all connections of one loop share.
 #[derive(Debug)]
-pub(crate) struct Buffers {
+pub(crate) struct Buffers<P> {
     /// Where every read lands. What the kernel takes back at once never leaves it.
     pub(crate) scratch: Box<[u8]>,
+    /// Where bulk goes instead, if there is one. Empty between two rounds.
+    pub(crate) pipe: Option<P>,
+    /// From how many bytes at once the pipe is worth its calls.
+    pub(crate) least_bulk: usize,
     /// Where the rest goes.
     pub(crate) spills: Spills,
 }
@@ -32,13 +41,15 @@ pub(crate) struct Spill {
     written: usize,
 }
 
-impl Buffers {
+impl<P: Pipe> Buffers<P> {
     /// `read` is the size of a read in bytes, at least 1, and so of a spill; all spills together take at most
     /// `budget` bytes.
-    pub(crate) fn new(read: usize, budget: usize) -> Buffers {
+    pub(crate) fn new(read: usize, budget: usize) -> Buffers<P> {
         let capacity = read.max(1);
         Buffers {
             scratch: vec![0; capacity].into_boxed_slice(),
+            pipe: None,
+            least_bulk: usize::MAX,
             spills: Spills {
                 free: Vec::new(),
                 capacity,
@@ -48,6 +59,42 @@ impl Buffers {
                 peak: 0,
             },
         }
+    }
+
+    /// Sends bulk by this pipe: whatever comes in reads of `least_bulk` bytes or more.
+    pub(crate) fn use_pipe(&mut self, pipe: P, least_bulk: usize) {
+        self.pipe = Some(pipe);
+        self.least_bulk = least_bulk;
+    }
+
+    /// Empties the pipe of its last `left` bytes, at most one read of them, into a spill.
+    ///
+    /// # Errors
+    /// The pipe's. They are lost then, and the pipe is given up.
+    pub(crate) fn spill_the_pipe(&mut self, left: usize) -> io::Result<Box<Spill>> {
+        self.empty_the_pipe(left)?;
+        Ok(self.spills.keep(&self.scratch[..left]))
+    }
+
+    /// Empties the pipe of its last `left` bytes, so that they do not become somebody else's.
+    ///
+    /// # Errors
+    /// The pipe's. It is given up then.
+    pub(crate) fn empty_the_pipe(&mut self, left: usize) -> io::Result<()> {
+        let Some(mut pipe) = self.pipe.take() else {
+            return Ok(());
+        };
+        let mut taken = 0;
+        while taken < left {
+            match pipe.read(&mut self.scratch[taken..left]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => taken += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.pipe = Some(pipe);
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Performs no registration, reads no clock, and knows neither mio nor its place in the table.
 
+mod by_pipe;
 mod without_memory;
 
 use super::buffers::{Buffers, Spill, Spills};
@@ -29,6 +30,8 @@ pub(crate) struct Connection {
     short_read_is_drained: bool,
     /// An event has hinted that a short read proves nothing. Kept until `WouldBlock`: the turn may end before.
     read_on: bool,
+    /// Much has come at once lately, so it goes by the pipe.
+    carries_bulk: bool,
 }
 
 /// What a pump came to.
@@ -86,6 +89,7 @@ impl Connection {
             awaits: Direction::Read,
             short_read_is_drained,
             read_on: false,
+            carries_bulk: false,
         }
     }
 
@@ -147,7 +151,7 @@ impl Connection {
     pub(crate) fn pump<S: Socket>(
         &mut self,
         socket: &mut S,
-        buffers: &mut Buffers,
+        buffers: &mut Buffers<S::Pipe>,
         mut budget: usize,
         witness: &mut impl Witness,
     ) -> Progress {
@@ -175,10 +179,12 @@ impl Connection {
             }
             let round = if self.phase == Phase::Discarding {
                 self.discard(socket, buffers, witness)
-            } else if buffers.spills.has_room() {
-                self.echo(socket, buffers, witness)
-            } else {
+            } else if !buffers.spills.has_room() {
                 self.echo_without_memory(socket, buffers, witness)
+            } else if self.goes_by_pipe() {
+                self.echo_by_pipe(socket, buffers, witness)
+            } else {
+                self.echo(socket, buffers, witness)
             };
             match (round, &mut self.phase) {
                 // A peer that sends byte by byte must not hold the turn for as many calls as the budget has bytes.
@@ -224,7 +230,7 @@ impl Connection {
     fn echo<S: Socket>(
         &mut self,
         socket: &mut S,
-        buffers: &mut Buffers,
+        buffers: &mut Buffers<S::Pipe>,
         witness: &mut impl Witness,
     ) -> Round {
         let asked = self.allowance(buffers.scratch.len());
@@ -240,6 +246,7 @@ impl Connection {
             Verdict::Broken(reason) => return Round::Finished(reason),
         };
         self.spend(n);
+        self.carries_bulk = n == asked && n >= buffers.least_bulk;
         planted!(ReadWhilePending => if buffers.spills.keep_behind(&mut self.spill, &buffers.scratch[..n]) {
             return Round::Blocked;
         });
@@ -268,7 +275,7 @@ impl Connection {
     fn discard<S: Socket>(
         &mut self,
         socket: &mut S,
-        buffers: &mut Buffers,
+        buffers: &mut Buffers<S::Pipe>,
         witness: &mut impl Witness,
     ) -> Round {
         let asked = buffers.scratch.len();
@@ -306,11 +313,16 @@ impl Connection {
             return Round::Drained;
         });
         let is_owed_more = matches!(self.phase, Phase::LastWords { .. });
-        if n < asked && self.short_read_is_drained && !self.read_on && !is_owed_more {
+        if n < asked && self.trusts_shortness() && !is_owed_more {
             Round::Drained
         } else {
             Round::Moved(n)
         }
+    }
+
+    /// Whether a call that came back with less than it was asked for has found all that there is.
+    fn trusts_shortness(&self) -> bool {
+        self.short_read_is_drained && !self.read_on
     }
 
     fn nothing_to_read(&mut self) -> Round {

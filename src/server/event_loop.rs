@@ -25,6 +25,7 @@ use super::control::Control;
 use super::step::{Reason, Step};
 use super::table::{Entry, Peer, Table};
 use super::timeouts::{Tick, Timeout, Timeouts};
+use crate::pipe::Pipe;
 use crate::poller::{Event, Poller, Signal};
 use crate::socket::Socket;
 #[cfg(any(test, fuzzing))]
@@ -37,7 +38,7 @@ pub(crate) struct EventLoop<P: Poller> {
     table: Table<P>,
     acceptor: Acceptor,
     timeouts: Timeouts,
-    buffers: Buffers,
+    buffers: Buffers<<P::Stream as Socket>::Pipe>,
     /// Who has more to do than the last turn had room for. Under edge triggering nothing else will call them again.
     ready: Vec<usize>,
     limits: Limits,
@@ -61,13 +62,20 @@ impl<P: Poller> EventLoop<P> {
             limits.stall_timeout,
             Some(LINGER.min(limits.drain_timeout)),
         );
+        let mut buffers = Buffers::new(limits.read_buffer, limits.memory);
+        if let Some(least_bulk) = limits.least_bulk {
+            match <P::Stream as Socket>::Pipe::open() {
+                Ok(pipe) => buffers.use_pipe(pipe, least_bulk),
+                Err(error) => log::debug!("bulk is read and written, not spliced: {error}"),
+            }
+        }
         EventLoop {
             poller,
             table: Table::new(),
             acceptor: Acceptor::default(),
             tick: timeouts.tick(now),
             timeouts,
-            buffers: Buffers::new(limits.read_buffer, limits.memory),
+            buffers,
             ready: Vec::new(),
             control,
             now,

@@ -60,6 +60,11 @@ pub struct Config {
     /// The most memory, in bytes, for what peers have not taken of their echo. When it is used up nothing is lost
     /// and nobody waits: see `Spills` in `docs/ARCHITECTURE.md`. Default: 256 MiB. May be 0.
     pub memory: usize,
+    /// Let bulk go from socket to socket through a pipe in the kernel (splice(2)), which spares it two copies; Linux
+    /// only. Default: yes. What a client has sent from a file or from its own pages without a copy (sendfile(2),
+    /// splice(2), `MSG_ZEROCOPY`) is then not copied here either: if it changes them before it has its echo, the echo may be
+    /// of what they are then.
+    pub splice: bool,
     /// Close a peer that sends nothing for so long while nothing is owed to it. Default: never. From 1 ms to 24 days.
     pub idle_timeout: Option<Duration>,
     /// Reset a peer that takes nothing for so long while output is pending. Default: 60 s. From 1 ms to 24 days.
@@ -81,6 +86,7 @@ impl Default for Config {
             max_connections: None,
             read_buffer: 64 * 1024,
             memory: 256 * 1024 * 1024,
+            splice: true,
             idle_timeout: None,
             stall_timeout: Some(Duration::from_secs(60)),
             drain_timeout: Duration::from_secs(5),
@@ -96,6 +102,8 @@ pub(crate) struct Limits {
     max_connections: usize,
     read_buffer: usize,
     memory: usize,
+    /// From how many bytes at once a connection's bytes go by a pipe; `None` is never.
+    least_bulk: Option<usize>,
     idle_timeout: Option<Duration>,
     stall_timeout: Option<Duration>,
     drain_timeout: Duration,
@@ -218,6 +226,7 @@ impl Limits {
             max_connections,
             read_buffer: config.read_buffer.max(1),
             memory: config.memory,
+            least_bulk: config.splice.then_some(LEAST_BULK),
             idle_timeout: config.idle_timeout.map(|after| after.max(SHORTEST)),
             stall_timeout: config.stall_timeout.map(|after| after.max(SHORTEST)),
             drain_timeout: config.drain_timeout.min(timeouts::LONGEST),
@@ -245,6 +254,9 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// One peer's share of a turn, in bytes: enough that bulk pays one poll for four reads, little enough that it takes
 /// some tens of microseconds, for which 100 busy peers make any other wait for some milliseconds.
 const TURN: usize = 256 * 1024;
+
+/// Where a splice in and a splice out cost less than a read and a write.
+const LEAST_BULK: usize = 16 * 1024;
 
 /// One listener's share of a turn, in connections. A burst of thousands takes several turns, and no pinger waits for
 /// more than these.

@@ -12,6 +12,8 @@ use crate::socket::Socket;
 enum Line {
     Read(Result<Vec<u8>, ErrorKind>),
     Peek(Result<Vec<u8>, ErrorKind>),
+    SpliceIn(Result<Vec<u8>, ErrorKind>),
+    SpliceOut(Result<usize, ErrorKind>),
     Write(Result<usize, ErrorKind>),
     ShutDown(Result<(), ErrorKind>),
 }
@@ -48,6 +50,24 @@ impl Scripted {
 
     pub(crate) fn peek_fails(self, kind: ErrorKind) -> Scripted {
         self.then(Line::Peek(Err(kind)))
+    }
+
+    /// A splice puts these bytes into the pipe.
+    pub(crate) fn splices_in(self, bytes: &[u8]) -> Scripted {
+        self.then(Line::SpliceIn(Ok(bytes.to_vec())))
+    }
+
+    pub(crate) fn splice_in_fails(self, kind: ErrorKind) -> Scripted {
+        self.then(Line::SpliceIn(Err(kind)))
+    }
+
+    /// A splice takes so many bytes out of the pipe.
+    pub(crate) fn splices_out(self, n: usize) -> Scripted {
+        self.then(Line::SpliceOut(Ok(n)))
+    }
+
+    pub(crate) fn splice_out_fails(self, kind: ErrorKind) -> Scripted {
+        self.then(Line::SpliceOut(Err(kind)))
     }
 
     /// A write takes so many bytes of what it is offered.
@@ -108,6 +128,33 @@ impl Write for Scripted {
 }
 
 impl Socket for Scripted {
+    type Pipe = VecDeque<u8>;
+
+    fn splice_in(&mut self, pipe: &mut VecDeque<u8>, most: usize) -> io::Result<usize> {
+        assert!(pipe.is_empty(), "the pipe still holds {pipe:?}");
+        match self.next("splice in") {
+            Line::SpliceIn(result) => {
+                let bytes = result?;
+                assert!(bytes.len() <= most, "asked for {most} bytes at the most");
+                pipe.extend(&bytes);
+                Ok(bytes.len())
+            }
+            line => panic!("splice in, and the script expects {line:?}"),
+        }
+    }
+
+    fn splice_out(&mut self, pipe: &mut VecDeque<u8>, held: usize) -> io::Result<usize> {
+        assert_eq!(held, pipe.len());
+        match self.next("splice out") {
+            Line::SpliceOut(result) => {
+                let n = result?;
+                self.written.extend(pipe.drain(..n));
+                Ok(n)
+            }
+            line => panic!("splice out of {pipe:?}, and the script expects {line:?}"),
+        }
+    }
+
     fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.next("peek") {
             Line::Peek(result) => Ok(copy(&result?, buffer)),

@@ -85,6 +85,8 @@ counted! {
         peak,
         /// Bytes read from peers, without those discarded.
         bytes_in,
+        /// Of these, bytes that went from socket to socket through a pipe in the kernel (splice(2)).
+        bytes_spliced,
         /// Bytes written to peers.
         bytes_out,
         /// Bytes that peers sent after the server had ended its own stream, read and thrown away.

@@ -45,6 +45,15 @@ pub(crate) enum Step<'a> {
         /// How many it was offered.
         offered: usize,
     },
+    /// So many bytes were moved into the pipe: bulk goes back without coming here.
+    SplicedIn(usize),
+    /// The kernel took `taken` of the `offered` bytes in the pipe.
+    SplicedOut {
+        /// How many it took.
+        taken: usize,
+        /// How many there were.
+        offered: usize,
+    },
     /// A read found nothing.
     NothingToRead,
     /// A write found no room.
@@ -134,6 +143,15 @@ impl Counters {
                 self.writes.add(1);
                 self.bytes_out.add(taken as u64);
             }
+            Step::SplicedIn(bytes) => {
+                self.reads.add(1);
+                self.bytes_in.add(bytes as u64);
+                self.bytes_spliced.add(bytes as u64);
+            }
+            Step::SplicedOut { taken, .. } => {
+                self.writes.add(1);
+                self.bytes_out.add(taken as u64);
+            }
             Step::NothingToRead | Step::NoRoomToWrite => self.would_blocks.add(1),
             Step::Spilled(_) => self.spills.add(1),
             Step::Yielded => self.yields.add(1),
@@ -182,6 +200,12 @@ impl fmt::Display for Step<'_> {
                 write!(f, "discarded {shown}: we have said our last")
             }
             Step::Wrote { taken, offered } => write!(f, "wrote {taken} of {offered}"),
+            Step::SplicedIn(bytes) => {
+                write!(f, "spliced {} into the pipe", plural(*bytes, "byte"))
+            }
+            Step::SplicedOut { taken, offered } => {
+                write!(f, "spliced {taken} of {offered} out of the pipe")
+            }
             Step::NothingToRead => f.write_str("read would block: drained until the next edge"),
             Step::NoRoomToWrite => f.write_str(
                 "write would block: the kernel's send buffer is full until the next edge",

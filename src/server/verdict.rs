@@ -93,6 +93,63 @@ pub(super) fn write<S: Socket>(
     }
 }
 
+/// Moves up to `most` received bytes into the pipe, once. A verdict of 0 bytes is no proof of an end.
+#[inline(always)]
+pub(super) fn splice_in<S: Socket>(
+    socket: &mut S,
+    pipe: &mut S::Pipe,
+    most: usize,
+    witness: &mut impl Witness,
+) -> Verdict {
+    loop {
+        match socket.splice_in(pipe, most) {
+            Ok(0) => return Verdict::Moved(0),
+            Ok(n) => {
+                witness.note(Step::SplicedIn(n));
+                return Verdict::Moved(n);
+            }
+            Err(error) => match verdict_of(&error) {
+                None => {}
+                Some(Verdict::WouldBlock) => {
+                    witness.note(Step::NothingToRead);
+                    return Verdict::WouldBlock;
+                }
+                Some(verdict) => return verdict,
+            },
+        }
+    }
+}
+
+/// Moves bytes out of the pipe, which holds so many, once.
+#[inline(always)]
+pub(super) fn splice_out<S: Socket>(
+    socket: &mut S,
+    pipe: &mut S::Pipe,
+    held: usize,
+    witness: &mut impl Witness,
+) -> Verdict {
+    loop {
+        match socket.splice_out(pipe, held) {
+            Ok(0) => return Verdict::Broken(Reason::Failed(io::ErrorKind::WriteZero)),
+            Ok(taken) => {
+                witness.note(Step::SplicedOut {
+                    taken,
+                    offered: held,
+                });
+                return Verdict::Moved(taken);
+            }
+            Err(error) => match verdict_of(&error) {
+                None => {}
+                Some(Verdict::WouldBlock) => {
+                    witness.note(Step::NoRoomToWrite);
+                    return Verdict::WouldBlock;
+                }
+                Some(verdict) => return verdict,
+            },
+        }
+    }
+}
+
 /// What an error means here. `None`: try again.
 #[cold]
 fn verdict_of(error: &io::Error) -> Option<Verdict> {

@@ -2,6 +2,8 @@
 
 use std::io::ErrorKind::{self, BrokenPipe, ConnectionReset, Interrupted, TimedOut, WouldBlock};
 
+use std::collections::VecDeque;
+
 use super::*;
 use crate::server::scripted::Scripted;
 
@@ -13,7 +15,7 @@ const TURN: usize = 2 * LEAST_CHARGE;
 
 struct World {
     connection: Connection,
-    buffers: Buffers,
+    buffers: Buffers<VecDeque<u8>>,
     steps: Steps,
 }
 

@@ -14,7 +14,7 @@ impl Connection {
     pub(super) fn echo_without_memory<S: Socket>(
         &mut self,
         socket: &mut S,
-        buffers: &mut Buffers,
+        buffers: &mut Buffers<S::Pipe>,
         witness: &mut impl Witness,
     ) -> Round {
         let asked = self.allowance(buffers.scratch.len());

@@ -6,6 +6,16 @@ use super::kernel::Kernel;
 use super::peer::{Last, Link, Registration, Waits};
 use super::script::{Faults, Selector};
 
+/// What a read is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    Consume,
+    /// `MSG_PEEK`.
+    Look,
+    /// As a part of splice(2).
+    Splice,
+}
+
 impl Kernel {
     pub(super) fn accept(&mut self, listener: usize) -> io::Result<usize> {
         self.meanwhile(|_, peer| peer.link == Link::None);
@@ -97,7 +107,7 @@ impl Kernel {
         &mut self,
         peer: usize,
         buffer: &mut [u8],
-        consume: bool,
+        how: How,
     ) -> io::Result<usize> {
         self.meanwhile(|n, _| n == peer);
         if self.fault(16) {
@@ -117,6 +127,10 @@ impl Kernel {
         // What was looked at and written is only consumed now.
         it.reads_in_turn += u32::from(it.written <= it.consumed);
         if it.unread() > 0 && !overtakes {
+            if how == How::Splice && it.urgent == Some(it.consumed) {
+                self.seen.splices_held_up += 1;
+                return self.would_block(peer);
+            }
             let mut n = it.unread().min(buffer.len() as u64);
             if let Some(urgent) = it.urgent.filter(|at| *at > it.consumed) {
                 n = n.min(urgent - it.consumed);
@@ -128,7 +142,7 @@ impl Kernel {
             for (at, byte) in (it.consumed..).zip(&mut buffer[..n as usize]) {
                 *byte = byte_at(peer, at);
             }
-            if consume {
+            if how != How::Look {
                 it.consumed += n;
                 it.moved(now);
                 self.changes();
@@ -137,7 +151,7 @@ impl Kernel {
                 self.calls.peeks += 1;
             }
             self.trace
-                .mix("read", &[peer as u64, n, u64::from(consume)]);
+                .mix("read", &[peer as u64, n, u64::from(how != How::Look)]);
             return Ok(n as usize);
         }
         if let Some(kind) = it.broken.filter(|_| !it.has_told) {
@@ -146,6 +160,10 @@ impl Kernel {
             self.changes();
             self.trace.mix("broken read", &[peer as u64]);
             return Err(kind.into());
+        }
+        if how == How::Splice && it.fin {
+            // As if nothing had been asked.
+            return Ok(0);
         }
         if it.fin || it.broken.is_some() {
             it.last = Last::EndOfStream;
@@ -158,7 +176,7 @@ impl Kernel {
         self.would_block(peer)
     }
 
-    fn would_block(&mut self, peer: usize) -> io::Result<usize> {
+    pub(super) fn would_block(&mut self, peer: usize) -> io::Result<usize> {
         self.calls.would_blocks += 1;
         if let (Selector::Rearm, Some(registration)) =
             (self.world.selector, &mut self.peers[peer].registration)

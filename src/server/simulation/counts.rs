@@ -38,4 +38,6 @@ pub(crate) struct Seen {
     pub(crate) urgent_bytes: u64,
     pub(crate) interrupted: u64,
     pub(crate) lost_wake_ups: u64,
+    pub(crate) splices: u64,
+    pub(crate) splices_held_up: u64,
 }

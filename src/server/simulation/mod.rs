@@ -19,6 +19,7 @@ mod peer;
 mod script;
 mod selector;
 mod sockets;
+mod splicing;
 mod tape;
 #[cfg(test)]
 mod tests;
@@ -147,6 +148,7 @@ fn limits_of(world: &World) -> Limits {
         memory: world
             .memory
             .map_or(1 << 20, |spills| spills * world.read_buffer),
+        least_bulk: world.splices.then_some(world.read_buffer.div_ceil(2)),
         idle_timeout: after(world.idle),
         stall_timeout: after(world.stall),
         drain_timeout: Duration::from_millis(world.drain),

@@ -26,6 +26,8 @@ pub(crate) struct World {
     pub(crate) read_buffer: usize,
     /// In spills; `None` is plenty.
     pub(crate) memory: Option<usize>,
+    /// Whether the server has a pipe for what fills half of a read.
+    pub(crate) splices: bool,
     /// What the server's kernel holds of what a peer sent.
     pub(crate) receive_queue: usize,
     /// What it holds of what the server wrote.
@@ -133,6 +135,7 @@ impl World {
             max_connections: pick(&mut c, &[usize::MAX, usize::MAX, usize::MAX, 1, 2]),
             descriptors: pick(&mut c, &[usize::MAX, usize::MAX, 1, 2]),
             backlog: pick(&mut c, &[8, 1, 2]),
+            splices: pick(&mut c, &[false, true]),
             idle: pick(&mut d, &[None, None, Some(400), Some(60)]),
             stall: pick(&mut d, &[None, Some(300), Some(40)]),
             drain: pick(&mut d, &[5000, 200, 0]),

@@ -1,11 +1,13 @@
 //! The simulated kernel as the loop sees it: through the same traits as the real one.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::calls::How;
 use super::kernel::{self, Kernel};
 use crate::poller::{Event, Poller, Signal};
 use crate::socket::Socket;
@@ -99,7 +101,7 @@ impl Poller for Simulated {
 
 impl Read for SimulatedStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.kernel.borrow_mut().read(self.peer, buffer, true)
+        self.kernel.borrow_mut().read(self.peer, buffer, How::Consume)
     }
 }
 
@@ -114,8 +116,18 @@ impl Write for SimulatedStream {
 }
 
 impl Socket for SimulatedStream {
+    type Pipe = VecDeque<u8>;
+
+    fn splice_in(&mut self, pipe: &mut VecDeque<u8>, most: usize) -> io::Result<usize> {
+        self.kernel.borrow_mut().splice_in(self.peer, pipe, most)
+    }
+
+    fn splice_out(&mut self, pipe: &mut VecDeque<u8>, held: usize) -> io::Result<usize> {
+        self.kernel.borrow_mut().splice_out(self.peer, pipe, held)
+    }
+
     fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.kernel.borrow_mut().read(self.peer, buffer, false)
+        self.kernel.borrow_mut().read(self.peer, buffer, How::Look)
     }
 
     fn shut_down_writing(&mut self) -> io::Result<()> {

@@ -53,7 +53,7 @@ fn no_seed_goes_wrong() {
 }
 
 /// What a run met with, by name.
-fn encounters(run: &Run) -> [(&'static str, u64); 27] {
+fn encounters(run: &Run) -> [(&'static str, u64); 29] {
     let (seen, stats) = (&run.seen, &run.stats);
     let (closed, refused) = (&stats.closed, &stats.accept_errors);
     [
@@ -84,6 +84,8 @@ fn encounters(run: &Run) -> [(&'static str, u64); 27] {
         ("urgent bytes", seen.urgent_bytes),
         ("EINTR", seen.interrupted),
         ("lost wake-ups", seen.lost_wake_ups),
+        ("splices", seen.splices),
+        ("splices held up by an urgent byte", seen.splices_held_up),
     ]
 }
 

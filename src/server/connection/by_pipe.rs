@@ -1,0 +1,87 @@
+//! The connection's way to echo bulk: through a pipe in the kernel, from the socket back to it, not through this process.
+//!
+//! It saves the two copies of a read and a write, which is most of what a large message costs, and does nothing for a small
+//! one. So a connection goes this way from when a read has filled the whole buffer until little comes at once.
+//!
+//! The way does what it surely can, and leaves all else to a read: see the surprises below. The loop has one pipe, which
+//! is empty between any two rounds; what the kernel would not take of one is read out of it, and is a spill like any
+//! other.
+
+use std::io::ErrorKind;
+
+use super::{Connection, Direction, Phase, Round};
+use crate::server::buffers::Buffers;
+use crate::server::step::{Reason, Step, Witness};
+use crate::server::verdict::{Verdict, reason_of, splice_in, splice_out};
+use crate::socket::Socket;
+
+impl Connection {
+    /// Whether the next bytes go by the pipe. Asked once there is room for a spill.
+    #[inline(always)]
+    pub(super) fn goes_by_pipe(&self) -> bool {
+        self.carries_bulk && self.phase == Phase::Echoing
+    }
+
+    /// Moves bytes into the pipe and out of it once; what the kernel does not take is kept.
+    #[inline(never)]
+    pub(super) fn echo_by_pipe<S: Socket>(
+        &mut self,
+        socket: &mut S,
+        buffers: &mut Buffers<S::Pipe>,
+        witness: &mut impl Witness,
+    ) -> Round {
+        let Some(pipe) = &mut buffers.pipe else {
+            self.carries_bulk = false;
+            return self.echo(socket, buffers, witness);
+        };
+        let n = match splice_in(socket, pipe, ask(), witness) {
+            Verdict::Moved(n) if n > 0 => n,
+            Verdict::WouldBlock if self.trusts_shortness() => return self.nothing_to_read(),
+            // Told once, and taken away by that: a read would see the end of the stream instead.
+            Verdict::Broken(reason) if !says_that_it_cannot_be_spliced(reason) => {
+                return Round::Finished(reason);
+            }
+            // The end of the stream, perhaps; a socket that cannot be spliced; or an urgent byte, in front of which
+            // splice(2) says `EAGAIN` for ever although it can be read. A read tells which.
+            _ => {
+                self.carries_bulk = false;
+                return self.echo(socket, buffers, witness);
+            }
+        };
+        self.carries_bulk = n >= buffers.least_bulk;
+        let mut left = n;
+        while left > 0 {
+            match splice_out(socket, pipe, left, witness) {
+                Verdict::Moved(taken) => {
+                    self.echoed += taken as u64;
+                    left -= taken;
+                }
+                Verdict::WouldBlock => {
+                    witness.note(Step::Spilled(left));
+                    match buffers.spill_the_pipe(left) {
+                        Ok(rest) => self.spill = Some(rest),
+                        Err(error) => return Round::Finished(reason_of(&error)),
+                    }
+                    self.awaits = Direction::Write;
+                    return Round::Blocked;
+                }
+                Verdict::Broken(reason) => {
+                    // What is left was this peer's, and the next bytes in the pipe will be another's.
+                    let _ = buffers.empty_the_pipe(left);
+                    return Round::Finished(reason);
+                }
+            }
+        }
+        Round::Moved(n)
+    }
+}
+
+/// splice(2) says `EINVAL` for a file that does not do it.
+fn says_that_it_cannot_be_spliced(reason: Reason) -> bool {
+    reason == Reason::Failed(ErrorKind::InvalidInput)
+}
+
+fn ask() -> usize {
+    static ASK: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    *ASK.get_or_init(|| std::env::var("MIO_ASK").ok().and_then(|s| s.parse().ok()).unwrap_or(65536))
+}
