@@ -70,7 +70,7 @@ mod linux {
             }
             let (reader, writer) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
             // Refused where a user's pipes may not grow. A smaller one costs more calls, and nothing else.
-            let _ = fcntl_setpipe_size(&writer, std::env::var("MIO_PIPE").ok().and_then(|s| s.parse().ok()).unwrap_or(CAPACITY));
+            let _ = fcntl_setpipe_size(&writer, CAPACITY);
             Ok(KernelPipe { reader, writer })
         }
 

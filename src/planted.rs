@@ -92,11 +92,19 @@ mod switch {
         DieOfEintr,
         /// A listener whose event comes while accepting pauses is not remembered.
         LoseAListenerDuringAPause,
+        /// A splice that moves less than it was asked for is taken for a drained queue.
+        ShortSpliceIsDrained,
+        /// A splice that would block is taken for a drained queue, whatever the event hinted.
+        TrustASplicesWouldBlock,
+        /// What a broken connection leaves in the pipe stays there, for the next.
+        LeaveItInThePipe,
+        /// What the kernel does not take out of the pipe is taken for written.
+        PartialSpliceIsWhole,
     }
 
     impl Bug {
         /// All of them.
-        pub(crate) const ALL: [Bug; 32] = [
+        pub(crate) const ALL: [Bug; 36] = [
             Bug::AcceptOncePerEvent,
             Bug::NoReadyQueueAfterYield,
             Bug::StopAfterShortRead,
@@ -129,6 +137,10 @@ mod switch {
             Bug::WaitForALostWakeUp,
             Bug::DieOfEintr,
             Bug::LoseAListenerDuringAPause,
+            Bug::ShortSpliceIsDrained,
+            Bug::TrustASplicesWouldBlock,
+            Bug::LeaveItInThePipe,
+            Bug::PartialSpliceIsWhole,
         ];
     }
 

@@ -30,8 +30,8 @@ pub(crate) trait Socket: Read + Write {
     /// What its bytes can go through without coming into this process.
     type Pipe: Pipe;
 
-    /// Moves up to `most` received bytes into the pipe (splice(2)). What it moves, it moves in order; but 0 is not
-    /// always the end of the stream, and `WouldBlock` not always an empty queue: in front of an urgent byte it says so too.
+    /// Moves up to `most` received bytes into the pipe (splice(2)); 0 is the end of the stream. Less than was asked for
+    /// proves nothing, and `WouldBlock` is not always an empty queue: in front of an urgent byte it says so too.
     ///
     /// # Errors
     /// As [`Read::read`], and whatever says that this socket cannot be spliced.

@@ -9,6 +9,7 @@
 mod common;
 
 mod accepting;
+mod bulk;
 mod endings;
 mod events;
 mod pressure;

@@ -34,7 +34,11 @@ impl Connection {
             self.carries_bulk = false;
             return self.echo(socket, buffers, witness);
         };
-        let n = match splice_in(socket, pipe, ask(), witness) {
+        let verdict = splice_in(socket, pipe, buffers.scratch.len(), witness);
+        planted!(TrustASplicesWouldBlock => if matches!(verdict, Verdict::WouldBlock) {
+            return self.nothing_to_read();
+        });
+        let n = match verdict {
             Verdict::Moved(n) if n > 0 => n,
             Verdict::WouldBlock if self.trusts_shortness() => return self.nothing_to_read(),
             // Told once, and taken away by that: a read would see the end of the stream instead.
@@ -55,6 +59,7 @@ impl Connection {
                 Verdict::Moved(taken) => {
                     self.echoed += taken as u64;
                     left -= taken;
+                    planted!(PartialSpliceIsWhole => left = 0);
                 }
                 Verdict::WouldBlock => {
                     witness.note(Step::Spilled(left));
@@ -67,11 +72,13 @@ impl Connection {
                 }
                 Verdict::Broken(reason) => {
                     // What is left was this peer's, and the next bytes in the pipe will be another's.
+                    planted!(LeaveItInThePipe => left = 0);
                     let _ = buffers.empty_the_pipe(left);
                     return Round::Finished(reason);
                 }
             }
         }
+        planted!(ShortSpliceIsDrained => if n < buffers.scratch.len() { return Round::Drained });
         Round::Moved(n)
     }
 }
@@ -79,9 +86,4 @@ impl Connection {
 /// splice(2) says `EINVAL` for a file that does not do it.
 fn says_that_it_cannot_be_spliced(reason: Reason) -> bool {
     reason == Reason::Failed(ErrorKind::InvalidInput)
-}
-
-fn ask() -> usize {
-    static ASK: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
-    *ASK.get_or_init(|| std::env::var("MIO_ASK").ok().and_then(|s| s.parse().ok()).unwrap_or(65536))
 }

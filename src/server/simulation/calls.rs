@@ -103,12 +103,7 @@ impl Kernel {
         self.forgotten = Some(peer);
     }
 
-    pub(super) fn read(
-        &mut self,
-        peer: usize,
-        buffer: &mut [u8],
-        how: How,
-    ) -> io::Result<usize> {
+    pub(super) fn read(&mut self, peer: usize, buffer: &mut [u8], how: How) -> io::Result<usize> {
         self.meanwhile(|n, _| n == peer);
         if self.fault(16) {
             self.seen.interrupted += 1;
@@ -124,8 +119,8 @@ impl Kernel {
         // A reset may overtake what is still in the receive queue. On Linux it does not.
         let overtakes = self.peers[peer].broken.is_some() && self.choices.one_of(2) == 1;
         let it = &mut self.peers[peer];
-        // What was looked at and written is only consumed now.
-        it.reads_in_turn += u32::from(it.written <= it.consumed);
+        // What was looked at and written is only consumed now; a splice that finds nothing leaves it to a read.
+        it.reads_in_turn += u32::from(it.written <= it.consumed && how != How::Splice);
         if it.unread() > 0 && !overtakes {
             if how == How::Splice && it.urgent == Some(it.consumed) {
                 self.seen.splices_held_up += 1;

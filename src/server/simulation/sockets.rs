@@ -101,7 +101,9 @@ impl Poller for Simulated {
 
 impl Read for SimulatedStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.kernel.borrow_mut().read(self.peer, buffer, How::Consume)
+        self.kernel
+            .borrow_mut()
+            .read(self.peer, buffer, How::Consume)
     }
 }
 

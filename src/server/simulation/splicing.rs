@@ -27,6 +27,7 @@ impl Kernel {
         let mut bytes = vec![0; self.choices.share(most)];
         let n = self.read(peer, &mut bytes, How::Splice)?;
         pipe.extend(&bytes[..n]);
+        self.peers[peer].reads_in_turn += u32::from(n > 0);
         self.seen.splices += 1;
         Ok(n)
     }

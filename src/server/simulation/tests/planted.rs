@@ -46,6 +46,8 @@ fn sign_of(bug: Bug) -> &'static str {
         | Bug::TrustShortReadsEverywhere
         | Bug::LoseAListenerDuringAPause
         | Bug::LoseTheListenerAtTheCap
+        | Bug::ShortSpliceIsDrained
+        | Bug::TrustASplicesWouldBlock
         | Bug::NoRetryAfterEmfile => "a stall",
         Bug::CloseOnAFlag | Bug::CloseOnAStaleEvent => "nothing had asked for it",
         Bug::DropTheSpillAtTheEnd | Bug::NewBeforeOld => "of its echo is",
@@ -65,6 +67,7 @@ fn sign_of(bug: Bug) -> &'static str {
         Bug::NoLingeringClose => "did not linger",
         Bug::NoLastWords | Bug::LastWordsEndAtAShortRead => "and owing",
         Bug::WaitForALostWakeUp => "the drain",
+        Bug::LeaveItInThePipe | Bug::PartialSpliceIsWhole => "the pipe still holds",
         Bug::DieOfEintr => "nothing had asked for it",
     }
 }
