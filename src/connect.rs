@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
 
-use crate::socket::Stream;
+use crate::stream::Stream;
 
 /// How to connect.
 #[derive(Clone, Debug, Default)]

@@ -57,6 +57,7 @@ mod server;
 mod socket;
 #[cfg(unix)]
 mod socket_file;
+mod stream;
 
 pub use address::{Address, Host, ParseAddressError, Port};
 pub use environment::Environment;

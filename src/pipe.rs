@@ -80,7 +80,7 @@ mod linux {
     }
 
     /// Whether the mask of ignored signals in proc_pid_status(5) has signal 13.
-    fn ignores_sigpipe(status: &str) -> bool {
+    pub(super) fn ignores_sigpipe(status: &str) -> bool {
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
         let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
         mask.is_some_and(|mask| mask & 1 << (SIGPIPE - 1) != 0)
@@ -93,30 +93,6 @@ mod linux {
 
     /// 64 pieces: what a read of 64 KiB finds in packets of an Ethernet.
     const CAPACITY: usize = 64 * 4096;
-
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-
-        #[test]
-        fn a_process_that_dies_of_sigpipe_does_not_splice() {
-            assert!(ignores_sigpipe(
-                "SigBlk:\t0000000000000000\nSigIgn:\t0000000000001000\n"
-            ));
-            assert!(!ignores_sigpipe(
-                "SigIgn:\t0000000000000000\nSigCgt:\t0000000000001000\n"
-            ));
-            assert!(!ignores_sigpipe("SigIgn:\tnonsense\n"));
-            assert!(!ignores_sigpipe(""));
-        }
-
-        #[test]
-        fn an_empty_pipe_holds_nobody_up() {
-            let mut pipe = KernelPipe::open().unwrap();
-            let empty = pipe.read(&mut [0]).unwrap_err();
-            assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
-        }
-    }
 }
 
 /// A pipe for tests and simulations.
@@ -144,5 +120,30 @@ impl Pipe for KernelPipe {
 
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         match *self {}
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::linux::ignores_sigpipe;
+    use super::*;
+
+    #[test]
+    fn a_process_that_dies_of_sigpipe_does_not_splice() {
+        assert!(ignores_sigpipe(
+            "SigBlk:\t0000000000000000\nSigIgn:\t0000000000001000\n"
+        ));
+        assert!(!ignores_sigpipe(
+            "SigIgn:\t0000000000000000\nSigCgt:\t0000000000001000\n"
+        ));
+        assert!(!ignores_sigpipe("SigIgn:\tnonsense\n"));
+        assert!(!ignores_sigpipe(""));
+    }
+
+    #[test]
+    fn an_empty_pipe_holds_nobody_up() {
+        let mut pipe = KernelPipe::open().unwrap();
+        let empty = pipe.read(&mut [0]).unwrap_err();
+        assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
     }
 }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
-use crate::socket::{Listener, PeerAddress, Socket, Stream};
+use crate::socket::{Listener, PeerAddress};
+use crate::stream::{Socket, Stream};
 
 /// All that the event loop asks of a kernel; a simulated one implements it too.
 pub(crate) trait Poller {
@@ -265,21 +266,22 @@ impl Poller for MioPoller {
 
     fn register_listener(&mut self, listener: &mut Listener, key: usize) -> io::Result<()> {
         self.registry()
-            .register(listener, Token(key), Interest::READABLE)
+            .register(listener.source(), Token(key), Interest::READABLE)
     }
 
     fn register_stream(&mut self, stream: &mut Stream, key: usize) -> io::Result<()> {
-        self.registry().register(stream, Token(key), STREAM_EVENTS)
+        self.registry()
+            .register(stream.source(), Token(key), STREAM_EVENTS)
     }
 
     fn forget_listener(&mut self, listener: &mut Listener) {
         // Fails only for what is not registered.
-        let _ = self.registry().deregister(listener);
+        let _ = self.registry().deregister(listener.source());
     }
 
     fn forget_stream(&mut self, stream: &mut Stream) {
         if !CLOSING_DEREGISTERS {
-            let _ = self.registry().deregister(stream);
+            let _ = self.registry().deregister(stream.source());
         }
     }
 
@@ -321,11 +323,7 @@ const EDGE_TRIGGERED: bool = cfg!(all(
         target_os = "linux",
         target_os = "android",
         target_os = "redox",
-        target_os = "macos",
-        target_os = "ios",
-        target_os = "tvos",
-        target_os = "visionos",
-        target_os = "watchos",
+        target_vendor = "apple",
         target_os = "freebsd",
         target_os = "netbsd",
         target_os = "openbsd",

@@ -1,4 +1,4 @@
-//! Listening sockets and the streams that they accept, TCP and Unix-domain alike.
+//! Listening sockets, TCP and Unix-domain alike.
 //!
 //! Knows every socket option that the project sets, and why. Performs no registration and waits for nothing: all
 //! sockets made here are nonblocking.
@@ -7,60 +7,17 @@
 //! (`TCP_NODELAY`, `SO_KEEPALIVE` and `SO_OOBINLINE` among them), which saves three system calls a client.
 
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
-#[cfg(unix)]
-use std::os::fd::AsFd;
+use std::io;
+use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::Path;
-use std::time::Duration;
 
 use mio::event::Source;
-use mio::{Interest, Registry, Token};
-#[cfg(unix)]
-use rustix::net::RecvFlags;
 use socket2::{Domain, SockRef, Socket as RawSocket, Type};
 
-use crate::pipe::{KernelPipe, Pipe};
 #[cfg(unix)]
 use crate::socket_file::{self, SocketFile};
-
-/// What the connection's state machine asks of its socket. All of it answers at once or with `WouldBlock`.
-pub(crate) trait Socket: Read + Write {
-    /// What its bytes can go through without coming into this process.
-    type Pipe: Pipe;
-
-    /// Moves up to `most` received bytes into the pipe (splice(2)); 0 is the end of the stream. Less than was asked for
-    /// proves nothing, and `WouldBlock` is not always an empty queue: in front of an urgent byte it says so too.
-    ///
-    /// # Errors
-    /// As [`Read::read`], and whatever says that this socket cannot be spliced.
-    fn splice_in(&mut self, pipe: &mut Self::Pipe, most: usize) -> io::Result<usize>;
-
-    /// Moves up to `held` bytes out of the pipe, which holds so many.
-    ///
-    /// # Errors
-    /// As [`Write::write`].
-    fn splice_out(&mut self, pipe: &mut Self::Pipe, held: usize) -> io::Result<usize>;
-
-    /// Copies the next bytes without consuming them (`MSG_PEEK`); 0 is the end of the stream.
-    ///
-    /// # Errors
-    /// As [`Read::read`].
-    fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
-
-    /// Ends the stream towards the peer, who still gets everything written before (`SHUT_WR`).
-    ///
-    /// # Errors
-    /// `NotConnected` when the peer has reset the connection.
-    fn shut_down_writing(&mut self) -> io::Result<()>;
-
-    /// How many bytes the kernel has received and nobody has read (`FIONREAD`).
-    fn received(&self) -> u32;
-
-    /// Makes the coming close discard what is not delivered yet and reset the peer (`SO_LINGER` of 0).
-    fn reset_on_close(&mut self);
-}
+use crate::stream::Stream;
 
 /// How to listen. See [`listen_tcp`] and [`listen_unix`].
 #[derive(Clone, Copy, Debug)]
@@ -78,14 +35,6 @@ pub(crate) enum Listener {
     /// The file goes when the listener does.
     #[cfg(unix)]
     Unix(mio::net::UnixListener, SocketFile),
-}
-
-/// An accepted stream.
-#[derive(Debug)]
-pub(crate) enum Stream {
-    Tcp(mio::net::TcpStream),
-    #[cfg(unix)]
-    Unix(mio::net::UnixStream),
 }
 
 /// Who is at the other end, for the log.
@@ -188,7 +137,8 @@ impl Listener {
         }
     }
 
-    fn source(&mut self) -> &mut dyn Source {
+    /// What a selector registers.
+    pub(crate) fn source(&mut self) -> &mut dyn Source {
         match self {
             Listener::Tcp(listener) => listener,
             #[cfg(unix)]
@@ -196,175 +146,6 @@ impl Listener {
         }
     }
 }
-
-impl Stream {
-    fn source(&mut self) -> &mut dyn Source {
-        match self {
-            Stream::Tcp(stream) => stream,
-            #[cfg(unix)]
-            Stream::Unix(stream) => stream,
-        }
-    }
-}
-
-impl Socket for Stream {
-    type Pipe = KernelPipe;
-
-    #[cfg(target_os = "linux")]
-    #[inline(always)]
-    fn splice_in(&mut self, pipe: &mut KernelPipe, most: usize) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.try_io(|| pipe.fill(&*stream, most)),
-            Stream::Unix(stream) => stream.try_io(|| pipe.fill(&*stream, most)),
-        }
-    }
-
-    #[cfg(target_os = "linux")]
-    #[inline(always)]
-    fn splice_out(&mut self, pipe: &mut KernelPipe, held: usize) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.try_io(|| pipe.empty(&*stream, held)),
-            Stream::Unix(stream) => stream.try_io(|| pipe.empty(&*stream, held)),
-        }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn splice_in(&mut self, pipe: &mut KernelPipe, _: usize) -> io::Result<usize> {
-        match *pipe {}
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn splice_out(&mut self, pipe: &mut KernelPipe, _: usize) -> io::Result<usize> {
-        match *pipe {}
-    }
-
-    fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.peek(buffer),
-            #[cfg(unix)]
-            Stream::Unix(stream) => stream.try_io(|| receive(&*stream, buffer, RecvFlags::PEEK)),
-        }
-    }
-
-    fn shut_down_writing(&mut self) -> io::Result<()> {
-        match self {
-            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            #[cfg(unix)]
-            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
-        }
-    }
-
-    #[cfg(unix)]
-    fn received(&self) -> u32 {
-        let count = match self {
-            Stream::Tcp(stream) => rustix::io::ioctl_fionread(stream),
-            Stream::Unix(stream) => rustix::io::ioctl_fionread(stream),
-        };
-        count.map_or(0, |bytes| u32::try_from(bytes).unwrap_or(u32::MAX))
-    }
-
-    /// There is no portable way to ask; one read buffer's worth is what a peer in ping-pong has under way.
-    #[cfg(not(unix))]
-    fn received(&self) -> u32 {
-        64 * 1024
-    }
-
-    fn reset_on_close(&mut self) {
-        let zero = Some(Duration::ZERO);
-        // A failure only means that the kernel goes on trying to deliver the tail, as it would without the option.
-        let _ = match self {
-            Stream::Tcp(stream) => SockRef::from(&*stream).set_linger(zero),
-            #[cfg(unix)]
-            Stream::Unix(stream) => SockRef::from(&*stream).set_linger(zero),
-        };
-    }
-}
-
-/// On Linux the two calls of every echo go to the kernel directly, through rustix, so that they can be inlined into the
-/// loop: see the verdicts for what a function of their own, such as libc's, costs. `try_io` lets mio see a `WouldBlock`.
-#[cfg(target_os = "linux")]
-impl Read for Stream {
-    #[inline(always)]
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.try_io(|| receive(&*stream, buffer, RecvFlags::empty())),
-            Stream::Unix(stream) => stream.try_io(|| receive(&*stream, buffer, RecvFlags::empty())),
-        }
-    }
-}
-
-#[cfg(target_os = "linux")]
-impl Write for Stream {
-    #[inline(always)]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        use rustix::net::{SendFlags, send};
-        // A peer that is gone is an error to return, not a SIGPIPE to die of.
-        let flags = SendFlags::NOSIGNAL;
-        match self {
-            Stream::Tcp(stream) => stream.try_io(|| Ok(send(&*stream, bytes, flags)?)),
-            Stream::Unix(stream) => stream.try_io(|| Ok(send(&*stream, bytes, flags)?)),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.read(buffer),
-            #[cfg(unix)]
-            Stream::Unix(stream) => stream.read(buffer),
-        }
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.write(bytes),
-            #[cfg(unix)]
-            Stream::Unix(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// recv(2).
-#[cfg(unix)]
-#[inline(always)]
-fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
-    let (read, _) = rustix::net::recv(socket, buffer, flags)?;
-    Ok(read)
-}
-
-macro_rules! delegate_source {
-    ($type:ty) => {
-        impl Source for $type {
-            fn register(&mut self, to: &Registry, as_: Token, of: Interest) -> io::Result<()> {
-                self.source().register(to, as_, of)
-            }
-
-            fn reregister(&mut self, to: &Registry, as_: Token, of: Interest) -> io::Result<()> {
-                self.source().reregister(to, as_, of)
-            }
-
-            fn deregister(&mut self, from: &Registry) -> io::Result<()> {
-                self.source().deregister(from)
-            }
-        }
-    };
-}
-
-delegate_source!(Listener);
-delegate_source!(Stream);
 
 impl fmt::Display for PeerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

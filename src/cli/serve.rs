@@ -58,6 +58,11 @@ pub(super) struct ServeArgs {
     #[arg(long)]
     reuse_port: bool,
 
+    /// For so long after an event, poll without sleeping: answers come sooner, and a processor is busy meanwhile. At most
+    /// 1s
+    #[arg(long, value_name = "TIME", default_value = "off", value_parser = values::awake)]
+    busy_poll: OrOff,
+
     /// Log the statistics so often
     #[arg(long, value_name = "TIME", default_value = "off", value_parser = values::timeout)]
     stats_every: OrOff,
@@ -110,6 +115,7 @@ fn config(args: &ServeArgs) -> Config {
         stall_timeout: args.stall_timeout.0,
         drain_timeout: args.drain_timeout,
         reuse_port: args.reuse_port,
+        busy_poll: args.busy_poll.0,
         stats_every: args.stats_every.0,
     }
 }

@@ -34,6 +34,21 @@ pub(super) fn timeout(text: &str) -> Result<OrOff, String> {
     Ok(OrOff(Some(duration)))
 }
 
+/// How long to stay awake: up to a second, or `off`.
+pub(super) fn awake(text: &str) -> Result<OrOff, String> {
+    if text == "off" {
+        return Ok(OrOff(None));
+    }
+    match humantime::parse_duration(text) {
+        Ok(awake) if awake.is_zero() => Err("to stay awake for no time is off".to_owned()),
+        Ok(awake) if awake > Duration::from_secs(1) => {
+            Err("more than 1s only burns a processor".to_owned())
+        }
+        Ok(awake) => Ok(OrOff(Some(awake))),
+        Err(_) => Err("not a duration (such as 50us or 1ms), or off".to_owned()),
+    }
+}
+
 /// A duration, or `off`. A type of its own, as clap takes an `Option` for an argument that may be left out.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OrOff(pub(super) Option<Duration>);

@@ -9,7 +9,7 @@ use super::buffers::{Buffers, Spill, Spills};
 use super::step::{Reason, Step, Witness};
 use super::verdict::{Purpose, Verdict, read, reason_of, write};
 use crate::poller::Readiness;
-use crate::socket::Socket;
+use crate::stream::Socket;
 
 /// One peer as a state machine.
 ///

@@ -12,6 +12,7 @@ mod draining;
 #[cfg(any(test, fuzzing))]
 mod observing;
 mod telling;
+mod waiting;
 
 use std::io;
 use std::sync::Arc;
@@ -22,12 +23,13 @@ use super::acceptor::{Acceptor, Complaints};
 use super::buffers::Buffers;
 use super::connection::{Direction, Progress};
 use super::control::Control;
+use super::ready::ReadyQueue;
 use super::step::{Reason, Step};
 use super::table::{Entry, Peer, Table};
 use super::timeouts::{Tick, Timeout, Timeouts};
 use crate::pipe::Pipe;
 use crate::poller::{Event, Poller, Signal};
-use crate::socket::Socket;
+use crate::stream::Socket;
 #[cfg(any(test, fuzzing))]
 pub(crate) use observing::Observation;
 use telling::{PeerWitness, tell};
@@ -39,14 +41,15 @@ pub(crate) struct EventLoop<P: Poller> {
     acceptor: Acceptor,
     timeouts: Timeouts,
     buffers: Buffers<<P::Stream as Socket>::Pipe>,
-    /// Who has more to do than the last turn had room for. Under edge triggering nothing else will call them again.
-    ready: Vec<usize>,
+    ready: ReadyQueue,
     limits: Limits,
     control: Arc<Control>,
     /// When this turn began, and the same for the timeouts.
     now: Instant,
     tick: Tick,
     report_at: Option<Instant>,
+    /// Until when the poll does not wait, as somebody may say more; always `None` unless that is asked for.
+    awake_until: Option<Instant>,
     /// When the drain has to be over; `None` while the server serves.
     deadline: Option<Instant>,
     rejections: Complaints,
@@ -76,10 +79,11 @@ impl<P: Poller> EventLoop<P> {
             tick: timeouts.tick(now),
             timeouts,
             buffers,
-            ready: Vec::new(),
+            ready: ReadyQueue::default(),
             control,
             now,
             report_at: limits.stats_every.map(|every| now + every),
+            awake_until: None,
             deadline: None,
             rejections: Complaints::default(),
             refusals: Complaints::default(),
@@ -123,17 +127,10 @@ impl<P: Poller> EventLoop<P> {
         self.poller.poll(events, timeout)?;
         self.now = self.poller.now();
         self.tick = self.timeouts.tick(self.now);
-        let polled = events.len();
-        self.tell(
-            None,
-            Step::Polled {
-                events: polled,
-                timeout,
-            },
-        );
+        self.note_poll(events.len(), timeout);
         self.obey();
         // Taken out now: who yields from here on has its next turn in the next round.
-        let yielded = std::mem::take(&mut self.ready);
+        let yielded = self.ready.take_round();
         for event in events.iter() {
             self.act_on(*event);
         }
@@ -151,30 +148,6 @@ impl<P: Poller> EventLoop<P> {
         let counters = self.control.counters();
         counters.pending_bytes.set(pending as u64);
         counters.peak_pending_bytes.set(peak as u64);
-    }
-
-    /// Not at all while somebody has yielded; otherwise until the first of the timers.
-    fn time_to_wait(&self) -> Option<Duration> {
-        // A handle sets its flag and then wakes the poll up. mio's `poll(2)` selector may lose that: each re-arming
-        // empties the descriptor that the wake-up was written to. The flag is there by then, so look at it last.
-        let asked_to_stop = self.control.is_stopping() && self.deadline.is_none();
-        planted!(WaitForALostWakeUp => if self.ready.is_empty() { return self.time_to_first_timer() });
-        if !self.ready.is_empty() || asked_to_stop {
-            return Some(Duration::ZERO);
-        }
-        self.time_to_first_timer()
-    }
-
-    fn time_to_first_timer(&self) -> Option<Duration> {
-        let timers = [
-            self.timeouts.next(self.now),
-            self.acceptor.retry_at(),
-            self.report_at,
-            self.deadline,
-        ];
-        planted!(WakeUpForNothing => return Some(Duration::from_millis(1)));
-        let first = timers.into_iter().flatten().min()?;
-        Some(first.saturating_duration_since(self.now))
     }
 
     fn obey(&mut self) {
@@ -195,7 +168,8 @@ impl<P: Poller> EventLoop<P> {
         match self.table.get_mut(key) {
             // Not an error: the event is older than the removal of what it was about.
             None => {}
-            Some(Entry::Listener(entry)) if entry.queued => {}
+            // Who queues already has its turn coming: a second one in this round would not be fair.
+            Some(Entry::Listener(_)) if self.ready.has(key) => {}
             Some(Entry::Listener(_)) => self.accept(key),
             Some(Entry::Peer(peer)) => {
                 planted!(CloseOnAFlag => if readiness.read_on {
@@ -207,8 +181,7 @@ impl<P: Poller> EventLoop<P> {
                 let awaited = peer.connection.notice(readiness);
                 if !awaited {
                     self.tell(Some(key), Step::NotAwaited);
-                } else if !peer.queued {
-                    // Who queues already has its turn coming: a second one in this round would not be fair.
+                } else if !self.ready.has(key) {
                     self.pump(key);
                 }
             }
@@ -216,30 +189,13 @@ impl<P: Poller> EventLoop<P> {
     }
 
     fn take_turn(&mut self, key: usize) {
+        self.ready.begin(key);
         match self.table.get_mut(key) {
             None => {}
-            Some(Entry::Listener(entry)) => {
-                entry.queued = false;
-                self.accept(key);
-            }
+            Some(Entry::Listener(_)) => self.accept(key),
             // A key that was freed and taken again since it queued finds a peer here that has not yielded: its turn
             // costs one call in vain.
-            Some(Entry::Peer(peer)) => {
-                peer.queued = false;
-                self.pump(key);
-            }
-        }
-    }
-
-    /// Puts whatever lies under the key into the ready queue, once.
-    fn queue(&mut self, key: usize) {
-        let queued = match self.table.get_mut(key) {
-            None => return,
-            Some(Entry::Listener(entry)) => &mut entry.queued,
-            Some(Entry::Peer(peer)) => &mut peer.queued,
-        };
-        if !std::mem::replace(queued, true) {
-            self.ready.push(key);
+            Some(Entry::Peer(_)) => self.pump(key),
         }
     }
 
@@ -265,7 +221,7 @@ impl<P: Poller> EventLoop<P> {
             Progress::Finished(reason) => return self.close(key, reason),
             Progress::Yielded => {
                 planted!(NoReadyQueueAfterYield => return);
-                self.queue(key);
+                self.ready.push(key);
             }
             Progress::Blocked => {}
         }
@@ -321,6 +277,16 @@ impl<P: Poller> EventLoop<P> {
             self.report();
             self.report_at = self.limits.stats_every.map(|every| self.now + every);
         }
+    }
+
+    fn note_poll(&mut self, events: usize, timeout: Option<Duration>) {
+        if events > 0 {
+            self.awake_until = self.limits.busy_poll.map(|awake| self.now + awake);
+        } else if self.is_wide_awake() {
+            // Not written down: there are hundreds of them.
+            return self.control.counters().polls.add(1);
+        }
+        self.tell(None, Step::Polled { events, timeout });
     }
 
     fn report(&self) {

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 
-use crate::socket::Socket;
+use crate::stream::Socket;
 
 #[derive(Debug)]
 enum Line {

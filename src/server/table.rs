@@ -20,15 +20,8 @@ pub(crate) struct Table<P: Poller> {
 #[derive(Debug)]
 pub(crate) enum Entry<L, S> {
     /// Boxed: there are a few of these, and many thousands of the others.
-    Listener(Box<ListenerEntry<L>>),
+    Listener(Box<L>),
     Peer(Peer<S>),
-}
-
-#[derive(Debug)]
-pub(crate) struct ListenerEntry<L> {
-    pub(crate) listener: L,
-    /// Whether it is in the ready queue.
-    pub(crate) queued: bool,
 }
 
 /// An accepted stream and its state.
@@ -36,8 +29,6 @@ pub(crate) struct ListenerEntry<L> {
 pub(crate) struct Peer<S> {
     pub(crate) stream: S,
     pub(crate) connection: Connection,
-    /// Whether it is in the ready queue.
-    pub(crate) queued: bool,
 }
 
 impl<P: Poller> Table<P> {
@@ -78,10 +69,7 @@ impl<P: Poller> Table<P> {
         let place = self.slab.vacant_entry();
         let key = place.key();
         poller.register_listener(&mut listener, key)?;
-        place.insert(Entry::Listener(Box::new(ListenerEntry {
-            listener,
-            queued: false,
-        })));
+        place.insert(Entry::Listener(Box::new(listener)));
         Ok(key)
     }
 
@@ -94,11 +82,7 @@ impl<P: Poller> Table<P> {
         let place = self.slab.vacant_entry();
         let key = place.key();
         poller.register_stream(&mut stream, key)?;
-        place.insert(Entry::Peer(Peer {
-            stream,
-            connection,
-            queued: false,
-        }));
+        place.insert(Entry::Peer(Peer { stream, connection }));
         self.connections += 1;
         Ok(key)
     }
@@ -111,7 +95,7 @@ impl<P: Poller> Table<P> {
     ) -> Option<Entry<P::Listener, P::Stream>> {
         let mut entry = self.slab.try_remove(key)?;
         match &mut entry {
-            Entry::Listener(entry) => poller.forget_listener(&mut entry.listener),
+            Entry::Listener(listener) => poller.forget_listener(listener),
             Entry::Peer(peer) => {
                 planted!(LeaveItRegistered => { self.connections -= 1; return Some(entry) });
                 poller.forget_stream(&mut peer.stream);
@@ -164,7 +148,7 @@ mod tests {
     #[test]
     #[cfg(not(debug_assertions))]
     fn a_peer_costs_its_entry_and_no_more() {
-        assert!(size_of::<Entry<crate::socket::Listener, crate::socket::Stream>>() <= 48);
+        assert!(size_of::<Entry<crate::socket::Listener, crate::stream::Stream>>() <= 40);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::io;
 
 use super::step::{Reason, Step, Witness};
 use crate::refusal::{Refusal, refusal_of};
-use crate::socket::Socket;
+use crate::stream::Socket;
 
 /// What the bytes of a read are for.
 #[derive(Clone, Copy)]

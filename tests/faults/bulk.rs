@@ -35,33 +35,29 @@ fn bulk_is_spliced_and_comes_back_whole() {
     }
 }
 
-/// splice(2) says `EAGAIN` in front of an urgent byte for as long as that stands there.
+/// splice(2) says `EAGAIN` in front of an urgent byte for as long as that stands there, whatever follows it.
 #[test]
-fn urgent_bytes_in_the_midst_of_bulk_keep_their_places() {
+fn an_urgent_byte_behind_bulk_holds_up_nothing() {
     let server = Embedded::start();
     let client = connect(server.address);
-    let bulk = pattern(3 << 20);
-    let (mut sent, mut echo) = (Vec::new(), Vec::new());
-    for _ in 0..5 {
-        sent.extend_from_slice(&bulk);
-        sent.push(b'!');
-    }
-    echo.resize(sent.len(), 0);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            for _ in 0..5 {
-                (&client).write_all(&bulk).unwrap();
-                // The kernel's buffer may be full just now: the option is for a byte that is to overtake.
-                SockRef::from(&client).send_out_of_band(b"!").unwrap();
-            }
-        });
+    let bulk = pattern(1 << 20);
+    for round in 0..20 {
+        assert!(through(&client, &bulk) == bulk);
+        // Little enough for the kernel to take it at once, enough for the connection to stay with the pipe.
+        let mut sent = bulk[..32 * 1024].to_vec();
+        (&client).write_all(&sent).unwrap();
+        SockRef::from(&client).send_out_of_band(b"!").unwrap();
+        (&client).write_all(b"after").unwrap();
+        sent.extend_from_slice(b"!after");
+        let mut echo = vec![0; sent.len()];
         (&client).read_exact(&mut echo).unwrap();
-    });
-    assert!(echo == sent);
+        assert!(echo == sent, "round {round}");
+    }
     assert!(!cfg!(target_os = "linux") || server.stats().bytes_spliced > 0);
 }
 
-/// What was in the pipe when its peer was reset would be the next one's first bytes.
+/// That nothing is left in the pipe for the next when a peer is reset between a splice in and a splice out needs luck
+/// here: the simulator has it. A reset with output pending needs none.
 #[test]
 fn a_reset_in_mid_bulk_leaves_nothing_to_the_next() {
     let server = Embedded::start();

@@ -158,3 +158,25 @@ fn one_loop_serves_every_address() {
     assert!(server.wait().status.success());
     assert!(!path.exists(), "the socket file goes with the server");
 }
+
+/// A loop that polls without sleeping has to come to an end with it: an idle server costs nothing.
+#[test]
+fn a_busy_poll_sleeps_when_nobody_says_more() {
+    let server = Bound::new(&mio_echo::Config {
+        busy_poll: Some(Duration::from_millis(5)),
+        ..config()
+    })
+    .run();
+    let client = connect(server.address);
+    ping(&client, b"and then?");
+    let before = server.stats().polls;
+    let awake = server.until("polls without an event", |stats| stats.polls > before + 5);
+    assert!(awake.events < awake.polls, "{awake:?}");
+    eventually("it to sleep", || {
+        let before = server.stats().polls;
+        thread::sleep(Duration::from_millis(50));
+        let polls = server.stats().polls - before;
+        if polls == 0 { Ok(()) } else { Err(polls) }
+    });
+    ping(&client, b"awake again");
+}

@@ -212,7 +212,7 @@ impl Driver {
     }
 
     /// Connects from the next source; from further ones if all ports of the first are taken.
-    fn connect(&mut self) -> io::Result<crate::socket::Stream> {
+    fn connect(&mut self) -> io::Result<crate::stream::Stream> {
         let dialing = &mut self.dialing;
         let mut tried = 0;
         loop {

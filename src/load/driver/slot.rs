@@ -2,7 +2,7 @@
 
 use crate::load::exchange::Exchange;
 use crate::load::schedule::Schedule;
-use crate::socket::Stream;
+use crate::stream::Stream;
 
 /// What stands at one key of the driver's table.
 #[derive(Debug)]

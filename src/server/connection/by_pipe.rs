@@ -13,7 +13,7 @@ use super::{Connection, Direction, Phase, Round};
 use crate::server::buffers::Buffers;
 use crate::server::step::{Reason, Step, Witness};
 use crate::server::verdict::{Verdict, reason_of, splice_in, splice_out};
-use crate::socket::Socket;
+use crate::stream::Socket;
 
 impl Connection {
     /// Whether the next bytes go by the pipe. Asked once there is room for a spill.

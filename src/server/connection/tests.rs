@@ -454,7 +454,7 @@ fn a_unix_read_that_stops_at_descriptors_is_read_on() {
     use std::os::fd::AsFd;
 
     use crate::poller::{MioPoller, Poller};
-    use crate::socket::Stream;
+    use crate::stream::Stream;
 
     let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();

@@ -4,7 +4,7 @@ use super::{Connection, Direction, Round};
 use crate::server::buffers::Buffers;
 use crate::server::step::{Reason, Witness};
 use crate::server::verdict::{Purpose, Verdict, read, write};
-use crate::socket::Socket;
+use crate::stream::Socket;
 
 impl Connection {
     /// Echoes with no memory to keep anything in: looks at the bytes, writes, and consumes what the kernel took. The

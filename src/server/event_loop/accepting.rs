@@ -17,10 +17,10 @@ impl<P: Poller> EventLoop<P> {
         }
         for _ in 0..self.limits.accepts_a_turn {
             planted!(LoseTheListenerAtTheCap => if self.is_full() { return });
-            let Some(Entry::Listener(entry)) = self.table.get_mut(key) else {
+            let Some(Entry::Listener(listener)) = self.table.get_mut(key) else {
                 return;
             };
-            match self.poller.accept(&mut entry.listener) {
+            match self.poller.accept(listener) {
                 Ok((stream, peer)) => {
                     self.acceptor.succeeded();
                     self.admit(stream, &peer);
@@ -35,7 +35,7 @@ impl<P: Poller> EventLoop<P> {
                 }
             }
         }
-        self.queue(key);
+        self.ready.push(key);
     }
 
     /// Gives a new peer its place in the table, or turns it away.
@@ -93,7 +93,7 @@ impl<P: Poller> EventLoop<P> {
     /// Ends a pause: listeners whose backlog may hold connections get their turn.
     pub(super) fn resume_accepting(&mut self) {
         for key in self.acceptor.resume() {
-            self.queue(key);
+            self.ready.push(key);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::EventLoop;
 use crate::poller::Poller;
 use crate::server::step::Reason;
-use crate::socket::Socket;
+use crate::stream::Socket;
 
 impl<P: Poller> EventLoop<P> {
     /// Closes the listeners and has each peer say its last words, until the deadline.
@@ -22,7 +22,7 @@ impl<P: Poller> EventLoop<P> {
         for key in self.table.peer_keys() {
             if let Some(peer) = self.table.peer_mut(key) {
                 peer.connection.drain(peer.stream.received());
-                self.queue(key);
+                self.ready.push(key);
             }
         }
     }

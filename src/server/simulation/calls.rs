@@ -5,16 +5,7 @@ use std::io::{self, ErrorKind};
 use super::kernel::Kernel;
 use super::peer::{Last, Link, Registration, Waits};
 use super::script::{Faults, Selector};
-
-/// What a read is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum How {
-    Consume,
-    /// `MSG_PEEK`.
-    Look,
-    /// As a part of splice(2).
-    Splice,
-}
+use super::splicing::How;
 
 impl Kernel {
     pub(super) fn accept(&mut self, listener: usize) -> io::Result<usize> {

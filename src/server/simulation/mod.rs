@@ -152,6 +152,7 @@ fn limits_of(world: &World) -> Limits {
         idle_timeout: after(world.idle),
         stall_timeout: after(world.stall),
         drain_timeout: Duration::from_millis(world.drain),
+        busy_poll: None,
         stats_every: None,
         turn: world.turn * super::connection::LEAST_CHARGE,
         accepts_a_turn: world.accepts_a_turn,

@@ -7,10 +7,10 @@ use std::io::{self, Read, Write};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::calls::How;
 use super::kernel::{self, Kernel};
+use super::splicing::How;
 use crate::poller::{Event, Poller, Signal};
-use crate::socket::Socket;
+use crate::stream::Socket;
 
 /// A selector of the simulated kernel.
 #[derive(Debug)]

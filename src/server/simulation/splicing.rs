@@ -3,8 +3,17 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 
-use super::calls::How;
 use super::kernel::Kernel;
+
+/// What a read is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    Consume,
+    /// `MSG_PEEK`.
+    Look,
+    /// As a part of splice(2).
+    Splice,
+}
 
 impl Kernel {
     pub(super) fn splice_in(

@@ -16,7 +16,8 @@ use socket2::SockRef;
 use super::script::{Action, Selector};
 use super::*;
 use crate::poller::{Event, MioPoller, Poller, Readiness};
-use crate::socket::{ListenOptions, Socket, listen_tcp};
+use crate::socket::{ListenOptions, listen_tcp};
+use crate::stream::Socket;
 
 /// One step of a conversation: the peer's, the server's, or a look at the selector.
 #[derive(Clone, Copy, Debug)]
@@ -250,7 +251,7 @@ impl Model {
 /// The real kernel, with one client.
 struct Real {
     poller: MioPoller,
-    stream: crate::socket::Stream,
+    stream: crate::stream::Stream,
     client: Option<TcpStream>,
 }
 
