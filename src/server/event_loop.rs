@@ -64,6 +64,7 @@ impl<P: Poller> EventLoop<P> {
             limits.idle_timeout,
             limits.stall_timeout,
             Some(LINGER.min(limits.drain_timeout)),
+            limits.expected,
         );
         let mut buffers = Buffers::new(limits.read_buffer, limits.memory);
         if let Some(least_bulk) = limits.least_bulk {
@@ -74,7 +75,7 @@ impl<P: Poller> EventLoop<P> {
         }
         EventLoop {
             poller,
-            table: Table::new(),
+            table: Table::new(limits.expected),
             acceptor: Acceptor::default(),
             tick: timeouts.tick(now),
             timeouts,

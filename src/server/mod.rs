@@ -105,6 +105,8 @@ impl Default for Config {
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     max_connections: usize,
+    /// For how many connections tables have room from the start.
+    expected: usize,
     read_buffer: usize,
     memory: usize,
     /// From how many bytes at once a connection's bytes go by a pipe; `None` is never.
@@ -230,6 +232,7 @@ impl Limits {
         }
         let limits = Limits {
             max_connections,
+            expected: max_connections.min(room).min(MOST_EXPECTED),
             read_buffer: config.read_buffer.max(1),
             memory: config.memory,
             least_bulk: config.splice.then_some(LEAST_BULK),
@@ -271,6 +274,9 @@ const LEAST_BULK: usize = 16 * 1024;
 /// One listener's share of a turn, in connections. A burst of thousands takes several turns, and no pinger waits for
 /// more than these.
 const ACCEPTS_A_TURN: usize = 64;
+
+/// Beyond a million connections tables grow as they are filled.
+const MOST_EXPECTED: usize = 1 << 20;
 
 /// A table entry and a place in the timeouts' queues, with what their growth leaves unused.
 const BYTES_A_CONNECTION: usize = 128;

@@ -14,6 +14,7 @@ use crate::poller::Poller;
 pub(crate) struct Table<P: Poller> {
     slab: Slab<Entry<P::Listener, P::Stream>>,
     connections: usize,
+    expected: usize,
 }
 
 /// What lies under a key.
@@ -32,10 +33,13 @@ pub(crate) struct Peer<S> {
 }
 
 impl<P: Poller> Table<P> {
-    pub(crate) fn new() -> Table<P> {
+    /// With room for `expected` entries: address space, of which only what is used becomes memory. A table that grew
+    /// with its crowd would leave its former places behind in the heap, some bytes a peer.
+    pub(crate) fn new(expected: usize) -> Table<P> {
         Table {
-            slab: Slab::new(),
+            slab: Slab::with_capacity(expected),
             connections: 0,
+            expected,
         }
     }
 
@@ -109,6 +113,7 @@ impl<P: Poller> Table<P> {
     pub(crate) fn shrink(&mut self) {
         if self.slab.capacity() > SMALL {
             self.slab.shrink_to_fit();
+            self.slab.reserve(self.expected);
         }
     }
 
@@ -153,6 +158,6 @@ mod tests {
 
     #[test]
     fn an_empty_table_has_no_peers() {
-        assert_eq!(Table::<MioPoller>::new().connections(), 0);
+        assert_eq!(Table::<MioPoller>::new(0).connections(), 0);
     }
 }

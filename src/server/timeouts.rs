@@ -27,6 +27,7 @@ pub(crate) struct Timeouts {
     start: Instant,
     links: Vec<Link>,
     queues: [Queue; 3],
+    expected: usize,
 }
 
 /// A peer's place in a queue. `since` is in milliseconds after the start and wraps after 49 days, which is harmless
@@ -48,12 +49,14 @@ struct Queue {
 }
 
 impl Timeouts {
-    /// Timeouts of `None` never come. One above [`LONGEST`] counts as that.
+    /// Timeouts of `None` never come. One above [`LONGEST`] counts as that. There is room for `expected` peers from the
+    /// first of them on: address space, of which only what is used becomes memory.
     pub(crate) fn new(
         start: Instant,
         idle: Option<Duration>,
         stall: Option<Duration>,
         linger: Option<Duration>,
+        expected: usize,
     ) -> Timeouts {
         let queue = |after: Option<Duration>| Queue {
             after: after.map(|after| u32::try_from(after.min(LONGEST).as_millis()).unwrap_or(0)),
@@ -63,6 +66,7 @@ impl Timeouts {
         Timeouts {
             start,
             links: Vec::new(),
+            expected,
             queues: [queue(idle), queue(stall), queue(linger)],
         }
     }
@@ -154,6 +158,8 @@ impl Timeouts {
 
     fn push(&mut self, key: usize, timeout: Timeout, since: u32) {
         if self.links.len() <= key {
+            self.links
+                .reserve(self.expected.saturating_sub(self.links.len()));
             self.links.resize(key + 1, Link::LOOSE);
         }
         let queue = &mut self.queues[timeout as usize];
@@ -193,7 +199,7 @@ mod tests {
     fn timeouts(start: Instant) -> Timeouts {
         let idle = Some(Duration::from_millis(100));
         let stall = Some(Duration::from_millis(30));
-        Timeouts::new(start, idle, stall, None)
+        Timeouts::new(start, idle, stall, None, 0)
     }
 
     fn expired(timeouts: &mut Timeouts, now: Instant) -> Option<(usize, Timeout)> {

@@ -144,6 +144,7 @@ fn limits_of(world: &World) -> Limits {
     let after = |ms: Option<u64>| ms.map(Duration::from_millis);
     Limits {
         max_connections: world.max_connections,
+        expected: 0,
         read_buffer: world.read_buffer,
         memory: world
             .memory
