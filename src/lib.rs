@@ -58,6 +58,8 @@ mod socket;
 #[cfg(unix)]
 mod socket_file;
 mod stream;
+#[doc(hidden)]
+pub mod workbench;
 
 pub use address::{Address, Host, ParseAddressError, Port};
 pub use environment::Environment;

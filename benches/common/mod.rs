@@ -6,9 +6,6 @@
 pub(crate) mod process;
 pub(crate) mod spread;
 
-pub(crate) use process::{Server, crowd, pin};
-pub(crate) use spread::Spread;
-
 /// The machine, in one line.
 pub(crate) fn environment() -> String {
     let here = mio_echo::Environment::here();

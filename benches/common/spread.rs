@@ -32,10 +32,11 @@ impl Spread {
     }
 }
 
-/// With two digits after the point, for ratios.
+/// With two digits after the point, or as many as asked for.
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = f.precision().unwrap_or(2);
         let Spread { low, median, high } = self;
-        write!(f, "{median:.2} ({low:.2}–{high:.2})")
+        write!(f, "{median:.digits$} ({low:.digits$}–{high:.digits$})")
     }
 }

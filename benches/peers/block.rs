@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use mio_echo::load::{Progress, Stopper, run};
 
-use crate::common::{SERVE, Server, crowd};
+use crate::common::SERVE;
+use crate::common::process::{Server, crowd};
 use crate::workloads::Workload;
 
 /// Whom to measure.

@@ -7,10 +7,11 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::block::{Contender, Sample, Start, Timing, measure};
-use crate::common::process::LOAD_CORE;
-use crate::common::{Spread, environment, pin};
+use crate::common::environment;
+use crate::common::process::{LOAD_CORE, pin};
+use crate::common::spread::Spread;
 use crate::servers::{PEERS, serve};
-use crate::workloads::{WORKLOADS, Workload};
+use crate::workloads::WORKLOADS;
 
 /// Compare echo servers, ours and others
 #[derive(Parser, Debug)]

@@ -45,6 +45,8 @@ use std::thread::{self, JoinHandle};
 
 pub use diagnosis::FaultKind;
 pub use exchange::Verify;
+pub(crate) use exchange::{Exchange, Received};
+pub(crate) use payload::Payload;
 pub use plan::{Plan, Until};
 pub(crate) use recording::add;
 pub use recording::{Counts, Faults, FirstFault, Health, Interval, Recording, histogram};

@@ -32,7 +32,8 @@ use crate::poller::{Event, Poller, Signal};
 use crate::stream::Socket;
 #[cfg(any(test, fuzzing))]
 pub(crate) use observing::Observation;
-use telling::{PeerWitness, tell};
+pub(crate) use telling::PeerWitness;
+use telling::tell;
 
 /// One thread's server.
 pub(crate) struct EventLoop<P: Poller> {
@@ -131,11 +132,11 @@ impl<P: Poller> EventLoop<P> {
         self.note_poll(events.len(), timeout);
         self.obey();
         // Taken out now: who yields from here on has its next turn in the next round.
-        let yielded = self.ready.take_round();
+        self.ready.begin_round();
         for event in events.iter() {
             self.act_on(*event);
         }
-        for key in yielded {
+        while let Some(key) = self.ready.next_in_round() {
             self.take_turn(key);
         }
         self.keep_time();
@@ -190,7 +191,6 @@ impl<P: Poller> EventLoop<P> {
     }
 
     fn take_turn(&mut self, key: usize) {
-        self.ready.begin(key);
         match self.table.get_mut(key) {
             None => {}
             Some(Entry::Listener(_)) => self.accept(key),

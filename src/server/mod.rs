@@ -23,7 +23,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use bind::BindError;
+pub(crate) use buffers::Buffers;
+pub(crate) use connection::{Connection, Progress};
 pub use control::Handle;
+pub(crate) use event_loop::PeerWitness;
+pub(crate) use stats::Counters;
 pub use stats::{AcceptErrors, Closed, Stats};
 
 use bind::listen;
@@ -266,7 +270,7 @@ const LONGEST_AWAKE: Duration = Duration::from_secs(1);
 
 /// One peer's share of a turn, in bytes: enough that bulk pays one poll for four reads, little enough that it takes
 /// some tens of microseconds, for which 100 busy peers make any other wait for some milliseconds.
-const TURN: usize = 256 * 1024;
+pub(crate) const TURN: usize = 256 * 1024;
 
 /// Where a splice in and a splice out cost less than a read and a write.
 const LEAST_BULK: usize = 16 * 1024;

@@ -6,6 +6,8 @@
 #[derive(Debug, Default)]
 pub(crate) struct ReadyQueue {
     keys: Vec<usize>,
+    /// Whose turns are coming in this round, the last one first.
+    round: Vec<usize>,
     /// By key: whether it has its turn coming. Apart from the table, whose entries it would make larger by a word.
     marks: Vec<bool>,
 }
@@ -27,19 +29,22 @@ impl ReadyQueue {
         self.marks.get(key).is_some_and(|mark| *mark)
     }
 
-    /// Whether nobody is in the queue.
+    /// Whether nobody waits for the next round.
     pub(crate) fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// All that are in the queue, in order. Each keeps its turn until that [begins](ReadyQueue::begin).
-    pub(crate) fn take_round(&mut self) -> Vec<usize> {
-        std::mem::take(&mut self.keys)
+    /// Begins a round with all that are in the queue: who comes from here on is in the next one.
+    pub(crate) fn begin_round(&mut self) {
+        std::mem::swap(&mut self.keys, &mut self.round);
+        self.round.reverse();
     }
 
-    /// The key's turn begins: from here on it may queue again.
-    pub(crate) fn begin(&mut self, key: usize) {
+    /// Whose turn it is in this round, in the order in which they came. From here on the key may queue again.
+    pub(crate) fn next_in_round(&mut self) -> Option<usize> {
+        let key = self.round.pop()?;
         self.marks[key] = false;
+        Some(key)
     }
 }
 
@@ -54,15 +59,18 @@ mod tests {
         ready.push(0);
         ready.push(3);
         assert!(ready.has(3) && ready.has(0) && !ready.has(1) && !ready.has(9));
-        assert_eq!(ready.take_round(), [3, 0]);
+        ready.begin_round();
         assert!(
             ready.is_empty() && ready.has(3),
             "its turn is still to come"
         );
         ready.push(3);
         assert!(ready.is_empty(), "it was given a second turn");
-        ready.begin(3);
+        assert_eq!(ready.next_in_round(), Some(3));
         ready.push(3);
-        assert_eq!(ready.take_round(), [3]);
+        assert_eq!(ready.next_in_round(), Some(0));
+        assert_eq!(ready.next_in_round(), None);
+        ready.begin_round();
+        assert_eq!(ready.next_in_round(), Some(3));
     }
 }

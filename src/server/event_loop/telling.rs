@@ -4,9 +4,9 @@ use crate::server::stats::Counters;
 use crate::server::step::{Step, Witness};
 
 /// Counts and logs the steps of one peer, while the loop's other parts are borrowed.
-pub(super) struct PeerWitness<'a> {
-    pub(super) counters: &'a Counters,
-    pub(super) key: usize,
+pub(crate) struct PeerWitness<'a> {
+    pub(crate) counters: &'a Counters,
+    pub(crate) key: usize,
 }
 
 impl Witness for PeerWitness<'_> {

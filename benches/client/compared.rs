@@ -1,13 +1,31 @@
-//! The load generator beside a minimal epoll client: processor time a verified message, and whether both see the same
-//! latency.
+//! Processor time a verified message, and whether both clients see the same latency.
 
 use std::io;
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use crate::client_limit::{CONNECTIONS, DURATION, SIZE, WARMUP};
-use crate::measure::{SERVE, Server, pin, quartiles};
+use crate::common::process::{SERVER_CORE, Server, pin};
+use crate::common::spread::Spread;
+use crate::common::{SERVE, environment};
+use crate::limit::{CONNECTIONS, DURATION, SIZE, WARMUP};
+
+pub(crate) fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, command, address] = arguments.as_slice()
+        && command == CLIENT_LIMIT
+    {
+        return match crate::limit::measure(address) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => panic!("the minimal client: {error}"),
+        };
+    }
+    match compare() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => panic!("cannot measure: {error}"),
+    }
+}
 
 /// What one run of a client says: microseconds of processor time a message, and the median latency.
 struct Seen {
@@ -18,38 +36,39 @@ struct Seen {
 /// Our generator's figures by the minimal client's, round by round, both against the same server, each going first every
 /// other time. All share a core, so that each poll finds what the server has answered meanwhile, whichever of them happens
 /// to be faster; the processor time is each client's own accounting of the window that it measured.
-pub(crate) fn time_a_verified_message() -> io::Result<bool> {
+fn compare() -> io::Result<bool> {
+    println!("{}", environment());
     let server = Server::start(Command::new(env!("CARGO_BIN_EXE_mio-echo")).args(SERVE))?;
-    let (mut processor, mut median) = (Vec::new(), Vec::new());
-    let (mut our_times, mut limit_times) = (Vec::new(), Vec::new());
-    pin(None, 0);
+    pin(None, SERVER_CORE);
+    let mut rounds = Vec::new();
     for round in 0..ROUNDS {
-        let (ours, limit) = if round % 2 == 0 {
+        rounds.push(if round % 2 == 0 {
             let ours = our_generator(server.address)?;
             (ours, minimal_client(server.address)?)
         } else {
             let limit = minimal_client(server.address)?;
             (our_generator(server.address)?, limit)
-        };
-        processor.push(ours.processor / limit.processor);
-        median.push(ours.median / limit.median);
-        our_times.push(ours.processor);
-        limit_times.push(limit.processor);
+        });
     }
     server.stop()?;
-    let [our_time, limit_time] = [&mut our_times, &mut limit_times].map(|t| quartiles(t)[1]);
-    let [low, ratio, high] = quartiles(&mut processor);
-    println!(
-        "client's processor time a verified message, {CONNECTIONS} connections x {SIZE} B: {our_time:.2} µs, the \
-         minimal client's {limit_time:.2} µs; ratio {ratio:.3} (bound 1.10), half of {ROUNDS} rounds between {low:.3} \
-         and {high:.3}"
+    let ours = Spread::of(rounds.iter().map(|(ours, _)| ours.processor)).median;
+    let limit = Spread::of(rounds.iter().map(|(_, limit)| limit.processor)).median;
+    let ratio = Spread::of(
+        rounds
+            .iter()
+            .map(|(ours, limit)| ours.processor / limit.processor),
     );
-    let [low, agreement, high] = quartiles(&mut median);
     println!(
-        "client's p50 by the minimal client's: {agreement:.3} (bound 0.95 to 1.05), half of the rounds between \
-         {low:.3} and {high:.3}"
+        "client's processor time a verified message, {CONNECTIONS} connections x {SIZE} B: {ours:.2} µs, the minimal \
+         client's {limit:.2} µs; ratio {ratio:.3} (bound 1.10), in {ROUNDS} rounds"
     );
-    Ok(ratio <= 1.10 && (0.95..=1.05).contains(&agreement))
+    let agreement = Spread::of(
+        rounds
+            .iter()
+            .map(|(ours, limit)| ours.median / limit.median),
+    );
+    println!("client's p50 by the minimal client's: {agreement:.3} (bound 0.95 to 1.05)");
+    Ok(ratio.median <= 1.10 && (0.95..=1.05).contains(&agreement.median))
 }
 
 fn our_generator(address: SocketAddr) -> io::Result<Seen> {
@@ -95,5 +114,5 @@ fn minimal_client(address: SocketAddr) -> io::Result<Seen> {
     })
 }
 
-pub(crate) const CLIENT_LIMIT: &str = "--client-limit";
+const CLIENT_LIMIT: &str = "--client-limit";
 const ROUNDS: usize = 30;

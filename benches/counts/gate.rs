@@ -1,0 +1,163 @@
+//! What is counted beside what is expected.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::process::ExitCode;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cases::cases;
+use crate::common::environment;
+use crate::{instructions, memory, system_calls};
+
+/// All that is counted, by name.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    /// The compiler that the instructions are of.
+    rustc: String,
+    /// A message of 64 bytes, 50 clients in ping-pong.
+    system_calls_a_message: BTreeMap<String, f64>,
+    /// Connect, ask, close, one after the other.
+    system_calls_a_short_connection: BTreeMap<String, f64>,
+    /// By kind of message.
+    allocations_a_message: BTreeMap<String, f64>,
+    /// By kind of message, in user space.
+    instructions_a_message: BTreeMap<String, f64>,
+    /// Of memory, for a connection that is idle.
+    bytes_an_idle_connection: BTreeMap<String, f64>,
+}
+
+pub(crate) fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, flag, name, messages] = arguments.as_slice()
+        && flag == instructions::REPEAT
+    {
+        instructions::repeat(name, messages);
+        return ExitCode::SUCCESS;
+    }
+    let update = arguments.iter().any(|argument| argument == "--update");
+    match count().and_then(|counts| check(&counts, update)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("cannot count: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn count() -> io::Result<Counts> {
+    mio_echo::raise_descriptor_limit()?;
+    println!("{}", environment());
+    let (a_message, a_short_connection) = system_calls::count()?;
+    Ok(Counts {
+        rustc: instructions::rustc()?,
+        system_calls_a_message: a_message,
+        system_calls_a_short_connection: a_short_connection,
+        allocations_a_message: allocations(),
+        instructions_a_message: instructions::count()?,
+        bytes_an_idle_connection: memory::count()?,
+    })
+}
+
+fn allocations() -> BTreeMap<String, f64> {
+    let counted = cases().into_iter().map(|mut case| {
+        // The first few may fill a pool.
+        (0..8).for_each(|_| (case.run)());
+        let made = allocation_counter::measure(|| (0..1000).for_each(|_| (case.run)()));
+        (case.name.to_owned(), made.count_total as f64 / 1000.0)
+    });
+    counted.collect()
+}
+
+/// Prints all of it, and says whether it is as expected.
+fn check(counts: &Counts, update: bool) -> io::Result<bool> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/counts/expected.json");
+    if update {
+        std::fs::write(path, serde_json::to_string_pretty(counts)? + "\n")?;
+    }
+    let expected: Counts = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+    // Another compiler makes other instructions: then only a change of their order of magnitude says something.
+    let same_compiler = counts.rustc == expected.rustc;
+    let instructions = if same_compiler { 0.03 } else { 0.25 };
+    if !same_compiler {
+        println!(
+            "the expected instructions are those of {}, and this is {}: they may differ by {:.0} %",
+            expected.rustc,
+            counts.rustc,
+            instructions * 100.0
+        );
+    }
+    let groups = [
+        (
+            "system calls a message, 50 clients x 64 B",
+            &counts.system_calls_a_message,
+            &expected.system_calls_a_message,
+            Tolerance {
+                share: 0.0,
+                by: 0.05,
+            },
+        ),
+        (
+            "system calls a short connection",
+            &counts.system_calls_a_short_connection,
+            &expected.system_calls_a_short_connection,
+            Tolerance {
+                share: 0.0,
+                by: 0.2,
+            },
+        ),
+        (
+            "allocations a message",
+            &counts.allocations_a_message,
+            &expected.allocations_a_message,
+            Tolerance {
+                share: 0.0,
+                by: 0.0,
+            },
+        ),
+        (
+            "instructions a message",
+            &counts.instructions_a_message,
+            &expected.instructions_a_message,
+            Tolerance {
+                share: instructions,
+                by: 0.5,
+            },
+        ),
+        (
+            "bytes an idle connection",
+            &counts.bytes_an_idle_connection,
+            &expected.bytes_an_idle_connection,
+            Tolerance {
+                share: 0.0,
+                by: 2.0,
+            },
+        ),
+    ];
+    let mut good = true;
+    for (title, counted, expected, tolerance) in groups {
+        println!("\n{title}");
+        if counted.keys().ne(expected.keys()) {
+            println!("  other names are expected: {:?}", expected.keys());
+            good = false;
+        }
+        for (name, count) in counted {
+            let wanted = expected.get(name).copied().unwrap_or(f64::NAN);
+            let is_good = (count - wanted).abs() <= tolerance.by.max(wanted * tolerance.share);
+            let verdict = if is_good { "" } else { "  NOT AS EXPECTED" };
+            println!("  {name:<36} {count:>9.2}   expected {wanted:>9.2}{verdict}");
+            good &= is_good;
+        }
+    }
+    if !good {
+        println!("\nnot as expected: if that is meant, cargo bench --bench counts -- --update");
+    }
+    Ok(good)
+}
+
+/// How far a count may be from what is expected: a share of that, or so many.
+struct Tolerance {
+    share: f64,
+    by: f64,
+}
