@@ -10,6 +10,7 @@ use crate::pipe::Pipe;
 use crate::poller::Readiness;
 use crate::server::{Buffers, Connection, Counters, PeerWitness, Progress};
 use crate::stream::Socket;
+use crate::{BindError, Config, Server};
 
 /// A connection of the server's over a socket that is made of numbers: how many bytes have come, how many it takes at
 /// once, for how many it has room. No byte is copied, so what is left is the cost of the state machine.
@@ -28,6 +29,14 @@ impl fmt::Debug for Pump {
 
 /// A peer's share of a turn, in bytes.
 pub const TURN: usize = crate::server::TURN;
+
+/// A server that does not end a peer's turn before there is nothing left to do for it: to measure what the end is good for.
+///
+/// # Errors
+/// As [`Server::bind`].
+pub fn bind_without_budget(config: &Config) -> Result<Server, BindError> {
+    Server::bind_with_turn(config, usize::MAX)
+}
 
 /// What one pump came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -53,6 +53,11 @@ pub(crate) struct Timing {
 }
 
 impl Contender {
+    pub(crate) fn new(name: &str, start: Start) -> Contender {
+        let name = name.to_owned();
+        Contender { name, start }
+    }
+
     pub(crate) fn launch(&self) -> io::Result<Server> {
         match &self.start {
             Start::Ours(options) => {

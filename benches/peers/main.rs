@@ -10,7 +10,19 @@ mod block;
 #[path = "../common/mod.rs"]
 mod common;
 #[cfg(target_os = "linux")]
+mod fairness;
+#[cfg(target_os = "linux")]
+mod goals;
+#[cfg(target_os = "linux")]
+mod growth;
+#[cfg(target_os = "linux")]
+mod options;
+#[cfg(target_os = "linux")]
+mod plot;
+#[cfg(target_os = "linux")]
 mod race;
+#[cfg(target_os = "linux")]
+mod report;
 #[cfg(target_os = "linux")]
 mod servers;
 #[cfg(target_os = "linux")]
@@ -18,7 +30,7 @@ mod workloads;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
-    race::main()
+    options::main()
 }
 
 #[cfg(not(target_os = "linux"))]

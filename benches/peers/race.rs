@@ -1,127 +1,118 @@
 //! Who runs against whom, round by round.
 
-use std::io;
-use std::process::ExitCode;
-use std::time::Duration;
-
-use clap::Parser;
+use std::io::{self, Write};
 
 use crate::block::{Contender, Sample, Start, Timing, measure};
-use crate::common::environment;
-use crate::common::process::{LOAD_CORE, pin};
-use crate::common::spread::Spread;
-use crate::servers::{PEERS, serve};
-use crate::workloads::WORKLOADS;
+use crate::servers::PEERS;
+use crate::workloads::Workload;
 
-/// Compare echo servers, ours and others
-#[derive(Parser, Debug)]
-struct Args {
-    /// Only workloads whose name contains one of these
-    only: Vec<String>,
-    /// Another program: NAME=COMMAND, with {port} where its port belongs
-    #[arg(long, value_name = "NAME=COMMAND {port}")]
-    peer: Vec<String>,
-    #[arg(long)]
-    all: bool,
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
-    #[arg(long, default_value = "400ms", value_parser = humantime::parse_duration)]
-    window: Duration,
-    /// Be a peer, on a free port
-    #[arg(long, hide = true)]
-    serve: Option<String>,
-    /// What `cargo bench` says to every bench
-    #[arg(long, hide = true)]
-    bench: bool,
+/// What came of one workload: a row for each contender, a sample for each round.
+pub(crate) struct Heat {
+    pub(crate) workload: Workload,
+    pub(crate) rows: Vec<Row>,
 }
 
-pub(crate) fn main() -> ExitCode {
-    let args = Args::parse();
-    if let Some(name) = &args.serve {
-        return match serve(name) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => panic!("{name}: {error}"),
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) samples: Vec<Sample>,
+    /// Why it could not be measured.
+    pub(crate) refused: Option<String>,
+}
+
+/// Ours, the peers of this bench, and whoever was named on the command line.
+pub(crate) fn contenders(named: &[String]) -> io::Result<Vec<Contender>> {
+    let mut contenders = vec![
+        Contender::new(OURS, Start::Ours(&[])),
+        Contender::new(AWAKE, Start::Ours(&["--busy-poll", "50us"])),
+    ];
+    for (name, _) in PEERS {
+        contenders.push(Contender::new(name, Start::Peer(name)));
+    }
+    for peer in named {
+        let Some((name, command)) = peer.split_once('=') else {
+            let what = format!("--peer is NAME=COMMAND {{port}}, and not {peer:?}");
+            return Err(io::Error::other(what));
         };
-    }
-    match compare(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("cannot measure: {error}");
-            ExitCode::FAILURE
+        if !command.contains("{port}") {
+            let what = format!("--peer {name}: the command has no {{port}}, so nobody finds it");
+            return Err(io::Error::other(what));
         }
+        contenders.push(Contender::new(name, Start::Command(command.to_owned())));
     }
+    Ok(contenders)
 }
 
-fn compare(args: &Args) -> io::Result<()> {
-    mio_echo::raise_descriptor_limit()?;
-    pin(None, LOAD_CORE);
-    println!("{}", environment());
-    let mut contenders = vec![Contender {
-        name: "mio-echo".into(),
-        start: Start::Ours(&[]),
-    }];
-    for peer in &args.peer {
-        let (name, command) = peer.split_once('=').unwrap();
-        contenders.push(Contender {
-            name: name.into(),
-            start: Start::Command(command.into()),
-        });
-    }
-    for (name, _) in PEERS
+/// All workloads in each round, all contenders in each workload, every time in another order.
+pub(crate) fn run(
+    workloads: &[Workload],
+    contenders: &[Contender],
+    rounds: usize,
+    timing: Timing,
+) -> Vec<Heat> {
+    let mut heats: Vec<Heat> = workloads
         .iter()
-        .filter(|(n, _)| args.all || n.contains("limit") || n.contains("book"))
-    {
-        contenders.push(Contender {
-            name: name.to_string(),
-            start: Start::Peer(name),
-        });
-    }
-    let timing = Timing {
-        warmup: Duration::from_millis(100),
-        window: args.window,
-    };
-    for workload in WORKLOADS {
-        if !args.only.is_empty() && !args.only.iter().any(|o| workload.name.contains(o.as_str())) {
-            continue;
-        }
-        let mut all: Vec<Vec<Sample>> = vec![Vec::new(); contenders.len()];
-        for round in 0..args.rounds {
-            for n in 0..contenders.len() {
-                let n = (n + round) % contenders.len();
-                match measure(&contenders[n], &workload, timing) {
-                    Ok(s) => all[n].push(s),
-                    Err(e) => println!("{}: {e}", contenders[n].name),
+        .map(|workload| Heat {
+            workload: *workload,
+            rows: contenders
+                .iter()
+                .filter(|contender| contender.name != AWAKE || workload.clients == 1)
+                .map(|contender| Row {
+                    name: contender.name.clone(),
+                    samples: Vec::new(),
+                    refused: None,
+                })
+                .collect(),
+        })
+        .collect();
+    for round in 0..rounds {
+        for heat in &mut heats {
+            let entered = heat.rows.len();
+            for place in 0..entered {
+                let row = &mut heat.rows[(place + round) % entered];
+                let name = &row.name;
+                let Some(contender) = contenders.iter().find(|c| c.name == *name) else {
+                    continue;
+                };
+                let left = format!("round {} of {rounds}", round + 1);
+                tell(&format!("{left}: {}, {name}", heat.workload.name));
+                match measure(contender, &heat.workload, timing) {
+                    Ok(sample) => row.samples.push(sample),
+                    Err(error) => row.refused = Some(error.to_string()),
                 }
             }
         }
-        println!("\n{}", workload.name);
-        for (n, c) in contenders.iter().enumerate() {
-            let s = |f: fn(&Sample) -> f64| Spread::of(all[n].iter().map(f));
-            let ratio = Spread::of(
-                all[n]
-                    .iter()
-                    .zip(
-                        &all[contenders
-                            .iter()
-                            .position(|c| c.name == "epoll limit")
-                            .unwrap()],
-                    )
-                    .map(|(a, b)| a.cpu_us / b.cpu_us),
-            );
-            let fault = all[n]
-                .iter()
-                .find_map(|s| s.fault.clone())
-                .unwrap_or_default();
-            println!(
-                "{:14} {:9.0}/s {:8.2} us  p50 {:8.1} p99 {:8.1} KiB {:6.2} cpu ratio {ratio} {fault}",
-                c.name,
-                s(|s| s.rate).median,
-                s(|s| s.cpu_us).median,
-                s(|s| s.p50_us).median,
-                s(|s| s.p99_us).median,
-                s(|s| s.kib).median
-            );
-        }
     }
-    Ok(())
+    tell("");
+    heats
 }
+
+/// One line of progress on standard error, over the last one.
+fn tell(what: &str) {
+    use std::io::IsTerminal;
+    let mut output = io::stderr();
+    if output.is_terminal() {
+        let _ = write!(output, "\r\x1b[K{what}");
+        let _ = output.flush();
+    }
+}
+
+impl Heat {
+    /// A contender's row.
+    pub(crate) fn row(&self, name: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.name == name)
+    }
+}
+
+impl Row {
+    /// One figure, round by round, by another contender's of the same round.
+    pub(crate) fn by(&self, other: &Row, figure: fn(&Sample) -> f64) -> Vec<f64> {
+        let pairs = self.samples.iter().zip(&other.samples);
+        pairs
+            .map(|(ours, theirs)| figure(ours) / figure(theirs))
+            .collect()
+    }
+}
+
+pub(crate) const OURS: &str = "mio-echo";
+pub(crate) const AWAKE: &str = "mio-echo, busy-poll 50us";
+pub(crate) const LIMIT: &str = "epoll limit";

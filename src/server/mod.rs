@@ -151,7 +151,13 @@ impl Server {
     /// # Errors
     /// The first address that cannot be listened on, and why: see [`BindError`]. Then none of them is.
     pub fn bind(config: &Config) -> Result<Server, BindError> {
-        let (limits, worst_case) = Limits::of(config);
+        Server::bind_with_turn(config, TURN)
+    }
+
+    /// The same with another share of a turn, in bytes: to measure what it is good for.
+    pub(crate) fn bind_with_turn(config: &Config, turn: usize) -> Result<Server, BindError> {
+        let (mut limits, worst_case) = Limits::of(config);
+        limits.turn = limits.turn.max(turn);
         let capacity = limits.max_connections;
         let control = Arc::new(Control::default());
         let no_poll = |error| BindError::new(None, error);

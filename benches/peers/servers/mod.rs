@@ -12,8 +12,11 @@ use std::net::TcpListener;
 
 use socket2::{Domain, Socket, Type};
 
-/// Their names, each with how it serves: for ever, or until it is killed.
-pub(crate) const PEERS: [(&str, fn(TcpListener) -> io::Result<()>); 5] = [
+/// For ever, or until it is killed.
+type Serve = fn(TcpListener) -> io::Result<()>;
+
+/// Their names, each with how it serves.
+pub(crate) const PEERS: [(&str, Serve); 5] = [
     ("epoll limit", limit::serve),
     ("mio textbook", textbook::serve),
     ("tokio", tokio_tasks::serve),

@@ -1,0 +1,140 @@
+//! A hundred pingers beside one connection that never stops sending: what a turn's budget is good for.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mio_echo::{Config, workbench};
+
+use crate::block::{Contender, Start};
+use crate::common::process::Server;
+use crate::common::spread::Spread;
+use crate::race::OURS;
+
+/// Our server, but for the end of a turn.
+pub(crate) fn serve_without_budget() -> io::Result<()> {
+    let config = Config {
+        addresses: vec!["127.0.0.1:auto".parse().map_err(io::Error::other)?],
+        ..Config::default()
+    };
+    let server = workbench::bind_without_budget(&config).map_err(io::Error::other)?;
+    println!("listening on {}", server.local_addresses()[0]);
+    io::stdout().flush()?;
+    server.run()?;
+    Ok(())
+}
+
+/// The pingers' p99 with the budget and without it, in turns.
+pub(crate) fn measure(rounds: usize) -> io::Result<String> {
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for _ in 0..rounds.min(MOST_ROUNDS) {
+        with.push(round(&Contender::new(OURS, Start::Ours(&[])).launch()?)?);
+        let mut command = Command::new(std::env::current_exe()?);
+        without.push(round(&Server::start(
+            command.args(["--serve", WITHOUT_BUDGET]),
+        )?)?);
+    }
+    let ratio = Spread::of(
+        with.iter()
+            .zip(&without)
+            .map(|(with, without)| with / without),
+    );
+    let (with, without) = (Spread::of(with), Spread::of(without));
+    Ok(format!(
+        "## Fairness\n\n{PINGERS} pingers, each with a message of {SIZE} bytes every {} ms, beside one connection that \
+         never stops sending: their p99, in milliseconds (quartiles in brackets).\n\n\
+         | | p99, ms |\n|---|---:|\n| with a turn's budget | {with} |\n| without one | {without} |\n\
+         | with by without (at most 0.10) | {ratio:.3} |\n",
+        EVERY.as_millis()
+    ))
+}
+
+/// The pingers' p99, in milliseconds. What has not come back at the end counts with its age.
+fn round(server: &Server) -> io::Result<f64> {
+    let over = AtomicBool::new(false);
+    let hose = TcpStream::connect(server.address)?;
+    hose.set_read_timeout(Some(PATIENCE))?;
+    hose.set_write_timeout(Some(PATIENCE))?;
+    thread::scope(|scope| {
+        scope.spawn(|| send_for_ever(&hose, &over));
+        scope.spawn(|| read_for_ever(&hose, &over));
+        let start = Instant::now() + Duration::from_millis(200);
+        let pingers: Vec<_> = (0..PINGERS)
+            .map(|n| {
+                let stream = TcpStream::connect(server.address)?;
+                stream.set_nodelay(true)?;
+                let first = start + EVERY * n / PINGERS;
+                Ok(scope.spawn(move || ping(&stream, first)))
+            })
+            .collect::<io::Result<_>>()?;
+        let mut latencies: Vec<Duration> = Vec::new();
+        for pinger in pingers {
+            let seen = pinger
+                .join()
+                .map_err(|_| io::Error::other("a pinger panicked"))?;
+            latencies.extend(seen?);
+        }
+        over.store(true, Ordering::Relaxed);
+        let _ = hose.shutdown(std::net::Shutdown::Both);
+        latencies.sort();
+        Ok(latencies[latencies.len() * 99 / 100].as_secs_f64() * 1e3)
+    })
+}
+
+/// One message after the other as the schedule says, each with its latency from when it was due.
+fn ping(mut stream: &TcpStream, first: Instant) -> io::Result<Vec<Duration>> {
+    let message = [b'?'; SIZE];
+    let mut echo = [0; SIZE];
+    let mut latencies = Vec::new();
+    for n in 0..MESSAGES {
+        let due = first + EVERY * n;
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        let end = first + EVERY * MESSAGES;
+        if Instant::now() >= end {
+            // It would have been sent, had the one before come back.
+            latencies.push(end - due);
+            continue;
+        }
+        stream.set_read_timeout(Some(end - Instant::now() + Duration::from_millis(1)))?;
+        stream.write_all(&message)?;
+        match stream.read_exact(&mut echo) {
+            Ok(()) if echo == message => latencies.push(due.elapsed()),
+            Ok(()) => return Err(io::Error::other("a wrong echo")),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                latencies.push(due.elapsed())
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(latencies)
+}
+
+fn send_for_ever(mut hose: &TcpStream, over: &AtomicBool) {
+    step_back();
+    let bytes = vec![b'#'; 1 << 20];
+    while !over.load(Ordering::Relaxed) && hose.write_all(&bytes).is_ok() {}
+}
+
+fn read_for_ever(mut hose: &TcpStream, over: &AtomicBool) {
+    step_back();
+    let mut bytes = vec![0; 1 << 20];
+    while !over.load(Ordering::Relaxed) && hose.read(&mut bytes).is_ok_and(|n| n > 0) {}
+}
+
+/// The pingers share a core with the firehose, and are not to wait for it there.
+fn step_back() {
+    let _ = rustix::process::nice(19);
+}
+
+pub(crate) const WITHOUT_BUDGET: &str = "without a budget";
+const PINGERS: u32 = 100;
+const SIZE: usize = 64;
+const EVERY: Duration = Duration::from_millis(10);
+const MESSAGES: u32 = 100;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// They take a second each, twice.
+const MOST_ROUNDS: usize = 5;

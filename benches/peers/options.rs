@@ -1,0 +1,120 @@
+//! The command line of the bench, and what it leads to.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::block::Timing;
+use crate::common::environment;
+use crate::common::process::{LOAD_CORE, pin};
+use crate::workloads::{WORKLOADS, Workload};
+use crate::{fairness, goals, growth, race, report, servers};
+
+/// Compare echo servers, ours and others, in one interleaved run
+#[derive(Parser, Debug)]
+#[command(bin_name = "cargo bench --bench peers --")]
+struct Args {
+    /// Only workloads whose name contains one of these; growth and fairness are names too
+    #[arg(value_name = "WORKLOAD")]
+    only: Vec<String>,
+
+    /// Measure another program too; {port} in its command is where it has to listen, on 127.0.0.1
+    #[arg(long, value_name = "NAME=COMMAND {port}")]
+    peer: Vec<String>,
+
+    /// How often everything is measured
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+
+    /// How long each measurement is
+    #[arg(long, value_name = "TIME", default_value = "400ms", value_parser = window)]
+    window: Duration,
+
+    /// Where to write peers.md, peers.svg and growth.svg
+    #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/peers"))]
+    out: PathBuf,
+
+    /// Be a peer, on a free port
+    #[arg(long, hide = true)]
+    serve: Option<String>,
+
+    /// What cargo says to every bench
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn window(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(window) if window >= Duration::from_millis(50) => Ok(window),
+        _ => Err("a duration of at least 50ms, such as 400ms or 2s".to_owned()),
+    }
+}
+
+pub(crate) fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = match &args.serve {
+        Some(name) if name == fairness::WITHOUT_BUDGET => fairness::serve_without_budget(),
+        Some(name) => servers::serve(name),
+        None => compare(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("peers: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(args: &Args) -> io::Result<()> {
+    let workloads: Vec<Workload> = WORKLOADS
+        .into_iter()
+        .filter(|workload| args.wants(workload.name))
+        .collect();
+    let (grows, is_fair) = (args.wants("growth"), args.wants("fairness"));
+    if workloads.is_empty() && !grows && !is_fair {
+        let names: Vec<_> = WORKLOADS.iter().map(|workload| workload.name).collect();
+        return Err(io::Error::other(format!(
+            "no workload is called {}: there are {}, growth, fairness",
+            args.only.join(" or "),
+            names.join("; ")
+        )));
+    }
+    mio_echo::raise_descriptor_limit()?;
+    let machine = environment();
+    pin(None, LOAD_CORE);
+    let timing = Timing {
+        warmup: Duration::from_millis(100),
+        window: args.window,
+    };
+    let rounds = args.rounds as usize;
+    let mut report = report::Report::new(&args.out)?;
+    report.say(&report::heading(&machine, rounds, timing));
+    if !workloads.is_empty() {
+        let contenders = race::contenders(&args.peer)?;
+        let heats = race::run(&workloads, &contenders, rounds, timing);
+        for heat in &heats {
+            report.say(&report::table(heat));
+        }
+        report.say(&goals::of(&heats));
+        report.keep("peers.svg", &crate::plot::ratios(&heats))?;
+    }
+    if grows {
+        let curve = growth::measure(rounds, timing)?;
+        report.say(&report::curve(&curve));
+        report.keep("growth.svg", &crate::plot::growth(&curve))?;
+    }
+    if is_fair {
+        report.say(&fairness::measure(rounds)?);
+    }
+    report.end()
+}
+
+impl Args {
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| name.contains(only.as_str()))
+    }
+}

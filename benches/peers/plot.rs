@@ -1,0 +1,123 @@
+//! Two pictures as SVG: processor time by the limit's, workload by workload, and its growth with the clients.
+
+use maud::{Markup, html};
+
+use crate::common::spread::Spread;
+use crate::growth::Point;
+use crate::race::{Heat, LIMIT};
+
+/// For each workload and server a point, and a line from quartile to quartile, on a logarithmic axis.
+pub(crate) fn ratios(heats: &[Heat]) -> String {
+    let mut marks = Vec::new();
+    let mut names: Vec<&str> = Vec::new();
+    let mut y = TOP;
+    for heat in heats {
+        y += LINE;
+        marks.push(html! { text x="8" y=(y) font-weight="bold" { (heat.workload.name) } });
+        let Some(limit) = heat.row(LIMIT) else {
+            continue;
+        };
+        for row in heat.rows.iter().filter(|row| row.name != LIMIT) {
+            let ratio = Spread::of(row.by(limit, |sample| sample.cpu_us));
+            if ratio.median.is_nan() {
+                continue;
+            }
+            y += LINE;
+            if !names.contains(&row.name.as_str()) {
+                names.push(&row.name);
+            }
+            let colour = COLOURS
+                [names.iter().position(|name| *name == row.name).unwrap_or(0) % COLOURS.len()];
+            marks.push(html! {
+                text x="20" y=(y) { (row.name) }
+                line x1=(at(ratio.low)) x2=(at(ratio.high)) y1=(y - 4) y2=(y - 4) stroke=(colour) stroke-width="2";
+                circle cx=(at(ratio.median)) cy=(y - 4) r="4" fill=(colour);
+                text x=(WIDTH - 8) y=(y) text-anchor="end" { (format!("{ratio}")) }
+            });
+        }
+    }
+    let bottom = y + LINE / 2;
+    let axis = html! {
+        @for tick in [0.5, 1.0, 2.0, 4.0] {
+            line x1=(at(tick)) x2=(at(tick)) y1=(TOP) y2=(bottom) stroke="#8888" stroke-dasharray=(if tick == 1.0 { "none" } else { "2 4" });
+            text x=(at(tick)) y=(TOP - 6) text-anchor="middle" { (tick) "×" }
+        }
+    };
+    let title = "Server processor time a message, by the epoll limit's: median and quartiles";
+    picture(
+        title,
+        bottom + 8,
+        &html! { (axis) @for mark in &marks { (mark) } },
+    )
+}
+
+/// Both curves over the number of clients.
+pub(crate) fn growth(points: &[Point]) -> String {
+    let most = points
+        .iter()
+        .map(|point| point.ours.high.max(point.limit.high));
+    let most = most.fold(1.0, f64::max) * 1.1;
+    let (left, right, bottom) = (60.0, f64::from(WIDTH) - 20.0, 320.0);
+    let x = |clients: usize| {
+        let share = (clients as f64 / 10.0).log10() / 1500_f64.log10();
+        left + share * (right - left)
+    };
+    let y = |us: f64| bottom - us / most * (bottom - f64::from(TOP) - 10.0);
+    let curve = |colour: &str, of: fn(&Point) -> Spread| {
+        let path: Vec<String> = points
+            .iter()
+            .map(|point| format!("{:.1},{:.1}", x(point.clients), y(of(point).median)))
+            .collect();
+        html! {
+            polyline points=(path.join(" ")) fill="none" stroke=(colour) stroke-width="2";
+            @for point in points {
+                line x1=(x(point.clients)) x2=(x(point.clients)) y1=(y(of(point).low)) y2=(y(of(point).high)) stroke=(colour);
+                circle cx=(x(point.clients)) cy=(y(of(point).median)) r="3" fill=(colour);
+            }
+        }
+    };
+    let body = html! {
+        line x1=(left) x2=(right) y1=(bottom) y2=(bottom) stroke="#888";
+        @for point in points {
+            text x=(x(point.clients)) y=(bottom + 18.0) text-anchor="middle" { (point.clients) }
+        }
+        @for tick in [0.0, 0.25, 0.5, 0.75].map(|share| share * most) {
+            text x=(left - 8.0) y=(y(tick) + 4.0) text-anchor="end" { (format!("{tick:.1}")) }
+            line x1=(left) x2=(right) y1=(y(tick)) y2=(y(tick)) stroke="#8884";
+        }
+        (curve(COLOURS[0], |point| point.ours))
+        (curve(COLOURS[1], |point| point.limit))
+        text x=(left + 10.0) y=(TOP + 12) fill=(COLOURS[0]) { "mio-echo" }
+        text x=(left + 90.0) y=(TOP + 12) fill=(COLOURS[1]) { "the epoll limit" }
+    };
+    let title = "Server processor time a message, µs, by clients: median and quartiles";
+    picture(title, 350, &body)
+}
+
+fn picture(title: &str, height: u32, body: &Markup) -> String {
+    // Readable on a light page and on a dark one: the background is the picture's own.
+    html! {
+        svg xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {WIDTH} {height}")) font-family="sans-serif" font-size="12" {
+            title { (title) }
+            rect width="100%" height="100%" fill="#fff";
+            text x="8" y="16" font-size="14" { (title) }
+            (body)
+        }
+    }
+    .into_string()
+}
+
+/// Where a ratio stands: from 0.4 to 6.
+fn at(ratio: f64) -> f64 {
+    let share = (ratio.clamp(0.4, 6.0) / 0.4).ln() / (6.0_f64 / 0.4).ln();
+    200.0 + share * 400.0
+}
+
+const WIDTH: u32 = 760;
+const TOP: u32 = 44;
+const LINE: u32 = 16;
+
+/// Told apart by those who see few colours too (Okabe and Ito, 2008).
+const COLOURS: [&str; 7] = [
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000",
+];

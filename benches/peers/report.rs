@@ -1,0 +1,175 @@
+//! What was measured, as Markdown: the same on the terminal and in a file.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::block::{Sample, Timing};
+use crate::common::spread::Spread;
+use crate::growth::Point;
+use crate::race::{Heat, LIMIT, OURS, Row};
+
+/// A text that is printed as it grows, and its files.
+pub(crate) struct Report {
+    folder: PathBuf,
+    text: String,
+}
+
+impl Report {
+    pub(crate) fn new(folder: &Path) -> io::Result<Report> {
+        fs::create_dir_all(folder)?;
+        Ok(Report {
+            folder: folder.to_owned(),
+            text: String::new(),
+        })
+    }
+
+    pub(crate) fn say(&mut self, text: &str) {
+        println!("{text}");
+        self.text.push_str(text);
+        self.text.push('\n');
+    }
+
+    pub(crate) fn keep(&self, name: &str, content: &str) -> io::Result<()> {
+        fs::write(self.folder.join(name), content)
+    }
+
+    pub(crate) fn end(self) -> io::Result<()> {
+        self.keep("peers.md", &self.text)?;
+        println!("written to {}", self.folder.display());
+        Ok(())
+    }
+}
+
+pub(crate) fn heading(machine: &str, rounds: usize, timing: Timing) -> String {
+    format!(
+        "# Echo servers side by side\n\n{machine}; {}. Rounds: {rounds}, {} ms each; each server in a process of its own on \
+         one core, the load on the other, every byte verified. Medians; in brackets the quartiles of the rounds. Made by \
+         `cargo bench --bench peers`.\n",
+        humantime::format_rfc3339_seconds(std::time::SystemTime::now())
+            .to_string()
+            .split('T')
+            .next()
+            .unwrap_or_default(),
+        timing.window.as_millis()
+    )
+}
+
+/// A workload's table.
+pub(crate) fn table(heat: &Heat) -> String {
+    let workload = &heat.workload;
+    let mut lines = vec![
+        [
+            "",
+            "messages/s",
+            "CPU µs/message",
+            "p50 µs",
+            "p99 µs",
+            "KiB/connection",
+            "CPU ÷ limit's",
+            "rate ÷ ours",
+        ]
+        .map(str::to_owned),
+    ];
+    let mut faults = Vec::new();
+    for row in &heat.rows {
+        lines.push(cells(heat, row));
+        let fault = row.samples.iter().find_map(|sample| sample.fault.as_ref());
+        if let Some(fault) = fault.or(row.refused.as_ref()) {
+            faults.push(format!("- **{}**: {fault}\n", row.name));
+        }
+    }
+    format!(
+        "## {}\n\n{}, {} bytes a message, {} under way on each connection{}.\n\n{}\n{}",
+        workload.name,
+        plural(workload.clients, "client"),
+        workload.size,
+        workload.pipeline,
+        if workload.reconnects {
+            ", a new connection for each message"
+        } else {
+            ""
+        },
+        aligned(&lines),
+        faults.concat(),
+    )
+}
+
+fn cells(heat: &Heat, row: &Row) -> [String; 8] {
+    if row.samples.is_empty() {
+        let mut cells = [const { String::new() }; 8];
+        row.name.clone_into(&mut cells[0]);
+        "not measured".clone_into(&mut cells[1]);
+        return cells;
+    }
+    let median = |figure: fn(&Sample) -> f64| Spread::of(row.samples.iter().map(figure)).median;
+    let by = |other: &str, figure: fn(&Sample) -> f64| match heat.row(other) {
+        Some(other) if other.samples.len() == row.samples.len() => {
+            Spread::of(row.by(other, figure)).to_string()
+        }
+        _ => "–".to_owned(),
+    };
+    [
+        row.name.clone(),
+        format!("{:.0}", median(|sample| sample.rate)),
+        format!("{:.2}", median(|sample| sample.cpu_us)),
+        format!("{:.0}", median(|sample| sample.p50_us)),
+        format!("{:.0}", median(|sample| sample.p99_us)),
+        format!("{:.2}", median(|sample| sample.kib)),
+        by(LIMIT, |sample| sample.cpu_us),
+        by(OURS, |sample| sample.rate),
+    ]
+}
+
+/// The curve's table.
+pub(crate) fn curve(points: &[Point]) -> String {
+    let mut lines = vec![["clients", "CPU µs/message", "the limit's", "ratio"].map(str::to_owned)];
+    lines.extend(points.iter().map(|point| {
+        [
+            point.clients.to_string(),
+            point.ours.to_string(),
+            point.limit.to_string(),
+            point.ratio.to_string(),
+        ]
+    }));
+    format!(
+        "## Growth\n\nClients in ping-pong, 64 bytes a message.\n\n{}",
+        aligned(&lines)
+    )
+}
+
+/// A Markdown table whose columns line up on a terminal too.
+fn aligned<const N: usize>(lines: &[[String; N]]) -> String {
+    let width = |column: usize| {
+        let cells = lines.iter().map(|line| line[column].chars().count());
+        cells.max().unwrap_or(0).max(2)
+    };
+    let mut text = String::new();
+    for (n, line) in lines.iter().enumerate() {
+        text.push('|');
+        for (column, cell) in line.iter().enumerate() {
+            let width = width(column);
+            text += &match column {
+                0 => format!(" {cell:<width$} |"),
+                _ => format!(" {cell:>width$} |"),
+            };
+        }
+        text.push('\n');
+        if n == 0 {
+            text.push('|');
+            for column in 0..N {
+                let dashes = "-".repeat(width(column));
+                text += &match column {
+                    0 => format!("-{dashes}-|"),
+                    _ => format!("-{dashes}:|"),
+                };
+            }
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
