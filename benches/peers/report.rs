@@ -85,7 +85,9 @@ pub(crate) fn table(heat: &Heat) -> String {
         plural(workload.clients, "client"),
         workload.size,
         workload.pipeline,
-        if workload.reconnects {
+        if workload.awake {
+            ", and a client that never sleeps"
+        } else if workload.reconnects {
             ", a new connection for each message"
         } else {
             ""

@@ -17,6 +17,8 @@ pub(crate) struct Workload {
     pub(crate) size: u32,
     /// Messages under way on each connection.
     pub(crate) pipeline: usize,
+    /// Whether the client never sleeps: what it takes to wake it up is then not in the latency.
+    pub(crate) awake: bool,
     /// Whether each connection is closed after one message, and made anew.
     pub(crate) reconnects: bool,
 }
@@ -27,12 +29,14 @@ const PING_PONG: Workload = Workload {
     idle: 0,
     size: 64,
     pipeline: 1,
+    awake: false,
     reconnects: false,
 };
 
 pub(crate) const WORKLOADS: [Workload; 9] = [
     Workload {
         name: "1 client",
+        awake: true,
         ..PING_PONG
     },
     Workload {
@@ -102,6 +106,7 @@ impl Workload {
         plan.sizes = Sizes::one(self.size).unwrap_or_default();
         plan.pipeline = self.pipeline;
         plan.reconnect = self.reconnects.then_some(1);
+        plan.busy_poll = self.awake;
         plan.warmup = warmup;
         plan.until = Until::Elapsed(window);
         plan

@@ -81,6 +81,10 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "ON|OFF", default_value = "on")]
     no_delay: OnOff,
 
+    /// Never sleep while measuring: processors are busy, and latencies leave out what it takes to wake one up
+    #[arg(long)]
+    busy_poll: bool,
+
     /// SO_SNDBUF of each socket [default: the system's]
     #[arg(long, value_name = "SIZE", value_parser = values::buffer)]
     sndbuf: Option<usize>,

@@ -214,7 +214,8 @@ impl Driver {
     fn wait(&mut self, events: &mut Vec<Event>) -> io::Result<u64> {
         let now_ns = self.now_ns;
         let until = |at_ns: u64| Duration::from_nanos(at_ns.saturating_sub(now_ns));
-        if !self.ready.is_empty() || self.may_dial_now() {
+        let never_sleeps = self.common.plan.busy_poll && self.phase == Phase::Running;
+        if !self.ready.is_empty() || self.may_dial_now() || never_sleeps {
             self.poller.poll(events, Some(Duration::ZERO))?;
             return Ok(u64::MAX);
         }

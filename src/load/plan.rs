@@ -39,6 +39,9 @@ pub struct Plan {
     pub sources: Vec<IpAddr>,
     /// `TCP_NODELAY`. Default: on.
     pub no_delay: bool,
+    /// Whether the load generator never sleeps while it measures. Its processors are busy then, and what it takes to wake
+    /// one up, some tens of microseconds, is in no latency: what is left is the server's. Default: off.
+    pub busy_poll: bool,
     /// `SO_SNDBUF` of the client's sockets, in bytes. Default: the system's.
     pub send_buffer: Option<usize>,
     /// `SO_RCVBUF` of the client's sockets, in bytes. Default: the system's.
@@ -78,6 +81,7 @@ impl Plan {
             reconnect: None,
             sources: Vec::new(),
             no_delay: true,
+            busy_poll: false,
             send_buffer: None,
             receive_buffer: None,
             warmup: Duration::from_secs(1),

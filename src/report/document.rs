@@ -69,6 +69,8 @@ pub struct Options {
     pub reconnect: Option<u64>,
     pub source: Vec<String>,
     pub no_delay: bool,
+    #[serde(default)]
+    pub busy_poll: bool,
     pub sndbuf: Option<usize>,
     pub rcvbuf: Option<usize>,
     pub warmup_ns: u64,

@@ -137,6 +137,7 @@ fn plan(args: &BenchArgs, target: &Address) -> Result<Plan, String> {
     plan.reconnect = args.reconnect;
     plan.sources = args.source.clone();
     plan.no_delay = args.no_delay == OnOff::On;
+    plan.busy_poll = args.busy_poll;
     plan.send_buffer = args.sndbuf;
     plan.receive_buffer = args.rcvbuf;
     plan.warmup = args.warmup.unwrap_or(match args.count {
@@ -184,6 +185,7 @@ pub(super) fn options(args: &BenchArgs, plans: &[Planned]) -> Options {
         reconnect: args.reconnect,
         source: args.source.iter().map(ToString::to_string).collect(),
         no_delay: first.no_delay,
+        busy_poll: first.busy_poll,
         sndbuf: args.sndbuf,
         rcvbuf: args.rcvbuf,
         warmup_ns: ns(first.warmup),
