@@ -234,7 +234,7 @@ fn a_storm_of_connects_and_closes_leaks_no_descriptor() {
 
 /// Fault 27, and the figure that the README states: what an idle client costs, with timeouts on.
 #[test]
-fn an_idle_client_costs_at_most_128_bytes() {
+fn an_idle_client_costs_at_most_64_bytes() {
     let _alone = alone();
     let server = Process::serve(&["--idle-timeout", "1h"]);
     ping_all(&burst(server.address(), 64));
@@ -245,7 +245,9 @@ fn an_idle_client_costs_at_most_128_bytes() {
     println!("{a_client:.1} bytes of resident memory an idle client, of {CROWD}");
     // mio's poll(2) selector keeps a record of each descriptor in user space.
     if !cfg!(mio_unsupported_force_poll_poll) {
-        assert!(a_client <= 128.0, "{a_client} bytes a client");
+        // mio's sockets are larger in a debug build. Of the release build it is `cargo bench --bench counts` that looks.
+        let most = if cfg!(debug_assertions) { 80.0 } else { 64.0 };
+        assert!(a_client <= most, "{a_client} bytes a client");
     }
 }
 

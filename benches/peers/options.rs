@@ -93,6 +93,7 @@ fn compare(args: &Args) -> io::Result<()> {
     let rounds = args.rounds as usize;
     let mut report = report::Report::new(&args.out)?;
     report.say(&report::heading(&machine, rounds, timing));
+    let mut failures = 0;
     if !workloads.is_empty() {
         let contenders = race::contenders(&args.peer)?;
         let heats = race::run(&workloads, &contenders, rounds, timing);
@@ -100,6 +101,7 @@ fn compare(args: &Args) -> io::Result<()> {
             report.say(&report::table(heat));
         }
         report.say(&goals::of(&heats));
+        failures = race::failures(&heats);
         report.keep("peers.svg", &crate::plot::ratios(&heats))?;
     }
     if grows {
@@ -110,7 +112,13 @@ fn compare(args: &Args) -> io::Result<()> {
     if is_fair {
         report.say(&fairness::measure(rounds)?);
     }
-    report.end()
+    report.end()?;
+    match failures {
+        0 => Ok(()),
+        n => Err(io::Error::other(format!(
+            "{n} times a server did not echo what it got: see the lines below the tables"
+        ))),
+    }
 }
 
 impl Args {

@@ -96,6 +96,15 @@ fn tell(what: &str) {
     }
 }
 
+/// How many servers could not be measured, or echoed wrong.
+pub(crate) fn failures(heats: &[Heat]) -> usize {
+    let rows = heats.iter().flat_map(|heat| &heat.rows);
+    let failed = |row: &&Row| {
+        row.refused.is_some() || row.samples.iter().any(|sample| sample.fault.is_some())
+    };
+    rows.filter(failed).count()
+}
+
 impl Heat {
     /// A contender's row.
     pub(crate) fn row(&self, name: &str) -> Option<&Row> {

@@ -250,7 +250,7 @@ impl<P: Poller> EventLoop<P> {
         self.timeouts.stop(key);
         let open = self.table.connections();
         self.control.counters().open.set(open as u64);
-        if open == 0 {
+        if open == 0 && self.table.was_crowded() {
             self.table.shrink();
             self.timeouts.shrink();
         }

@@ -14,6 +14,8 @@ use crate::poller::Poller;
 pub(crate) struct Table<P: Poller> {
     slab: Slab<Entry<P::Listener, P::Stream>>,
     connections: usize,
+    /// The most connections at once since memory was last given back.
+    most: usize,
     expected: usize,
 }
 
@@ -39,6 +41,7 @@ impl<P: Poller> Table<P> {
         Table {
             slab: Slab::with_capacity(expected),
             connections: 0,
+            most: 0,
             expected,
         }
     }
@@ -88,6 +91,7 @@ impl<P: Poller> Table<P> {
         poller.register_stream(&mut stream, key)?;
         place.insert(Entry::Peer(Peer { stream, connection }));
         self.connections += 1;
+        self.most = self.most.max(self.connections);
         Ok(key)
     }
 
@@ -109,12 +113,17 @@ impl<P: Poller> Table<P> {
         Some(entry)
     }
 
+    /// Whether so many have been here at once that the memory they leave behind is worth giving back. To do that for each
+    /// last one who goes would cost a short connection a third more.
+    pub(crate) fn was_crowded(&self) -> bool {
+        self.most > SMALL
+    }
+
     /// Gives back the memory of a crowd that has left: slab alone keeps the room of its busiest moment.
     pub(crate) fn shrink(&mut self) {
-        if self.slab.capacity() > SMALL {
-            self.slab.shrink_to_fit();
-            self.slab.reserve(self.expected);
-        }
+        self.most = self.connections;
+        self.slab.shrink_to_fit();
+        self.slab.reserve(self.expected);
     }
 
     /// The keys of all listeners.
@@ -142,7 +151,7 @@ impl<P: Poller> Table<P> {
     }
 }
 
-/// Tables of fewer entries are not worth shrinking.
+/// Fewer than these are not worth giving memory back for.
 const SMALL: usize = 1024;
 
 #[cfg(test)]
