@@ -94,6 +94,11 @@ impl Pump {
         }
     }
 
+    /// Bytes that went by the pipe.
+    pub fn spliced(&self) -> u64 {
+        self.counters.bytes_spliced.get()
+    }
+
     /// Bytes that were echoed.
     pub fn echoed(&self) -> u64 {
         self.counters.bytes_out.get()

@@ -24,8 +24,11 @@ pub(crate) fn cases() -> Vec<Case> {
             assert_eq!(blocked, Pumped::Blocked);
         }),
         server("64 KiB by the pipe", READ, true, |pump| {
+            let before = pump.spliced();
             let blocked = pump.pump(READ, usize::MAX, usize::MAX, TURN);
             assert_eq!(blocked, Pumped::Blocked);
+            // The first is read, as nothing has shown yet how much comes.
+            assert!(pump.spliced() > before || before == 0);
         }),
         server("short writes", 64, false, |pump| {
             let blocked = pump.pump(64, 16, usize::MAX, TURN);

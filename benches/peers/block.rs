@@ -41,8 +41,6 @@ pub(crate) struct Sample {
     pub(crate) p99_us: f64,
     /// The server's memory a connection, in KiB.
     pub(crate) kib: f64,
-    /// What came back wrong, or did not.
-    pub(crate) fault: Option<String>,
 }
 
 /// How long to look.
@@ -74,6 +72,9 @@ impl Contender {
 }
 
 /// Starts the server, loads it, and looks at it well within the window.
+///
+/// # Errors
+/// Why it could not be measured, or what came back wrong: such a server is not compared with others.
 pub(crate) fn measure(
     contender: &Contender,
     workload: &Workload,
@@ -105,17 +106,21 @@ pub(crate) fn measure(
 
     let rate = recording.completed as f64 / timing.window.as_secs_f64();
     let micros = |quantile| recording.service.value_at_quantile(quantile) as f64 / 1e3;
-    let fault = recording.faults.iter().next().map(|(kind, faults)| {
+    if let Some((kind, faults)) = recording.faults.iter().next() {
         let (count, detail) = (recording.counts.errors, &faults.first.detail);
-        format!("{count} errors, the first: {kind}, {detail}")
-    });
+        let what = format!("errors: {count}, the first: {kind}, {detail}");
+        return Err(io::Error::other(what));
+    }
+    if rate > 1_000.0 && utilisation < 1e-3 {
+        let what = "another process than the one that was started does the work: name that one, not a wrapper";
+        return Err(io::Error::other(what));
+    }
     Ok(Sample {
         rate,
         cpu_us: utilisation * 1e6 / rate,
         p50_us: micros(0.5),
         p99_us: micros(0.99),
         kib: (resident - before) as f64 / 1024.0 / workload.connections() as f64,
-        fault,
     })
 }
 

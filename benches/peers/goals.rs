@@ -1,7 +1,6 @@
 //! What the figures are meant to reach, beside what they have reached.
 
 use crate::block::Sample;
-use crate::common::spread::Spread;
 use crate::race::{AWAKE, Heat, LIMIT, OURS, Row};
 
 /// One line for each goal whose workloads were measured.
@@ -18,6 +17,10 @@ pub(crate) fn of(heats: &[Heat]) -> String {
     idle_ones(&mut lines, heats);
     if lines.is_empty() {
         return String::new();
+    }
+    let rounds = heats.iter().flat_map(|heat| &heat.rows).map(|row| row.samples.len());
+    if rounds.max().unwrap_or(0) < FEWEST {
+        return format!("## Goals\n\nFewer than {FEWEST} rounds are too few to judge by.\n");
     }
     format!("## Goals\n\n{}\n", lines.join("\n"))
 }
@@ -36,8 +39,8 @@ fn at_most(lines: &mut Vec<String>, heats: &[Heat], name: &str, bound: f64) {
         return;
     };
     if let (Some(ours), Some(limit)) = (heat.row(OURS), heat.row(LIMIT)) {
-        let ratio = Spread::of(ours.by(limit, cpu));
-        let what = format!("{name}, CPU by the limit's at most {bound:.2}: {ratio}");
+        let ratio = ours.by(limit, cpu);
+        let what = format!("{name}, CPU ÷ the limit's at most {bound:.2}: {ratio}");
         lines.push(line(ratio.median <= bound, &what));
     }
 }
@@ -45,9 +48,12 @@ fn at_most(lines: &mut Vec<String>, heats: &[Heat], name: &str, bound: f64) {
 /// A peer is ahead when three of four rounds say so.
 fn nobody_is_ahead(heat: &Heat) -> Option<String> {
     let ours = heat.row(OURS)?;
+    if rivals(heat).all(|row| row.samples.iter().all(Option::is_none)) {
+        return None;
+    }
     let ahead: Vec<String> = rivals(heat)
         .filter_map(|row| {
-            let ratio = Spread::of(row.by(ours, cpu));
+            let ratio = row.by(ours, cpu);
             (ratio.high < 1.0).then(|| format!("{} {ratio}", row.name))
         })
         .collect();
@@ -72,8 +78,8 @@ fn busy_polling(lines: &mut Vec<String>, heats: &[Heat]) {
         return;
     };
     for row in rivals(heat).chain(heat.row(OURS)) {
-        let rate = Spread::of(awake.by(row, |sample| sample.rate));
-        let p50 = Spread::of(awake.by(row, |sample| sample.p50_us));
+        let rate = awake.by(row, |sample| sample.rate);
+        let p50 = awake.by(row, |sample| sample.p50_us);
         let what = format!(
             "1 client, busy-poll beside {}, the rate at least 2.5: {rate}, p50 at most 0.40: {p50}",
             row.name
@@ -86,7 +92,7 @@ fn idle_ones(lines: &mut Vec<String>, heats: &[Heat]) {
     let busy = find(heats, "50 busy among 10,000 idle").and_then(|heat| heat.row(OURS));
     let alone = find(heats, "50 clients").and_then(|heat| heat.row(OURS));
     if let (Some(busy), Some(alone)) = (busy, alone) {
-        let ratio = Spread::of(busy.by(alone, |sample| sample.rate));
+        let ratio = busy.by(alone, |sample| sample.rate);
         let what =
             format!("50 busy among 10,000 idle by 50 alone, the rate at least 0.95: {ratio}");
         lines.push(line(ratio.median >= 0.95, &what));
@@ -98,6 +104,9 @@ fn rivals(heat: &Heat) -> impl Iterator<Item = &Row> {
     let is_rival = |row: &&Row| ![OURS, AWAKE, LIMIT].contains(&row.name.as_str());
     heat.rows.iter().filter(is_rival)
 }
+
+/// Quartiles of fewer rounds are none.
+const FEWEST: usize = 3;
 
 fn cpu(sample: &Sample) -> f64 {
     sample.cpu_us

@@ -9,7 +9,7 @@ use clap::Parser;
 
 use crate::block::Timing;
 use crate::common::environment;
-use crate::common::process::{LOAD_CORE, pin};
+use crate::common::process::{crowd, pin_load};
 use crate::workloads::{WORKLOADS, Workload};
 use crate::{fairness, goals, growth, race, report, servers};
 
@@ -70,6 +70,13 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn compare(args: &Args) -> io::Result<()> {
+    let contenders = race::contenders(&args.peer)?;
+    for contender in &contenders[contenders.len() - args.peer.len()..] {
+        // Rather now than in each round of each workload.
+        let server = contender.launch()?;
+        crowd(server.address, 1)
+            .map_err(|error| io::Error::other(format!("{} does not echo: {error}", contender.name)))?;
+    }
     let workloads: Vec<Workload> = WORKLOADS
         .into_iter()
         .filter(|workload| args.wants(workload.name))
@@ -85,17 +92,16 @@ fn compare(args: &Args) -> io::Result<()> {
     }
     mio_echo::raise_descriptor_limit()?;
     let machine = environment();
-    pin(None, LOAD_CORE);
+    let pinned = pin_load();
     let timing = Timing {
         warmup: Duration::from_millis(100),
         window: args.window,
     };
     let rounds = args.rounds as usize;
     let mut report = report::Report::new(&args.out)?;
-    report.say(&report::heading(&machine, rounds, timing));
+    report.say(&report::heading(&machine, pinned, rounds, timing));
     let mut failures = 0;
     if !workloads.is_empty() {
-        let contenders = race::contenders(&args.peer)?;
         let heats = race::run(&workloads, &contenders, rounds, timing);
         for heat in &heats {
             report.say(&report::table(heat));
@@ -116,13 +122,14 @@ fn compare(args: &Args) -> io::Result<()> {
     match failures {
         0 => Ok(()),
         n => Err(io::Error::other(format!(
-            "{n} times a server did not echo what it got: see the lines below the tables"
+            "{n} rows are of servers that could not be measured or echoed wrong: see below their tables"
         ))),
     }
 }
 
 impl Args {
     fn wants(&self, name: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|only| name.contains(only.as_str()))
+        self.only.is_empty()
+            || self.only.iter().any(|only| name.contains(&only.to_lowercase()))
     }
 }

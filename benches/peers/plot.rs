@@ -18,7 +18,7 @@ pub(crate) fn ratios(heats: &[Heat]) -> String {
             continue;
         };
         for row in heat.rows.iter().filter(|row| row.name != LIMIT) {
-            let ratio = Spread::of(row.by(limit, |sample| sample.cpu_us));
+            let ratio = row.by(limit, |sample| sample.cpu_us);
             if ratio.median.is_nan() {
                 continue;
             }
@@ -30,8 +30,8 @@ pub(crate) fn ratios(heats: &[Heat]) -> String {
                 [names.iter().position(|name| *name == row.name).unwrap_or(0) % COLOURS.len()];
             marks.push(html! {
                 text x="20" y=(y) { (row.name) }
-                line x1=(at(ratio.low)) x2=(at(ratio.high)) y1=(y - 4) y2=(y - 4) stroke=(colour) stroke-width="2";
-                circle cx=(at(ratio.median)) cy=(y - 4) r="4" fill=(colour);
+                line x1=(at(ratio.low)) x2=(at(ratio.high)) y1=(y - 4) y2=(y - 4) stroke=(colour) stroke-width="2" {}
+                circle cx=(at(ratio.median)) cy=(y - 4) r="4" fill=(colour) {}
                 text x=(WIDTH - 8) y=(y) text-anchor="end" { (format!("{ratio}")) }
             });
         }
@@ -39,11 +39,11 @@ pub(crate) fn ratios(heats: &[Heat]) -> String {
     let bottom = y + LINE / 2;
     let axis = html! {
         @for tick in [0.5, 1.0, 2.0, 4.0] {
-            line x1=(at(tick)) x2=(at(tick)) y1=(TOP) y2=(bottom) stroke="#8888" stroke-dasharray=(if tick == 1.0 { "none" } else { "2 4" });
+            line x1=(at(tick)) x2=(at(tick)) y1=(TOP) y2=(bottom) stroke="#8888" stroke-dasharray=(if tick == 1.0 { "none" } else { "2 4" }) {}
             text x=(at(tick)) y=(TOP - 6) text-anchor="middle" { (tick) "×" }
         }
     };
-    let title = "Server processor time a message, by the epoll limit's: median and quartiles";
+    let title = "Server processor time a message ÷ the epoll limit's, lower is better: median and quartiles";
     picture(
         title,
         bottom + 8,
@@ -69,21 +69,21 @@ pub(crate) fn growth(points: &[Point]) -> String {
             .map(|point| format!("{:.1},{:.1}", x(point.clients), y(of(point).median)))
             .collect();
         html! {
-            polyline points=(path.join(" ")) fill="none" stroke=(colour) stroke-width="2";
+            polyline points=(path.join(" ")) fill="none" stroke=(colour) stroke-width="2" {}
             @for point in points {
-                line x1=(x(point.clients)) x2=(x(point.clients)) y1=(y(of(point).low)) y2=(y(of(point).high)) stroke=(colour);
-                circle cx=(x(point.clients)) cy=(y(of(point).median)) r="3" fill=(colour);
+                line x1=(x(point.clients)) x2=(x(point.clients)) y1=(y(of(point).low)) y2=(y(of(point).high)) stroke=(colour) {}
+                circle cx=(x(point.clients)) cy=(y(of(point).median)) r="3" fill=(colour) {}
             }
         }
     };
     let body = html! {
-        line x1=(left) x2=(right) y1=(bottom) y2=(bottom) stroke="#888";
+        line x1=(left) x2=(right) y1=(bottom) y2=(bottom) stroke="#888" {}
         @for point in points {
             text x=(x(point.clients)) y=(bottom + 18.0) text-anchor="middle" { (point.clients) }
         }
-        @for tick in [0.0, 0.25, 0.5, 0.75].map(|share| share * most) {
-            text x=(left - 8.0) y=(y(tick) + 4.0) text-anchor="end" { (format!("{tick:.1}")) }
-            line x1=(left) x2=(right) y1=(y(tick)) y2=(y(tick)) stroke="#8884";
+        @for tick in (0..10).map(|n| f64::from(n) * 2.0_f64.powf((most / 4.0).log2().floor())).filter(|tick| *tick < most) {
+            text x=(left - 8.0) y=(y(tick) + 4.0) text-anchor="end" { (tick) }
+            line x1=(left) x2=(right) y1=(y(tick)) y2=(y(tick)) stroke="#8884" {}
         }
         (curve(COLOURS[0], |point| point.ours))
         (curve(COLOURS[1], |point| point.limit))
@@ -99,7 +99,7 @@ fn picture(title: &str, height: u32, body: &Markup) -> String {
     html! {
         svg xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {WIDTH} {height}")) font-family="sans-serif" font-size="12" {
             title { (title) }
-            rect width="100%" height="100%" fill="#fff";
+            rect width="100%" height="100%" fill="#fff" {}
             text x="8" y="16" font-size="14" { (title) }
             (body)
         }

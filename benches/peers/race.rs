@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use crate::block::{Contender, Sample, Start, Timing, measure};
+use crate::common::spread::Spread;
 use crate::servers::PEERS;
 use crate::workloads::Workload;
 
@@ -14,9 +15,10 @@ pub(crate) struct Heat {
 
 pub(crate) struct Row {
     pub(crate) name: String,
-    pub(crate) samples: Vec<Sample>,
-    /// Why it could not be measured.
-    pub(crate) refused: Option<String>,
+    /// Round by round; `None` where it could not be measured, or something came back wrong.
+    pub(crate) samples: Vec<Option<Sample>>,
+    /// Why not.
+    pub(crate) fault: Option<String>,
 }
 
 /// Ours, the peers of this bench, and whoever was named on the command line.
@@ -33,6 +35,10 @@ pub(crate) fn contenders(named: &[String]) -> io::Result<Vec<Contender>> {
             let what = format!("--peer is NAME=COMMAND {{port}}, and not {peer:?}");
             return Err(io::Error::other(what));
         };
+        if name.is_empty() || contenders.iter().any(|contender| contender.name == name) {
+            let what = format!("--peer {peer:?}: it needs a name that nobody else has");
+            return Err(io::Error::other(what));
+        }
         if !command.contains("{port}") {
             let what = format!("--peer {name}: the command has no {{port}}, so nobody finds it");
             return Err(io::Error::other(what));
@@ -42,7 +48,7 @@ pub(crate) fn contenders(named: &[String]) -> io::Result<Vec<Contender>> {
     Ok(contenders)
 }
 
-/// All workloads in each round, all contenders in each workload, every time in another order.
+/// All workloads in each round, all contenders in each workload, in turns from first to last and back.
 pub(crate) fn run(
     workloads: &[Workload],
     contenders: &[Contender],
@@ -59,7 +65,7 @@ pub(crate) fn run(
                 .map(|contender| Row {
                     name: contender.name.clone(),
                     samples: Vec::new(),
-                    refused: None,
+                    fault: None,
                 })
                 .collect(),
         })
@@ -68,7 +74,9 @@ pub(crate) fn run(
         for heat in &mut heats {
             let entered = heat.rows.len();
             for place in 0..entered {
-                let row = &mut heat.rows[(place + round) % entered];
+                // Nobody comes after the same one every time.
+                let place = if round % 2 == 0 { place } else { entered - 1 - place };
+                let row = &mut heat.rows[(place + round / 2) % entered];
                 let name = &row.name;
                 let Some(contender) = contenders.iter().find(|c| c.name == *name) else {
                     continue;
@@ -76,8 +84,11 @@ pub(crate) fn run(
                 let left = format!("round {} of {rounds}", round + 1);
                 tell(&format!("{left}: {}, {name}", heat.workload.name));
                 match measure(contender, &heat.workload, timing) {
-                    Ok(sample) => row.samples.push(sample),
-                    Err(error) => row.refused = Some(error.to_string()),
+                    Ok(sample) => row.samples.push(Some(sample)),
+                    Err(error) => {
+                        row.samples.push(None);
+                        row.fault = Some(error.to_string());
+                    }
                 }
             }
         }
@@ -99,10 +110,7 @@ fn tell(what: &str) {
 /// How many servers could not be measured, or echoed wrong.
 pub(crate) fn failures(heats: &[Heat]) -> usize {
     let rows = heats.iter().flat_map(|heat| &heat.rows);
-    let failed = |row: &&Row| {
-        row.refused.is_some() || row.samples.iter().any(|sample| sample.fault.is_some())
-    };
-    rows.filter(failed).count()
+    rows.filter(|row| row.fault.is_some()).count()
 }
 
 impl Heat {
@@ -113,12 +121,16 @@ impl Heat {
 }
 
 impl Row {
-    /// One figure, round by round, by another contender's of the same round.
-    pub(crate) fn by(&self, other: &Row, figure: fn(&Sample) -> f64) -> Vec<f64> {
-        let pairs = self.samples.iter().zip(&other.samples);
-        pairs
-            .map(|(ours, theirs)| figure(ours) / figure(theirs))
-            .collect()
+    /// One figure, over the rounds.
+    pub(crate) fn spread(&self, figure: fn(&Sample) -> f64) -> Spread {
+        Spread::of(self.samples.iter().flatten().map(figure))
+    }
+
+    /// One figure by another contender's of the same round.
+    pub(crate) fn by(&self, other: &Row, figure: fn(&Sample) -> f64) -> Spread {
+        let rounds = self.samples.iter().zip(&other.samples);
+        let pairs = rounds.filter_map(|(ours, theirs)| Some((ours.as_ref()?, theirs.as_ref()?)));
+        Spread::of(pairs.map(|(ours, theirs)| figure(ours) / figure(theirs)))
     }
 }
 

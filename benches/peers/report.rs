@@ -1,11 +1,10 @@
 //! What was measured, as Markdown: the same on the terminal and in a file.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::block::{Sample, Timing};
-use crate::common::spread::Spread;
 use crate::growth::Point;
 use crate::race::{Heat, LIMIT, OURS, Row};
 
@@ -25,7 +24,8 @@ impl Report {
     }
 
     pub(crate) fn say(&mut self, text: &str) {
-        println!("{text}");
+        // Whoever does not read on may still find it in the folder.
+        let _ = writeln!(io::stdout(), "{text}");
         self.text.push_str(text);
         self.text.push('\n');
     }
@@ -36,15 +36,14 @@ impl Report {
 
     pub(crate) fn end(self) -> io::Result<()> {
         self.keep("peers.md", &self.text)?;
-        println!("written to {}", self.folder.display());
+        let _ = writeln!(io::stdout(), "written to {}", self.folder.display());
         Ok(())
     }
 }
 
-pub(crate) fn heading(machine: &str, rounds: usize, timing: Timing) -> String {
+pub(crate) fn heading(machine: &str, pinned: bool, rounds: usize, timing: Timing) -> String {
     format!(
-        "# Echo servers side by side\n\n{machine}; {}. Rounds: {rounds}, {} ms each; each server in a process of its own on \
-         one core, the load on the other, every byte verified. Medians; in brackets the quartiles of the rounds. Made by \
+        "# Echo servers side by side\n\n{machine}; {}. Rounds: {rounds}, {} ms each; {}, every byte verified. Medians; in brackets the quartiles of the rounds. Made by \
          `cargo bench --bench peers`.\n",
         humantime::format_rfc3339_seconds(std::time::SystemTime::now())
             .to_string()
@@ -74,15 +73,19 @@ pub(crate) fn table(heat: &Heat) -> String {
     let mut faults = Vec::new();
     for row in &heat.rows {
         lines.push(cells(heat, row));
-        let fault = row.samples.iter().find_map(|sample| sample.fault.as_ref());
-        if let Some(fault) = fault.or(row.refused.as_ref()) {
+        if let Some(fault) = &row.fault {
             faults.push(format!("- **{}**: {fault}\n", row.name));
         }
     }
     format!(
-        "## {}\n\n{}, {} bytes a message, {} under way on each connection{}.\n\n{}\n{}",
+        "## {}\n\n{}{}, {} bytes a message, {} under way on each connection{}.\n\n{}\n{}",
         workload.name,
         plural(workload.clients, "client"),
+        if workload.idle > 0 {
+            format!(" among {} idle ones", workload.idle)
+        } else {
+            String::new()
+        },
         workload.size,
         workload.pipeline,
         if workload.awake {
@@ -98,18 +101,16 @@ pub(crate) fn table(heat: &Heat) -> String {
 }
 
 fn cells(heat: &Heat, row: &Row) -> [String; 8] {
-    if row.samples.is_empty() {
+    if row.samples.iter().all(Option::is_none) {
         let mut cells = [const { String::new() }; 8];
         row.name.clone_into(&mut cells[0]);
-        "not measured".clone_into(&mut cells[1]);
+        "see below".clone_into(&mut cells[1]);
         return cells;
     }
-    let median = |figure: fn(&Sample) -> f64| Spread::of(row.samples.iter().map(figure)).median;
+    let median = |figure: fn(&Sample) -> f64| row.spread(figure).median;
     let by = |other: &str, figure: fn(&Sample) -> f64| match heat.row(other) {
-        Some(other) if other.samples.len() == row.samples.len() => {
-            Spread::of(row.by(other, figure)).to_string()
-        }
-        _ => "–".to_owned(),
+        Some(other) => row.by(other, figure).to_string(),
+        None => "–".to_owned(),
     };
     [
         row.name.clone(),

@@ -106,7 +106,7 @@ impl Workload {
         plan.sizes = Sizes::one(self.size).unwrap_or_default();
         plan.pipeline = self.pipeline;
         plan.reconnect = self.reconnects.then_some(1);
-        plan.busy_poll = self.awake;
+        plan.never_sleep = self.awake;
         plan.warmup = warmup;
         plan.until = Until::Elapsed(window);
         plan

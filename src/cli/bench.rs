@@ -83,7 +83,7 @@ pub(super) struct BenchArgs {
 
     /// Never sleep while measuring: processors are busy, and latencies leave out what it takes to wake one up
     #[arg(long)]
-    busy_poll: bool,
+    never_sleep: bool,
 
     /// SO_SNDBUF of each socket [default: the system's]
     #[arg(long, value_name = "SIZE", value_parser = values::buffer)]

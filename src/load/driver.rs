@@ -214,8 +214,12 @@ impl Driver {
     fn wait(&mut self, events: &mut Vec<Event>) -> io::Result<u64> {
         let now_ns = self.now_ns;
         let until = |at_ns: u64| Duration::from_nanos(at_ns.saturating_sub(now_ns));
-        let never_sleeps = self.common.plan.busy_poll && self.phase == Phase::Running;
-        if !self.ready.is_empty() || self.may_dial_now() || never_sleeps {
+        if self.common.plan.never_sleep && self.phase == Phase::Running {
+            // It is over at once: whatever is longer is time in which the processor was somebody else's.
+            self.poller.poll(events, Some(Duration::ZERO))?;
+            return Ok(now_ns.saturating_add(A_POLL_NS));
+        }
+        if !self.ready.is_empty() || self.may_dial_now() {
             self.poller.poll(events, Some(Duration::ZERO))?;
             return Ok(u64::MAX);
         }

@@ -41,7 +41,7 @@ pub struct Plan {
     pub no_delay: bool,
     /// Whether the load generator never sleeps while it measures. Its processors are busy then, and what it takes to wake
     /// one up, some tens of microseconds, is in no latency: what is left is the server's. Default: off.
-    pub busy_poll: bool,
+    pub never_sleep: bool,
     /// `SO_SNDBUF` of the client's sockets, in bytes. Default: the system's.
     pub send_buffer: Option<usize>,
     /// `SO_RCVBUF` of the client's sockets, in bytes. Default: the system's.
@@ -81,7 +81,7 @@ impl Plan {
             reconnect: None,
             sources: Vec::new(),
             no_delay: true,
-            busy_poll: false,
+            never_sleep: false,
             send_buffer: None,
             receive_buffer: None,
             warmup: Duration::from_secs(1),

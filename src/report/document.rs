@@ -70,7 +70,7 @@ pub struct Options {
     pub source: Vec<String>,
     pub no_delay: bool,
     #[serde(default)]
-    pub busy_poll: bool,
+    pub never_sleep: bool,
     pub sndbuf: Option<usize>,
     pub rcvbuf: Option<usize>,
     pub warmup_ns: u64,

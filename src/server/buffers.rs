@@ -79,7 +79,7 @@ impl<P: Pipe> Buffers<P> {
     /// Empties the pipe of its last `left` bytes, so that they do not become somebody else's.
     ///
     /// # Errors
-    /// The pipe's. It is given up then.
+    /// The pipe's. It is given up then: bulk is read and written from there on.
     pub(crate) fn empty_the_pipe(&mut self, left: usize) -> io::Result<()> {
         let Some(mut pipe) = self.pipe.take() else {
             return Ok(());

@@ -28,10 +28,9 @@ pub(crate) struct Connection {
     phase: Phase,
     awaits: Direction,
     short_read_is_drained: bool,
-    /// An event has hinted that a short read proves nothing. Kept until `WouldBlock`: the turn may end before.
+    /// Only `WouldBlock` proves that nothing is left to read: always, where the selector does not promise more, and
+    /// otherwise from a hint on. Kept until then: the turn may end before.
     read_on: bool,
-    /// Much has come at once lately, so it goes by the pipe.
-    carries_bulk: bool,
 }
 
 /// What a pump came to.
@@ -59,6 +58,8 @@ pub(crate) enum Direction {
 enum Phase {
     /// All that comes goes back.
     Echoing,
+    /// The same, but much comes at once, so it goes by the pipe.
+    Carrying,
     /// The server is shutting down. So many bytes had been received by then; they are still echoed.
     LastWords { left: u32 },
     /// Our stream has ended. What still comes is thrown away until the peer's ends too: closing over unread input
@@ -82,14 +83,18 @@ impl Connection {
     /// A peer that has just been accepted. Whether a short read proves its socket drained is the selector's
     /// promise: see [`Poller::short_read_is_drained`](crate::poller::Poller::short_read_is_drained).
     pub(crate) fn new(short_read_is_drained: bool) -> Connection {
+        planted!(TrustShortReadsEverywhere => return Connection::new_on(true));
+        Connection::new_on(short_read_is_drained)
+    }
+
+    fn new_on(short_read_is_drained: bool) -> Connection {
         Connection {
             spill: None,
             echoed: 0,
             phase: Phase::Echoing,
             awaits: Direction::Read,
             short_read_is_drained,
-            read_on: false,
-            carries_bulk: false,
+            read_on: !short_read_is_drained,
         }
     }
 
@@ -125,8 +130,12 @@ impl Connection {
     /// The server is shutting down: echo what is pending and the `received` bytes that the kernel holds now, then end
     /// the stream. Pump next.
     pub(crate) fn drain(&mut self, received: u32) {
-        if self.phase == Phase::Echoing {
+        if matches!(self.phase, Phase::Echoing | Phase::Carrying) {
             self.phase = Phase::LastWords { left: received };
+            // The kernel has said how many there are. A drain begins without an event, so nothing has hinted at an
+            // urgent byte yet, in front of which a read stops.
+            planted!(LastWordsEndAtAShortRead => return);
+            self.read_on = true;
             planted!(NoLastWords => self.phase = Phase::LastWords { left: 0 });
         }
     }
@@ -163,37 +172,64 @@ impl Connection {
                 return blocked;
             }
             self.awaits = Direction::Read;
-            if self.phase == (Phase::LastWords { left: 0 }) {
-                if let Err(error) = socket.shut_down_writing() {
-                    return Progress::Finished(reason_of(&error));
-                }
-                witness.note(Step::ShutDownWriting);
-                self.phase = Phase::Discarding;
-                planted!(NoLingeringClose => return Progress::Finished(Reason::Drained));
-            }
             planted!(TurnWithoutEnd => budget = usize::MAX);
             if budget == 0 {
-                planted!(ForgetTheHintAfterATurn => self.read_on = false);
+                planted!(ForgetTheHintAfterATurn => self.read_on = !self.short_read_is_drained);
                 witness.note(Step::Yielded);
                 return Progress::Yielded;
             }
-            let round = if self.phase == Phase::Discarding {
-                self.discard(socket, buffers, witness)
-            } else if !buffers.spills.has_room() {
-                self.echo_without_memory(socket, buffers, witness)
-            } else if self.goes_by_pipe() {
-                self.echo_by_pipe(socket, buffers, witness)
+            let round = if self.phase == Phase::Echoing && buffers.spills.has_room() {
+                self.echo(usize::MAX, socket, buffers, witness)
             } else {
-                self.echo(socket, buffers, witness)
+                self.echo_otherwise(socket, buffers, witness)
             };
-            match (round, &mut self.phase) {
+            match round {
                 // A peer that sends byte by byte must not hold the turn for as many calls as the budget has bytes.
-                (Round::Moved(n), _) => budget = budget.saturating_sub(n.max(LEAST_CHARGE)),
-                (Round::Drained, Phase::LastWords { left }) => *left = 0,
-                (Round::Drained | Round::Blocked, _) => return Progress::Blocked,
-                (Round::Finished(reason), _) => return Progress::Finished(reason),
+                Round::Moved(n) => budget = budget.saturating_sub(n.max(LEAST_CHARGE)),
+                Round::Drained | Round::Blocked => return Progress::Blocked,
+                Round::Finished(reason) => return Progress::Finished(reason),
             }
         }
+    }
+
+    /// All that is not an echo as most of them are: apart, so that those have the processor's registers to themselves.
+    #[inline(never)]
+    fn echo_otherwise<S: Socket>(
+        &mut self,
+        socket: &mut S,
+        buffers: &mut Buffers<S::Pipe>,
+        witness: &mut impl Witness,
+    ) -> Round {
+        match self.phase {
+            Phase::Discarding => self.discard(socket, buffers, witness),
+            Phase::LastWords { left: 0 } => match self.end_our_stream(socket, witness) {
+                Ok(()) => self.discard(socket, buffers, witness),
+                Err(reason) => Round::Finished(reason),
+            },
+            Phase::LastWords { left } => self.echo_last_words(left, socket, buffers, witness),
+            Phase::Carrying if buffers.spills.has_room() => {
+                self.echo_by_pipe(socket, buffers, witness)
+            }
+            Phase::Carrying | Phase::Echoing => {
+                self.echo_without_memory(usize::MAX, socket, buffers, witness)
+            }
+        }
+    }
+
+    /// That was all. What comes from here on is thrown away.
+    #[cold]
+    fn end_our_stream<S: Socket>(
+        &mut self,
+        socket: &mut S,
+        witness: &mut impl Witness,
+    ) -> Result<(), Reason> {
+        socket
+            .shut_down_writing()
+            .map_err(|error| reason_of(&error))?;
+        witness.note(Step::ShutDownWriting);
+        self.phase = Phase::Discarding;
+        planted!(NoLingeringClose => return Err(Reason::Drained));
+        Ok(())
     }
 
     /// Writes out what is pending. `Err` is what keeps the peer from being read.
@@ -225,15 +261,16 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads once and writes it back; what the kernel does not take is kept.
+    /// Reads so much once, at the most, and writes it back; what the kernel does not take is kept.
     #[inline(always)]
     fn echo<S: Socket>(
         &mut self,
+        most: usize,
         socket: &mut S,
         buffers: &mut Buffers<S::Pipe>,
         witness: &mut impl Witness,
     ) -> Round {
-        let asked = self.allowance(buffers.scratch.len());
+        let asked = buffers.scratch.len().min(most);
         let n = match read(
             socket,
             Purpose::Echo,
@@ -245,8 +282,6 @@ impl Connection {
             Verdict::WouldBlock => return self.nothing_to_read(),
             Verdict::Broken(reason) => return Round::Finished(reason),
         };
-        self.spend(n);
-        self.carries_bulk = n == asked && n >= buffers.least_bulk;
         planted!(ReadWhilePending => if buffers.spills.keep_behind(&mut self.spill, &buffers.scratch[..n]) {
             return Round::Blocked;
         });
@@ -267,7 +302,43 @@ impl Connection {
                 Verdict::Broken(reason) => return Round::Finished(reason),
             }
         }
-        self.after_reading(n, asked)
+        if n < asked {
+            return self.after_reading(n, asked);
+        }
+        // All that the buffer has room for, and it has gone out again: more may well follow. Where only `WouldBlock`
+        // proves a queue empty, a splice's is not good enough for that, and would cost one call more than it saves.
+        if n >= buffers.least_bulk && self.short_read_is_drained && self.phase == Phase::Echoing {
+            self.phase = Phase::Carrying;
+        }
+        Round::Moved(n)
+    }
+
+    /// Echoes once of the `left` bytes that had been received when the server began to shut down.
+    #[inline(never)]
+    fn echo_last_words<S: Socket>(
+        &mut self,
+        left: u32,
+        socket: &mut S,
+        buffers: &mut Buffers<S::Pipe>,
+        witness: &mut impl Witness,
+    ) -> Round {
+        let (most, before) = (left as usize, self.echoed);
+        let round = match buffers.spills.has_room() {
+            true => self.echo(most, socket, buffers, witness),
+            false => self.echo_without_memory(most, socket, buffers, witness),
+        };
+        let pending = self.spill.as_ref().map_or(0, |spill| spill.rest().len());
+        let moved = (self.echoed - before) as usize + pending;
+        let left = match round {
+            // Fewer have come than the kernel had said: an urgent byte that was read out of line is one of them.
+            Round::Drained => 0,
+            _ => left.saturating_sub(moved as u32),
+        };
+        self.phase = Phase::LastWords { left };
+        match round {
+            Round::Drained => Round::Moved(moved),
+            round => round,
+        }
     }
 
     /// Reads once and throws it away, after our own end of stream.
@@ -287,46 +358,18 @@ impl Connection {
         }
     }
 
-    /// How much may be read at once.
-    fn allowance(&self, most: usize) -> usize {
-        match self.phase {
-            Phase::LastWords { left } => most.min(left as usize),
-            _ => most,
-        }
-    }
-
-    /// Notes that so many of the last words have been echoed.
-    fn spend(&mut self, n: usize) {
-        if let Phase::LastWords { left } = &mut self.phase {
-            *left = left.saturating_sub(n as u32);
-        }
-    }
-
     /// Whether a read of `n` out of `asked` bytes has emptied the receive queue.
-    ///
-    /// Never while last words are left: the kernel has said how many there are. A drain begins without an event, so
-    /// nothing has hinted at an urgent byte yet, in front of which the read stopped.
     fn after_reading(&self, n: usize, asked: usize) -> Round {
         planted!(StopAfterShortRead => if n < asked && self.short_read_is_drained { return Round::Drained });
-        planted!(TrustShortReadsEverywhere => if n < asked && !self.read_on { return Round::Drained });
-        planted!(LastWordsEndAtAShortRead => if n < asked && self.short_read_is_drained && !self.read_on {
-            return Round::Drained;
-        });
-        let is_owed_more = matches!(self.phase, Phase::LastWords { .. });
-        if n < asked && self.trusts_shortness() && !is_owed_more {
+        if n < asked && !self.read_on {
             Round::Drained
         } else {
             Round::Moved(n)
         }
     }
 
-    /// Whether a call that came back with less than it was asked for has found all that there is.
-    fn trusts_shortness(&self) -> bool {
-        self.short_read_is_drained && !self.read_on
-    }
-
     fn nothing_to_read(&mut self) -> Round {
-        self.read_on = false;
+        self.read_on = !self.short_read_is_drained;
         Round::Drained
     }
 }

@@ -281,13 +281,22 @@ impl<P: Poller> EventLoop<P> {
     }
 
     fn note_poll(&mut self, events: usize, timeout: Option<Duration>) {
+        // Of the turn before, as the wait was.
+        let awake = self.awake_until.is_some() && timeout == Some(Duration::ZERO);
         if events > 0 {
             self.awake_until = self.limits.busy_poll.map(|awake| self.now + awake);
         } else if self.is_wide_awake() {
             // Not written down: there are hundreds of them.
             return self.control.counters().polls.add(1);
         }
-        self.tell(None, Step::Polled { events, timeout });
+        self.tell(
+            None,
+            Step::Polled {
+                events,
+                timeout,
+                awake,
+            },
+        );
     }
 
     fn report(&self) {
@@ -295,7 +304,7 @@ impl<P: Poller> EventLoop<P> {
     }
 
     fn tell(&self, key: Option<usize>, step: Step<'_>) {
-        tell(self.control.counters(), key, &step);
+        tell(self.control.counters(), key, step);
     }
 }
 

@@ -65,8 +65,8 @@ pub struct Config {
     /// The most memory, in bytes, for what peers have not taken of their echo. When it is used up nothing is lost
     /// and nobody waits: see `Spills` in `docs/ARCHITECTURE.md`. Default: 256 MiB. May be 0.
     pub memory: usize,
-    /// Let bulk go from socket to socket through a pipe in the kernel (splice(2)), which spares it two copies; Linux
-    /// only. Default: yes. What a client has sent from a file or from its own pages without a copy (sendfile(2),
+    /// Let bulk go from socket to socket through a pipe in the kernel (splice(2)), which spares it two copies; TCP on
+    /// Linux only, and with reads of at least 16 KiB. Default: yes. What a client has sent from a file or from its own pages without a copy (sendfile(2),
     /// splice(2), `MSG_ZEROCOPY`) is then not copied here either: if it changes them before it has its echo, the echo may be
     /// of what they are then.
     pub splice: bool,
@@ -242,10 +242,10 @@ impl Limits {
         }
         let limits = Limits {
             max_connections,
-            expected: max_connections.min(room).min(MOST_EXPECTED),
+            expected: max_connections.min(room).min(MOST_EXPECTED) + config.addresses.len(),
             read_buffer: config.read_buffer.max(1),
             memory: config.memory,
-            least_bulk: config.splice.then_some(LEAST_BULK),
+            least_bulk: (config.splice && config.read_buffer >= LEAST_BULK).then_some(LEAST_BULK),
             idle_timeout: config.idle_timeout.map(|after| after.max(SHORTEST)),
             stall_timeout: config.stall_timeout.map(|after| after.max(SHORTEST)),
             drain_timeout: config.drain_timeout.min(timeouts::LONGEST),

@@ -19,6 +19,8 @@ pub(crate) enum Step<'a> {
         events: usize,
         /// The longest that it might have waited; `None` is for ever.
         timeout: Option<Duration>,
+        /// Whether that was so short because an event had just come (`--busy-poll`).
+        awake: bool,
     },
     /// An event was about the direction that its peer does not wait for.
     NotAwaited,
@@ -174,9 +176,14 @@ impl Counters {
 impl fmt::Display for Step<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::Polled { events, timeout } => {
+            Step::Polled {
+                events,
+                timeout,
+                awake,
+            } => {
                 write!(f, "poll → {}", plural(*events, "event"))?;
                 match (events, timeout) {
+                    (_, Some(Duration::ZERO)) if *awake => f.write_str(", busy-polling"),
                     (_, Some(Duration::ZERO)) => {
                         f.write_str(", without waiting: somebody has more to do")
                     }

@@ -163,15 +163,15 @@ fn one_loop_serves_every_address() {
 #[test]
 fn a_busy_poll_sleeps_when_nobody_says_more() {
     let server = Bound::new(&mio_echo::Config {
-        busy_poll: Some(Duration::from_millis(5)),
+        busy_poll: Some(Duration::from_millis(200)),
         ..config()
     })
     .run();
     let client = connect(server.address);
     ping(&client, b"and then?");
-    let before = server.stats().polls;
-    let awake = server.until("polls without an event", |stats| stats.polls > before + 5);
-    assert!(awake.events < awake.polls, "{awake:?}");
+    server.until("polls without an event", |stats| {
+        stats.polls > stats.events + 20
+    });
     eventually("it to sleep", || {
         let before = server.stats().polls;
         thread::sleep(Duration::from_millis(50));

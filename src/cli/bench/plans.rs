@@ -137,7 +137,7 @@ fn plan(args: &BenchArgs, target: &Address) -> Result<Plan, String> {
     plan.reconnect = args.reconnect;
     plan.sources = args.source.clone();
     plan.no_delay = args.no_delay == OnOff::On;
-    plan.busy_poll = args.busy_poll;
+    plan.never_sleep = args.never_sleep;
     plan.send_buffer = args.sndbuf;
     plan.receive_buffer = args.rcvbuf;
     plan.warmup = args.warmup.unwrap_or(match args.count {
@@ -185,7 +185,7 @@ pub(super) fn options(args: &BenchArgs, plans: &[Planned]) -> Options {
         reconnect: args.reconnect,
         source: args.source.iter().map(ToString::to_string).collect(),
         no_delay: first.no_delay,
-        busy_poll: first.busy_poll,
+        never_sleep: first.never_sleep,
         sndbuf: args.sndbuf,
         rcvbuf: args.rcvbuf,
         warmup_ns: ns(first.warmup),

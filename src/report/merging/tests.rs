@@ -63,7 +63,7 @@ fn options() -> Options {
         reconnect: None,
         source: Vec::new(),
         no_delay: true,
-        busy_poll: false,
+        never_sleep: false,
         sndbuf: None,
         rcvbuf: None,
         warmup_ns: 0,

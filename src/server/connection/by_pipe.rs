@@ -16,12 +16,6 @@ use crate::server::verdict::{Verdict, reason_of, splice_in, splice_out};
 use crate::stream::Socket;
 
 impl Connection {
-    /// Whether the next bytes go by the pipe. Asked once there is room for a spill.
-    #[inline(always)]
-    pub(super) fn goes_by_pipe(&self) -> bool {
-        self.carries_bulk && self.phase == Phase::Echoing
-    }
-
     /// Moves bytes into the pipe and out of it once; what the kernel does not take is kept.
     #[inline(never)]
     pub(super) fn echo_by_pipe<S: Socket>(
@@ -31,8 +25,8 @@ impl Connection {
         witness: &mut impl Witness,
     ) -> Round {
         let Some(pipe) = &mut buffers.pipe else {
-            self.carries_bulk = false;
-            return self.echo(socket, buffers, witness);
+            self.phase = Phase::Echoing;
+            return self.echo(usize::MAX, socket, buffers, witness);
         };
         let verdict = splice_in(socket, pipe, buffers.scratch.len(), witness);
         planted!(TrustASplicesWouldBlock => if matches!(verdict, Verdict::WouldBlock) {
@@ -40,7 +34,7 @@ impl Connection {
         });
         let n = match verdict {
             Verdict::Moved(n) if n > 0 => n,
-            Verdict::WouldBlock if self.trusts_shortness() => return self.nothing_to_read(),
+            Verdict::WouldBlock if !self.read_on => return self.nothing_to_read(),
             // Told once, and taken away by that: a read would see the end of the stream instead.
             Verdict::Broken(reason) if !says_that_it_cannot_be_spliced(reason) => {
                 return Round::Finished(reason);
@@ -48,11 +42,13 @@ impl Connection {
             // The end of the stream, perhaps; a socket that cannot be spliced; or an urgent byte, in front of which
             // splice(2) says `EAGAIN` for ever although it can be read. A read tells which.
             _ => {
-                self.carries_bulk = false;
-                return self.echo(socket, buffers, witness);
+                self.phase = Phase::Echoing;
+                return self.echo(usize::MAX, socket, buffers, witness);
             }
         };
-        self.carries_bulk = n >= buffers.least_bulk;
+        if n < buffers.least_bulk {
+            self.phase = Phase::Echoing;
+        }
         let mut left = n;
         while left > 0 {
             match splice_out(socket, pipe, left, witness) {
@@ -65,7 +61,10 @@ impl Connection {
                     witness.note(Step::Spilled(left));
                     match buffers.spill_the_pipe(left) {
                         Ok(rest) => self.spill = Some(rest),
-                        Err(error) => return Round::Finished(reason_of(&error)),
+                        Err(error) => {
+                            log::warn!("the pipe is given up, as it cannot be emptied: {error}");
+                            return Round::Finished(reason_of(&error));
+                        }
                     }
                     self.awaits = Direction::Write;
                     return Round::Blocked;
@@ -73,7 +72,9 @@ impl Connection {
                 Verdict::Broken(reason) => {
                     // What is left was this peer's, and the next bytes in the pipe will be another's.
                     planted!(LeaveItInThePipe => left = 0);
-                    let _ = buffers.empty_the_pipe(left);
+                    if let Err(error) = buffers.empty_the_pipe(left) {
+                        log::warn!("the pipe is given up, as it cannot be emptied: {error}");
+                    }
                     return Round::Finished(reason);
                 }
             }
@@ -83,7 +84,12 @@ impl Connection {
     }
 }
 
-/// splice(2) says `EINVAL` for a file that does not do it.
+/// What splice(2) says of files that it does not know, of filters that do not know it, and when it has no memory for its
+/// own lists. None of that is the socket's error.
 fn says_that_it_cannot_be_spliced(reason: Reason) -> bool {
-    reason == Reason::Failed(ErrorKind::InvalidInput)
+    use ErrorKind::{InvalidInput, OutOfMemory, PermissionDenied, Unsupported};
+    matches!(
+        reason,
+        Reason::Failed(InvalidInput | OutOfMemory | PermissionDenied | Unsupported)
+    )
 }

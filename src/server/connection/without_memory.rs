@@ -13,11 +13,12 @@ impl Connection {
     #[inline(never)]
     pub(super) fn echo_without_memory<S: Socket>(
         &mut self,
+        most: usize,
         socket: &mut S,
         buffers: &mut Buffers<S::Pipe>,
         witness: &mut impl Witness,
     ) -> Round {
-        let asked = self.allowance(buffers.scratch.len());
+        let asked = buffers.scratch.len().min(most);
         let seen = match read(
             socket,
             Purpose::Look,
@@ -38,7 +39,6 @@ impl Connection {
             Verdict::Broken(reason) => return Round::Finished(reason),
         };
         self.echoed += taken as u64;
-        self.spend(taken);
         let mut left = taken;
         while left > 0 {
             match read(socket, Purpose::Echo, &mut buffers.scratch[..left], witness) {

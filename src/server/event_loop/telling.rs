@@ -13,14 +13,14 @@ impl Witness for PeerWitness<'_> {
     // Always inlined: what a step counts as is then known where it is noted, and costs an addition or two.
     #[inline(always)]
     fn note(&mut self, step: Step<'_>) {
-        tell(self.counters, Some(self.key), &step);
+        tell(self.counters, Some(self.key), step);
     }
 }
 
-/// Counts a step and logs it.
+/// Counts a step and logs it. It takes the step itself, so that one which is only counted is never put together.
 #[inline(always)]
-pub(super) fn tell(counters: &Counters, key: Option<usize>, step: &Step<'_>) {
-    counters.count(step);
+pub(super) fn tell(counters: &Counters, key: Option<usize>, step: Step<'_>) {
+    counters.count(&step);
     if step.level() <= log::max_level() {
         write_down(key, step);
     }
@@ -28,7 +28,8 @@ pub(super) fn tell(counters: &Counters, key: Option<usize>, step: &Step<'_>) {
 
 /// Apart, so that counting alone is small enough to be inlined at each step.
 #[cold]
-fn write_down(key: Option<usize>, step: &Step<'_>) {
+#[inline(never)]
+fn write_down(key: Option<usize>, step: Step<'_>) {
     let level = step.level();
     match key {
         Some(key) => log::log!(target: LOG, level, "#{key} {step}"),
