@@ -1,15 +1,16 @@
 //! A server in a process of its own, and what the kernel says of it.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::time::ClockId;
-use rustix::process::{Pid, Signal};
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// A server in a process of its own, on the core that the load is not on. Killed when it is dropped.
 pub(crate) struct Server {
@@ -20,51 +21,62 @@ pub(crate) struct Server {
 impl Server {
     /// A program that says `listening on ADDRESS`.
     pub(crate) fn start(command: &mut Command) -> io::Result<Server> {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        pin(Some(Pid::from_child(&child)), SERVER_CORE);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut server = Server::spawn(command, SocketAddr::from(([127, 0, 0, 1], 0)))?;
         let mut line = String::new();
-        if let Some(output) = &mut child.stdout {
+        if let Some(output) = &mut server.child.stdout {
             BufReader::new(output).read_line(&mut line)?;
         }
         let address = line.trim_end().trim_start_matches("listening on ");
-        let address = address
+        server.address = address
             .parse()
             .map_err(|_| io::Error::other(format!("{command:?} said {line:?}")))?;
-        Ok(Server { child, address })
+        Ok(server)
     }
 
     /// Any program that listens on the port that takes the place of `{port}` in its command.
     pub(crate) fn start_command(command: &str) -> io::Result<Server> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let command = command.replace("{port}", &port.to_string());
+        let mut errors = tempfile::tempfile()?;
+        let mut shell = Command::new("sh");
         // `exec`, so that the shell's process becomes the program's: its costs are looked up by this number.
-        let shell = format!("exec {}", command.replace("{port}", &port.to_string()));
-        let child = Command::new("sh")
-            .args(["-c", &shell])
-            .stdin(Stdio::null())
+        shell
+            .args(["-c", &format!("exec {command}")])
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()?;
-        pin(Some(Pid::from_child(&child)), SERVER_CORE);
-        let mut server = Server { child, address };
+            .stderr(errors.try_clone()?);
+        let mut server = Server::spawn(&mut shell, address)?;
         let start = Instant::now();
         while let Err(error) = TcpStream::connect(address) {
-            if let Some(status) = server.child.try_wait()? {
-                return Err(io::Error::other(format!("{command}: {status}")));
+            let ended = server.child.try_wait()?;
+            if ended.is_none() && start.elapsed() < TO_LISTEN {
+                std::thread::sleep(Duration::from_millis(5));
+                continue;
             }
-            if start.elapsed() > PATIENCE {
-                return Err(io::Error::other(format!(
-                    "{command}: nobody listens on {address}: {error}"
-                )));
-            }
-            std::thread::sleep(Duration::from_millis(5));
+            let mut said = String::new();
+            errors.rewind()?;
+            errors.read_to_string(&mut said)?;
+            let said = said.trim().lines().last().unwrap_or_default();
+            let what = match ended {
+                Some(status) => format!("{status}"),
+                None => format!("nobody listens on {address}: {error}"),
+            };
+            return Err(io::Error::other(format!("{command}: {what} {said}")));
         }
         Ok(server)
+    }
+
+    /// In a process group of its own, so that what it starts in turn ends with it, and on its core from the first
+    /// instruction: what it may have by way of threads inherits that.
+    fn spawn(command: &mut Command, address: SocketAddr) -> io::Result<Server> {
+        let here = sched_getaffinity(None)?;
+        pin(None, SERVER_CORE);
+        let child = command.stdin(Stdio::null()).process_group(0).spawn();
+        let _ = sched_setaffinity(None, &here);
+        let child = child?;
+        running().push(Pid::from_child(&child));
+        Ok(Server { child, address })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -117,9 +129,33 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        let group = Pid::from_child(&self.child);
+        let _ = kill_process_group(group, Signal::KILL);
         let _ = self.child.wait();
+        running().retain(|other| *other != group);
     }
+}
+
+/// The groups of the servers that run.
+static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+fn running() -> MutexGuard<'static, Vec<Pid>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends the servers when the bench is told to end: in their own groups a terminal's Ctrl-C does not reach them.
+pub(crate) fn end_servers_on_signals() -> io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    std::thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            for group in running().iter() {
+                let _ = kill_process_group(*group, Signal::KILL);
+            }
+            std::process::exit(128 + signal);
+        }
+    });
+    Ok(())
 }
 
 /// Connects all of them before the first is served, then has each of them served.
@@ -137,11 +173,30 @@ pub(crate) fn crowd(address: SocketAddr, clients: usize) -> io::Result<Vec<TcpSt
     Ok(clients)
 }
 
-/// Pins a process, or this one, to a core. Where there is only one, nothing is pinned.
-pub(crate) fn pin(process: Option<Pid>, core: usize) {
+/// Pins a process, or this one, to the first or the second core of those that are allowed.
+pub(crate) fn pin(process: Option<Pid>, core: usize) -> bool {
+    let Some(core) = allowed().get(core).copied() else {
+        return false;
+    };
     let mut cores = CpuSet::new();
     cores.set(core);
-    let _ = sched_setaffinity(process, &cores);
+    sched_setaffinity(process, &cores).is_ok()
+}
+
+/// Keeps this process off the servers' core. Whether there are two to keep apart.
+pub(crate) fn pin_load() -> bool {
+    allowed().len() > 1 && pin(None, LOAD_CORE)
+}
+
+/// The cores that this process was allowed to use when it first asked.
+fn allowed() -> &'static [usize] {
+    static ALLOWED: OnceLock<Vec<usize>> = OnceLock::new();
+    ALLOWED.get_or_init(|| {
+        let here = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
+        (0..CpuSet::MAX_CPU)
+            .filter(|core| here.is_set(*core))
+            .collect()
+    })
 }
 
 pub(crate) const SERVER_CORE: usize = 0;
@@ -149,3 +204,6 @@ pub(crate) const LOAD_CORE: usize = 1;
 
 /// How long anything may take that is not measured.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a program may take to listen.
+const TO_LISTEN: Duration = Duration::from_secs(5);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,24 @@ pub(crate) fn main() -> ExitCode {
     {
         instructions::repeat(name, messages);
         return ExitCode::SUCCESS;
+    }
+    let known = ["--update", "--bench"];
+    if let Some(unknown) = arguments[1..].iter().find(|a| !known.contains(&a.as_str())) {
+        eprintln!(
+            "counts: {unknown:?} is unknown. --update writes what is counted to benches/counts/expected.json"
+        );
+        return ExitCode::from(2);
+    }
+    // As for the tests: what is missing here is a failure there.
+    let must = std::env::var_os("MIO_ECHO_ALL_TOOLS").is_some();
+    for tool in ["strace", "valgrind"] {
+        let there = Command::new(tool).arg("--version").output().is_ok();
+        if !there && !must {
+            println!(
+                "counts: nothing is counted, {tool} is missing (apt-get install strace valgrind)"
+            );
+            return ExitCode::SUCCESS;
+        }
     }
     let update = arguments.iter().any(|argument| argument == "--update");
     match count().and_then(|counts| check(&counts, update)) {

@@ -20,10 +20,10 @@ pub(crate) fn count() -> io::Result<(BTreeMap<String, f64>, BTreeMap<String, f64
         plan.reconnect = Some(1);
     })?;
     let reads_and_writes = a_message["recvfrom"] + a_message["sendto"];
-    // How many messages a poll finds is the scheduler's choice.
     let counted = [
         ("reads and writes", reads_and_writes),
         ("registrations", a_message["epoll_ctl"]),
+        ("all others", a_message["all others"]),
     ];
     let a_message = counted.map(|(name, count)| (name.to_owned(), count));
     Ok((a_message.into(), a_short_connection))
@@ -34,7 +34,7 @@ fn calls(messages: u64, choose: impl Fn(&mut Plan)) -> io::Result<BTreeMap<Strin
     let folder = tempfile::tempdir()?;
     let table = folder.path().join("calls");
     let mut command = Command::new("strace");
-    command.args(["-D", "-c", "-f", "-qq", "-o"]).arg(&table);
+    command.args(["-DD", "-c", "-f", "-qq", "-o"]).arg(&table);
     command.arg(env!("CARGO_BIN_EXE_mio-echo"));
     let server = Server::start(command.args(SERVE))
         .map_err(|error| io::Error::other(format!("strace: {error} (apt-get install strace)")))?;
@@ -55,22 +55,28 @@ fn calls(messages: u64, choose: impl Fn(&mut Plan)) -> io::Result<BTreeMap<Strin
         }
         thread::sleep(Duration::from_millis(1));
     };
-    let count = |name: &str| {
-        let line = text
-            .lines()
-            .find(|line| line.split_whitespace().next_back() == Some(name));
-        let count = line.and_then(|line| line.split_whitespace().nth(3)?.parse::<f64>().ok());
-        count.unwrap_or(0.0) / messages as f64
-    };
-    Ok(MOVING.map(|name| (name.to_owned(), count(name))).into())
+    let mut counted: BTreeMap<String, f64> = BTreeMap::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        // Share, seconds, microseconds a call, calls, errors if any, name.
+        let (Some(name), Some(count)) = (words.last(), words.get(3)) else {
+            continue;
+        };
+        let Ok(count) = count.parse::<f64>() else {
+            continue;
+        };
+        // How many messages a poll finds is the scheduler's choice.
+        if !["epoll_wait", "total"].contains(name) {
+            let name = if MOVING.contains(name) {
+                *name
+            } else {
+                "all others"
+            };
+            *counted.entry(name.to_owned()).or_default() += count / messages as f64;
+        }
+    }
+    Ok(counted)
 }
 
-/// Those that a connection can cause. Polls are not among them: how many events one finds is the scheduler's choice.
-const MOVING: [&str; 6] = [
-    "accept4",
-    "epoll_ctl",
-    "recvfrom",
-    "sendto",
-    "close",
-    "shutdown",
-];
+/// Those that every connection causes. The others are made when the program starts, few as they are by the messages.
+const MOVING: [&str; 5] = ["accept4", "epoll_ctl", "recvfrom", "sendto", "close"];

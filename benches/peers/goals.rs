@@ -18,7 +18,10 @@ pub(crate) fn of(heats: &[Heat]) -> String {
     if lines.is_empty() {
         return String::new();
     }
-    let rounds = heats.iter().flat_map(|heat| &heat.rows).map(|row| row.samples.len());
+    let rounds = heats
+        .iter()
+        .flat_map(|heat| &heat.rows)
+        .map(|row| row.samples.len());
     if rounds.max().unwrap_or(0) < FEWEST {
         return format!("## Goals\n\nFewer than {FEWEST} rounds are too few to judge by.\n");
     }

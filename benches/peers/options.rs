@@ -9,7 +9,7 @@ use clap::Parser;
 
 use crate::block::Timing;
 use crate::common::environment;
-use crate::common::process::{crowd, pin_load};
+use crate::common::process::{crowd, end_servers_on_signals, pin_load};
 use crate::workloads::{WORKLOADS, Workload};
 use crate::{fairness, goals, growth, race, report, servers};
 
@@ -70,12 +70,15 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn compare(args: &Args) -> io::Result<()> {
+    mio_echo::raise_descriptor_limit()?;
+    end_servers_on_signals()?;
     let contenders = race::contenders(&args.peer)?;
     for contender in &contenders[contenders.len() - args.peer.len()..] {
         // Rather now than in each round of each workload.
         let server = contender.launch()?;
-        crowd(server.address, 1)
-            .map_err(|error| io::Error::other(format!("{} does not echo: {error}", contender.name)))?;
+        crowd(server.address, 1).map_err(|error| {
+            io::Error::other(format!("{} does not echo: {error}", contender.name))
+        })?;
     }
     let workloads: Vec<Workload> = WORKLOADS
         .into_iter()
@@ -90,7 +93,6 @@ fn compare(args: &Args) -> io::Result<()> {
             names.join("; ")
         )));
     }
-    mio_echo::raise_descriptor_limit()?;
     let machine = environment();
     let pinned = pin_load();
     let timing = Timing {
@@ -130,6 +132,9 @@ fn compare(args: &Args) -> io::Result<()> {
 impl Args {
     fn wants(&self, name: &str) -> bool {
         self.only.is_empty()
-            || self.only.iter().any(|only| name.contains(&only.to_lowercase()))
+            || self
+                .only
+                .iter()
+                .any(|only| name.contains(&only.to_lowercase()))
     }
 }

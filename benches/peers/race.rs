@@ -75,7 +75,11 @@ pub(crate) fn run(
             let entered = heat.rows.len();
             for place in 0..entered {
                 // Nobody comes after the same one every time.
-                let place = if round % 2 == 0 { place } else { entered - 1 - place };
+                let place = if round % 2 == 0 {
+                    place
+                } else {
+                    entered - 1 - place
+                };
                 let row = &mut heat.rows[(place + round / 2) % entered];
                 let name = &row.name;
                 let Some(contender) = contenders.iter().find(|c| c.name == *name) else {

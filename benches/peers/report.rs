@@ -50,7 +50,11 @@ pub(crate) fn heading(machine: &str, pinned: bool, rounds: usize, timing: Timing
             .split('T')
             .next()
             .unwrap_or_default(),
-        timing.window.as_millis()
+        timing.window.as_millis(),
+        match pinned {
+            true => "each server in a process of its own on one core, the load on the other",
+            false => "**not pinned**: servers and load share the processors",
+        },
     )
 }
 

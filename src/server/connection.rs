@@ -3,11 +3,12 @@
 //! Performs no registration, reads no clock, and knows neither mio nor its place in the table.
 
 mod by_pipe;
+mod ending;
 mod without_memory;
 
 use super::buffers::{Buffers, Spill, Spills};
 use super::step::{Reason, Step, Witness};
-use super::verdict::{Purpose, Verdict, read, reason_of, write};
+use super::verdict::{Purpose, Verdict, read, write};
 use crate::poller::Readiness;
 use crate::stream::Socket;
 
@@ -216,22 +217,6 @@ impl Connection {
         }
     }
 
-    /// That was all. What comes from here on is thrown away.
-    #[cold]
-    fn end_our_stream<S: Socket>(
-        &mut self,
-        socket: &mut S,
-        witness: &mut impl Witness,
-    ) -> Result<(), Reason> {
-        socket
-            .shut_down_writing()
-            .map_err(|error| reason_of(&error))?;
-        witness.note(Step::ShutDownWriting);
-        self.phase = Phase::Discarding;
-        planted!(NoLingeringClose => return Err(Reason::Drained));
-        Ok(())
-    }
-
     /// Writes out what is pending. `Err` is what keeps the peer from being read.
     #[inline(never)]
     fn flush<S: Socket>(
@@ -311,51 +296,6 @@ impl Connection {
             self.phase = Phase::Carrying;
         }
         Round::Moved(n)
-    }
-
-    /// Echoes once of the `left` bytes that had been received when the server began to shut down.
-    #[inline(never)]
-    fn echo_last_words<S: Socket>(
-        &mut self,
-        left: u32,
-        socket: &mut S,
-        buffers: &mut Buffers<S::Pipe>,
-        witness: &mut impl Witness,
-    ) -> Round {
-        let (most, before) = (left as usize, self.echoed);
-        let round = match buffers.spills.has_room() {
-            true => self.echo(most, socket, buffers, witness),
-            false => self.echo_without_memory(most, socket, buffers, witness),
-        };
-        let pending = self.spill.as_ref().map_or(0, |spill| spill.rest().len());
-        let moved = (self.echoed - before) as usize + pending;
-        let left = match round {
-            // Fewer have come than the kernel had said: an urgent byte that was read out of line is one of them.
-            Round::Drained => 0,
-            _ => left.saturating_sub(moved as u32),
-        };
-        self.phase = Phase::LastWords { left };
-        match round {
-            Round::Drained => Round::Moved(moved),
-            round => round,
-        }
-    }
-
-    /// Reads once and throws it away, after our own end of stream.
-    #[inline(never)]
-    fn discard<S: Socket>(
-        &mut self,
-        socket: &mut S,
-        buffers: &mut Buffers<S::Pipe>,
-        witness: &mut impl Witness,
-    ) -> Round {
-        let asked = buffers.scratch.len();
-        match read(socket, Purpose::Discard, &mut buffers.scratch, witness) {
-            Verdict::Moved(0) => Round::Finished(Reason::Drained),
-            Verdict::Moved(n) => self.after_reading(n, asked),
-            Verdict::WouldBlock => self.nothing_to_read(),
-            Verdict::Broken(reason) => Round::Finished(reason),
-        }
     }
 
     /// Whether a read of `n` out of `asked` bytes has emptied the receive queue.

@@ -326,7 +326,12 @@ fn a_count_at_a_rate_beyond_the_machine_is_invalid_too() {
 fn a_generator_that_stood_still_says_so() {
     let server = Process::serve(&[]);
     let target = server.address().to_string();
-    for how in [["-r", "1000"], ["-P", "2"]] {
+    let ways = [
+        ["-r", "1000"].as_slice(),
+        &["-P", "2"],
+        &["--never-sleep", "-r", "1000"],
+    ];
+    for how in ways {
         let mut command = bench_command(&[&target, "-w", "0s", "-d", "4s", "--json", "-"]);
         let child = command
             .args(how)

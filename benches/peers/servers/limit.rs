@@ -1,4 +1,4 @@
-//! The limit: the least that an epoll echo server can do. Level-triggered, one read and one write a message, no
+//! The limit for small messages: the least that an epoll echo server can do. Level-triggered, one read and one write a message, no
 //! timeouts, no bounds, no counts. Not an example to follow.
 
 use std::io;
