@@ -10,7 +10,7 @@ pub(crate) mod spread;
 pub(crate) fn environment() -> String {
     let here = mio_echo::Environment::here();
     format!(
-        "{} {}, {} cores, {} {}, {}",
+        "{} {}, processors: {}, {} {}, {}",
         env!("CARGO_PKG_NAME"),
         env!("CARGO_PKG_VERSION"),
         here.cores,

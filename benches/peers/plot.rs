@@ -79,7 +79,7 @@ pub(crate) fn growth(points: &[Point]) -> String {
     let body = html! {
         line x1=(left) x2=(right) y1=(bottom) y2=(bottom) stroke="#888" {}
         @for point in points {
-            text x=(x(point.clients)) y=(bottom + 18.0) text-anchor="middle" { (point.clients) }
+            text x=(x(point.clients)) y=(bottom + 18.0) text-anchor="middle" { (short(point.clients)) }
         }
         @for tick in (0..10).map(|n| f64::from(n) * 2.0_f64.powf((most / 4.0).log2().floor())).filter(|tick| *tick < most) {
             text x=(left - 8.0) y=(y(tick) + 4.0) text-anchor="end" { (tick) }
@@ -105,6 +105,14 @@ fn picture(title: &str, height: u32, body: &Markup) -> String {
         }
     }
     .into_string()
+}
+
+/// `15k` for 15,000: they stand close together.
+fn short(clients: usize) -> String {
+    match clients {
+        1_000.. if clients.is_multiple_of(1_000) => format!("{}k", clients / 1_000),
+        _ => clients.to_string(),
+    }
 }
 
 /// Where a ratio stands: from 0.4 to 6.

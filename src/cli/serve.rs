@@ -37,8 +37,8 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = values::size)]
     memory: usize,
 
-    /// Read and write bulk as everything else is, where the default is to let it go from socket to socket through a pipe in
-    /// the kernel (Linux)
+    /// Copy bulk through this process, where Linux would move it through a pipe in the kernel: for clients that send with
+    /// sendfile or MSG_ZEROCOPY and change the pages before they have their echo
     #[arg(long)]
     no_splice: bool,
 
