@@ -20,9 +20,11 @@ pub(crate) fn main() -> ExitCode {
             Err(error) => panic!("the minimal client: {error}"),
         };
     }
+    // A miss ends `cargo bench` before the other benches only if that is asked for.
+    let check = arguments.iter().any(|argument| argument == "--check");
     match compare() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(reached) if reached || !check => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
         Err(error) => panic!("cannot measure: {error}"),
     }
 }
@@ -68,7 +70,9 @@ fn compare() -> io::Result<bool> {
             .map(|(ours, limit)| ours.median / limit.median),
     );
     println!("client's p50 by the minimal client's: {agreement:.3} (bound 0.95 to 1.05)");
-    Ok(ratio.median <= 1.10 && (0.95..=1.05).contains(&agreement.median))
+    let reached = ratio.median <= 1.10 && (0.95..=1.05).contains(&agreement.median);
+    println!("{}", if reached { "reached" } else { "missed" });
+    Ok(reached)
 }
 
 fn our_generator(address: SocketAddr) -> io::Result<Seen> {

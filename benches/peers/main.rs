@@ -2,7 +2,7 @@
 //!
 //! Each server runs in a process of its own on one core, the load on the other: our own load generator, which verifies
 //! every byte. Every round starts each server afresh, as where the system puts a process in memory alone makes a
-//! difference of some percent, and in another order.
+//! difference of some percent, and has them in turns from first to last and back.
 
 #[cfg(target_os = "linux")]
 mod block;

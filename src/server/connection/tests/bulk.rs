@@ -1,0 +1,142 @@
+//! Bulk, through the pipe.
+
+use super::*;
+
+/// Reads are of 8 bytes, and 4 are bulk.
+fn with_a_pipe() -> World {
+    let mut world = World::edge();
+    world.buffers.use_pipe(VecDeque::new(), READ / 2);
+    world.turn = 2 * TURN;
+    world
+}
+
+#[test]
+fn bulk_goes_by_the_pipe_from_when_a_read_has_filled_the_buffer() {
+    let mut world = with_a_pipe();
+    let mut socket = Scripted::new()
+        .reads(b"12345678")
+        .takes(8)
+        .splices_in(b"abcdefgh")
+        .splices_out(8)
+        .splice_in_fails(WouldBlock);
+    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    assert_eq!(socket.written, b"12345678abcdefgh");
+    // It goes on so with the next event.
+    let mut socket = Scripted::new()
+        .splices_in(b"ijklmnop")
+        .splices_out(8)
+        .splice_in_fails(WouldBlock);
+    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+}
+
+#[test]
+fn a_connection_leaves_the_pipe_when_little_comes() {
+    let mut world = with_a_pipe();
+    let mut socket = Scripted::new()
+        .reads(b"12345678")
+        .takes(8)
+        .splices_in(b"abc")
+        .splices_out(3)
+        .read_fails(WouldBlock);
+    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    let mut socket = Scripted::new().reads(b"small").takes(5);
+    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+}
+
+#[test]
+fn what_the_pipe_cannot_get_rid_of_is_a_spill() {
+    let mut world = with_a_pipe();
+    let mut socket = Scripted::new()
+        .reads(b"12345678")
+        .takes(8)
+        .splices_in(b"abcdefgh")
+        .splices_out(3)
+        .splice_out_fails(WouldBlock);
+    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    assert_eq!(world.connection.awaits(), Direction::Write);
+    assert_eq!(world.pending(), 5);
+    assert!(world.buffers.pipe.as_ref().unwrap().is_empty());
+    let mut rest = Scripted::new().takes(5).splice_in_fails(WouldBlock);
+    assert_eq!(world.pump(&mut rest), Progress::Blocked);
+    assert_eq!(rest.written, b"defgh");
+    assert_eq!(world.pending(), 0);
+}
+
+#[test]
+fn what_a_broken_connection_leaves_in_the_pipe_is_nobodys() {
+    let mut world = with_a_pipe();
+    let mut socket = Scripted::new()
+        .reads(b"12345678")
+        .takes(8)
+        .splices_in(b"abcdefgh")
+        .splices_out(3)
+        .splice_out_fails(BrokenPipe);
+    assert_eq!(world.pump(&mut socket), Progress::Finished(Reason::Reset));
+    assert!(world.buffers.pipe.as_ref().unwrap().is_empty());
+}
+
+#[test]
+fn the_end_of_the_stream_is_left_to_a_read() {
+    let mut world = with_a_pipe();
+    let mut socket = Scripted::new()
+        .reads(b"12345678")
+        .takes(8)
+        .splices_in(b"")
+        .reads(b"");
+    assert_eq!(
+        world.pump(&mut socket),
+        Progress::Finished(Reason::EndOfStream)
+    );
+}
+
+#[test]
+fn a_splice_in_front_of_an_urgent_byte_is_left_to_a_read() {
+    let mut world = with_a_pipe();
+    world.connection.notice(Readiness {
+        readable: true,
+        read_on: true,
+        ..Readiness::default()
+    });
+    let mut socket = Scripted::new()
+        .reads(b"12345678")
+        .takes(8)
+        .splice_in_fails(WouldBlock)
+        .reads(b"!rest")
+        .takes(5)
+        .read_fails(WouldBlock);
+    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+}
+
+#[test]
+fn a_splice_that_takes_the_reset_away_tells_of_it() {
+    let mut world = with_a_pipe();
+    let mut socket = Scripted::new()
+        .reads(b"12345678")
+        .takes(8)
+        .splice_in_fails(ConnectionReset);
+    assert_eq!(world.pump(&mut socket), Progress::Finished(Reason::Reset));
+}
+
+#[test]
+fn a_socket_that_cannot_be_spliced_is_read() {
+    let mut world = with_a_pipe();
+    let mut socket = Scripted::new()
+        .reads(b"12345678")
+        .takes(8)
+        .splice_in_fails(ErrorKind::InvalidInput)
+        .reads(b"abc")
+        .takes(3);
+    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+}
+
+#[test]
+fn without_memory_for_a_spill_nothing_goes_by_the_pipe() {
+    let mut world = World::without_memory();
+    world.buffers.use_pipe(VecDeque::new(), READ / 2);
+    let mut socket = Scripted::new()
+        .peeks(b"12345678")
+        .takes(8)
+        .reads(b"12345678")
+        .peek_fails(WouldBlock);
+    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+}
