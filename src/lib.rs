@@ -46,6 +46,7 @@ mod planted;
 mod address;
 mod clock;
 mod connect;
+mod delivery;
 mod environment;
 mod limits;
 pub mod load;

@@ -100,11 +100,23 @@ mod switch {
         LeaveItInThePipe,
         /// What the kernel does not take out of the pipe is taken for written.
         PartialSpliceIsWhole,
+        /// A timer that expires closes its connection without another look at the socket.
+        TrustATimer,
+        /// The same, of a stall timer alone: the socket may have room again.
+        TrustAStallTimer,
+        /// A write that succeeds counts as progress of a stalled peer.
+        TakeAWriteForProgress,
+        /// An idle timeout counts what the peer sends, and not what it acknowledges.
+        IdleWhileItReads,
+        /// A lingering connection is closed while the kernel holds bytes of its echo.
+        EndWithOutputInTheKernel,
+        /// The listeners are closed before their backlogs are accepted.
+        ForgetTheBacklog,
     }
 
     impl Bug {
         /// All of them.
-        pub(crate) const ALL: [Bug; 36] = [
+        pub(crate) const ALL: [Bug; 42] = [
             Bug::AcceptOncePerEvent,
             Bug::NoReadyQueueAfterYield,
             Bug::StopAfterShortRead,
@@ -141,6 +153,12 @@ mod switch {
             Bug::TrustASplicesWouldBlock,
             Bug::LeaveItInThePipe,
             Bug::PartialSpliceIsWhole,
+            Bug::TrustATimer,
+            Bug::TrustAStallTimer,
+            Bug::TakeAWriteForProgress,
+            Bug::IdleWhileItReads,
+            Bug::EndWithOutputInTheKernel,
+            Bug::ForgetTheBacklog,
         ];
     }
 

@@ -40,6 +40,9 @@ pub(crate) trait Poller {
     /// Those of accept(2).
     fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, Self::Peer)>;
 
+    /// How many connections wait in the backlog; `None` where the system does not tell.
+    fn waiting(&self, listener: &Self::Listener) -> Option<usize>;
+
     /// Asks for a listener's events under this key, from now on.
     ///
     /// # Errors
@@ -262,6 +265,10 @@ impl Poller for MioPoller {
 
     fn accept(&mut self, listener: &mut Listener) -> io::Result<(Stream, PeerAddress)> {
         listener.accept()
+    }
+
+    fn waiting(&self, listener: &Listener) -> Option<usize> {
+        listener.waiting()
     }
 
     fn register_listener(&mut self, listener: &mut Listener, key: usize) -> io::Result<()> {

@@ -11,10 +11,12 @@ use std::io;
 use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::Path;
+use std::time::Duration;
 
 use mio::event::Source;
 use socket2::{Domain, SockRef, Socket as RawSocket, Type};
 
+use crate::delivery;
 #[cfg(unix)]
 use crate::socket_file::{self, SocketFile};
 use crate::stream::Stream;
@@ -26,6 +28,8 @@ pub(crate) struct ListenOptions {
     pub(crate) backlog: i32,
     /// Whether other processes may listen on the same port, the kernel spreading clients over them.
     pub(crate) reuse_port: bool,
+    /// How long the kernel waits for a peer that acknowledges nothing before it ends the connection (TCP on Linux).
+    pub(crate) stall_timeout: Option<Duration>,
 }
 
 /// A listening socket.
@@ -76,6 +80,12 @@ pub(crate) fn listen_tcp(address: SocketAddr, options: ListenOptions) -> io::Res
     socket.set_keepalive(true)?;
     // An urgent byte (`MSG_OOB`) stays where it was in the stream. Otherwise it would be missing from the echo.
     socket.set_out_of_band_inline(true)?;
+    // What is written and not acknowledged lies in the kernel, where none of our timers sees it, also after a close and
+    // after the process has ended. With this option (tcp(7), RFC 5482) the kernel gives up on a peer that acknowledges
+    // nothing for so long, or keeps its window closed, and frees what it holds. Our side ends with `ETIMEDOUT`; the peer is
+    // sent nothing, and learns of it by a reset when it next sends or opens its window.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(options.stall_timeout)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     // mio's own bind would fix a backlog of 128, at which thousands that connect at once hang in SYN_SENT.
@@ -125,6 +135,15 @@ impl Listener {
         }
     }
 
+    /// How many connections wait in the backlog; `None` where the system does not tell: it does for TCP on Linux.
+    pub(crate) fn waiting(&self) -> Option<usize> {
+        match self {
+            Listener::Tcp(listener) => delivery::waiting(listener),
+            #[cfg(unix)]
+            Listener::Unix(..) => None,
+        }
+    }
+
     /// The address that it really has, with the port that the system chose.
     ///
     /// # Errors
@@ -170,6 +189,7 @@ mod tests {
     const OPTIONS: ListenOptions = ListenOptions {
         backlog: 16,
         reuse_port: false,
+        stall_timeout: Some(Duration::from_secs(60)),
     };
 
     #[test]
@@ -188,6 +208,8 @@ mod tests {
         assert!(options.tcp_nodelay().unwrap());
         assert!(options.keepalive().unwrap());
         assert!(options.out_of_band_inline().unwrap());
+        #[cfg(target_os = "linux")]
+        assert_eq!(options.tcp_user_timeout().unwrap(), OPTIONS.stall_timeout);
     }
 
     #[test]

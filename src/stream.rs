@@ -14,6 +14,7 @@ use mio::event::Source;
 use rustix::net::RecvFlags;
 use socket2::SockRef;
 
+use crate::delivery::{self, Delivery};
 use crate::pipe::{KernelPipe, Pipe};
 
 /// What the connection's state machine asks of its socket. All of it answers at once or with `WouldBlock`.
@@ -48,6 +49,9 @@ pub(crate) trait Socket: Read + Write {
 
     /// How many bytes the kernel has received and nobody has read (`FIONREAD`).
     fn received(&self) -> u32;
+
+    /// How far our stream has got to the peer's kernel; `None` where the system does not tell: it does for TCP on Linux.
+    fn delivery(&self) -> Option<Delivery>;
 
     /// Makes the coming close discard what is not delivered yet and reset the peer (`SO_LINGER` of 0).
     fn reset_on_close(&mut self);
@@ -132,6 +136,15 @@ impl Socket for Stream {
     #[cfg(not(unix))]
     fn received(&self) -> u32 {
         64 * 1024
+    }
+
+    fn delivery(&self) -> Option<Delivery> {
+        match self {
+            Stream::Tcp(stream) => delivery::of_tcp(stream),
+            // unix(7) has no acknowledgements: what is written lies in the peer's own queue.
+            #[cfg(unix)]
+            Stream::Unix(_) => None,
+        }
     }
 
     fn reset_on_close(&mut self) {

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 
+use crate::delivery::Delivery;
 use crate::load::{Exchange, Payload, Received, Verify};
 use crate::pipe::Pipe;
 use crate::poller::Readiness;
@@ -177,6 +178,10 @@ impl Socket for Numbers {
 
     fn received(&self) -> u32 {
         0
+    }
+
+    fn delivery(&self) -> Option<Delivery> {
+        None
     }
 
     fn reset_on_close(&mut self) {}

@@ -42,12 +42,13 @@ pub(super) struct ServeArgs {
     #[arg(long)]
     no_splice: bool,
 
-    /// Close a client that sends nothing for so long
+    /// Close a client that sends nothing for so long, and whose kernel acknowledges nothing
     #[arg(long, value_name = "TIME", default_value = "off", value_parser = values::timeout)]
     idle_timeout: OrOff,
 
-    /// Reset a client that takes nothing for so long while output is pending
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = values::timeout)]
+    /// Close a client whose kernel acknowledges nothing of its echo for so long, at the latest after twice as long; at
+    /// least 1s
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = values::stall_timeout)]
     stall_timeout: OrOff,
 
     /// How long a shutdown may take to write out what was received

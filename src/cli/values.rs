@@ -34,6 +34,17 @@ pub(super) fn timeout(text: &str) -> Result<OrOff, String> {
     Ok(OrOff(Some(duration)))
 }
 
+/// A stall timeout, or `off`. One lost packet alone costs 200 ms and more, so a shorter one would close healthy clients.
+pub(super) fn stall_timeout(text: &str) -> Result<OrOff, String> {
+    let timeout = timeout(text)?;
+    match timeout.0 {
+        Some(after) if after < Duration::from_secs(1) => {
+            Err("at least 1s, as one lost packet costs 200ms and more; or off".to_owned())
+        }
+        _ => Ok(timeout),
+    }
+}
+
 /// How long to stay awake: up to a second, or `off`.
 pub(super) fn awake(text: &str) -> Result<OrOff, String> {
     if text == "off" {
@@ -156,6 +167,8 @@ mod tests {
     fn impossible_values_are_refused_with_what_is_possible() {
         assert!(timeout("0s").unwrap_err().contains("off"));
         assert!(timeout("30d").unwrap_err().contains("24days"));
+        assert!(stall_timeout("999ms").unwrap_err().contains("1s"));
+        assert_eq!(stall_timeout("off").unwrap().0, None);
         assert!(duration("30").unwrap_err().contains("500ms"));
         assert!(size("lots").unwrap_err().contains("64KiB"));
         assert!(read_buffer("0").unwrap_err().contains("1 byte"));

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 
 use crate::address::{Address, Host};
 use crate::socket::{self, ListenOptions, Listener};
@@ -26,7 +27,10 @@ pub(super) fn listen(address: &Address, options: ListenOptions) -> io::Result<Li
                     all.join(", ")
                 );
             }
-            socket::listen_tcp(*first, options)
+            // `[::ffff:127.0.0.1]` is the IPv4 address 127.0.0.1 written as IPv6 (RFC 4291, 2.5.5.2). A socket for IPv6 alone
+            // cannot bind it, so listen on the IPv4 address.
+            let first = SocketAddr::new(first.ip().to_canonical(), first.port());
+            socket::listen_tcp(first, options)
         }
     }
 }
@@ -34,23 +38,52 @@ pub(super) fn listen(address: &Address, options: ListenOptions) -> io::Result<Li
 /// Why a server cannot be bound. The message names the address, the cause and a cure, in one line.
 #[derive(Debug)]
 pub struct BindError {
-    address: Option<Address>,
+    step: Step,
     source: io::Error,
 }
 
+/// What could not be done.
+#[derive(Debug)]
+enum Step {
+    /// To find an address in the configuration.
+    Configure,
+    /// To make a poll.
+    Poll,
+    /// To listen on this address.
+    Listen(Address),
+}
+
 impl BindError {
-    pub(super) fn new(address: Option<Address>, source: io::Error) -> BindError {
-        BindError { address, source }
+    pub(super) fn without_address() -> BindError {
+        let source = io::Error::new(io::ErrorKind::InvalidInput, "no address is configured");
+        BindError {
+            step: Step::Configure,
+            source,
+        }
     }
 
-    /// The kind of the system's error.
+    pub(super) fn without_poll(source: io::Error) -> BindError {
+        BindError {
+            step: Step::Poll,
+            source,
+        }
+    }
+
+    pub(super) fn at(address: Address, source: io::Error) -> BindError {
+        BindError {
+            step: Step::Listen(address),
+            source,
+        }
+    }
+
+    /// The kind of the system's error; `InvalidInput` if no address was configured.
     pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()
     }
 
     fn advice(&self) -> Option<&'static str> {
         use io::ErrorKind as Kind;
-        let unix = matches!(self.address, Some(Address::Unix(_)));
+        let unix = matches!(self.step, Step::Listen(Address::Unix(_)));
         Some(match self.source.kind() {
             Kind::PermissionDenied if unix => {
                 "permission denied (name a path in a directory that you may write to)"
@@ -85,8 +118,14 @@ impl BindError {
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(address) = &self.address else {
-            return write!(f, "cannot make a poll: {}", self.source);
+        let address = match &self.step {
+            Step::Configure => {
+                return f.write_str(
+                    "there is no address to listen on: name at least one, such as 127.0.0.1:7007",
+                );
+            }
+            Step::Poll => return write!(f, "cannot make a poll: {}", self.source),
+            Step::Listen(address) => address,
         };
         write!(f, "cannot listen on {address}: ")?;
         let named = matches!(

@@ -32,6 +32,8 @@ pub(crate) struct Connection {
     /// Only `WouldBlock` proves that nothing is left to read: always, where the selector does not promise more, and
     /// otherwise from a hint on. Kept until then: the turn may end before.
     read_on: bool,
+    /// How much was delivered when its timer last expired, the low 32 bits of it.
+    delivered_before: u32,
 }
 
 /// What a pump came to.
@@ -96,6 +98,7 @@ impl Connection {
             awaits: Direction::Read,
             short_read_is_drained,
             read_on: !short_read_is_drained,
+            delivered_before: 0,
         }
     }
 
@@ -121,6 +124,21 @@ impl Connection {
     /// How many bytes of the echo the kernel has taken.
     pub(crate) fn echoed(&self) -> u64 {
         self.echoed
+    }
+
+    /// Whether more has been delivered to the peer than when this was last asked. The first answer is nearly always yes:
+    /// a peer that takes nothing is found when its timer expires for the second time at the latest.
+    ///
+    /// 32 bits are enough to see a difference, as no kernel holds 4 GiB for one connection, and cost a table entry
+    /// nothing.
+    pub(crate) fn has_delivered_more(&mut self, delivered: u64) -> bool {
+        let now = delivered as u32;
+        std::mem::replace(&mut self.delivered_before, now) != now
+    }
+
+    /// Whether nothing was ever read of it.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.echoed == 0 && self.spill.is_none()
     }
 
     /// Whether our stream has ended and the peer's is awaited.

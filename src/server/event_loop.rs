@@ -4,8 +4,12 @@
 //! over anything that is a [`Poller`], the kernel or a simulation of it.
 //!
 //! A turn, in order: wait for events (not at all while somebody has yielded), read the clock once, obey what signals
-//! and handles asked, act on each event, give everybody who had yielded one more turn of the budget, close whoever
-//! has been still for too long.
+//! and handles asked, act on each event, give everybody who had yielded one more turn of the budget, look at the
+//! connections whose timer has expired.
+//!
+//! Events are hints, and so are timers; results decide. An event makes the loop try a connection, and so does a timer
+//! that expires. Only what a call returns ends a connection: the end of the stream, an error, or no progress since the
+//! timer started.
 
 mod accepting;
 mod draining;
@@ -200,11 +204,17 @@ impl<P: Poller> EventLoop<P> {
         }
     }
 
-    /// Gives a peer its turn, and does what its answer asks for.
+    /// Gives a peer its turn.
     #[inline(always)]
     fn pump(&mut self, key: usize) {
+        self.pump_within(key, self.limits.turn);
+    }
+
+    /// Pumps a peer, which may read so many bytes, and does what its answer asks for.
+    #[inline(always)]
+    fn pump_within(&mut self, key: usize, budget: usize) -> Pumped {
         let Some(peer) = self.table.peer_mut(key) else {
-            return;
+            return Pumped::Closed;
         };
         let counters = self.control.counters();
         let read_before = counters.reads.get();
@@ -212,24 +222,81 @@ impl<P: Poller> EventLoop<P> {
         let progress = peer.connection.pump(
             &mut peer.stream,
             &mut self.buffers,
-            self.limits.turn,
+            budget,
             &mut PeerWitness { counters, key },
         );
         let moved =
             counters.reads.get() != read_before || peer.connection.echoed() != echoed_before;
         let waits_for = wait_of(peer);
         match progress {
-            Progress::Finished(reason) => return self.close(key, reason),
+            Progress::Finished(reason) => {
+                self.close(key, reason);
+                return Pumped::Closed;
+            }
             Progress::Yielded => {
-                planted!(NoReadyQueueAfterYield => return);
+                planted!(NoReadyQueueAfterYield => return Pumped::Moved);
                 self.ready.push(key);
             }
             Progress::Blocked => {}
         }
-        if moved {
-            self.timeouts.restart(key, waits_for, self.tick);
-        } else {
-            self.timeouts.resume(key, waits_for, self.tick);
+        match waits_for {
+            // A stall timer that runs goes on: that the kernel takes bytes does not prove that the peer does.
+            Timeout::Idle if self.timeouts.runs(key, Timeout::Stall) => {}
+            Timeout::Idle | Timeout::Linger if moved => {
+                self.timeouts.restart(key, waits_for, self.tick);
+            }
+            _ => self.timeouts.resume(key, waits_for, self.tick),
+        }
+        match moved {
+            true => Pumped::Moved,
+            false => Pumped::Still,
+        }
+    }
+
+    /// A timer has expired: tries the connection once more, and closes it only if nothing has moved since the timer
+    /// started.
+    ///
+    /// The loop may be late by more than a timeout: the process was stopped (SIGSTOP, a debugger, a suspended machine), or
+    /// more connections were ready than one turn has events for. What the peer did meanwhile lies in the socket.
+    #[cold]
+    #[inline(never)]
+    fn look_again(&mut self, key: usize, timeout: Timeout) {
+        planted!(TrustAStallTimer => if timeout == Timeout::Stall { return self.close(key, Reason::Stalled) });
+        planted!(TrustATimer => return self.close(key, reason_of_timer(timeout)));
+        // One read is enough to see that the peer has sent something. The rest has its turn in the next round.
+        let pumped = self.pump_within(key, 1);
+        if pumped == Pumped::Closed {
+            return;
+        }
+        let Some(peer) = self.table.peer_mut(key) else {
+            return;
+        };
+        let moved = pumped == Pumped::Moved;
+        let delivery = peer.stream.delivery();
+        let is_outstanding = delivery.is_some_and(|delivery| delivery.is_outstanding);
+        // Where the system does not tell what was acknowledged, what the kernel has taken has to do.
+        let delivered = delivery.map_or(peer.connection.echoed(), |delivery| delivery.acknowledged);
+        planted!(TakeAWriteForProgress => if timeout == Timeout::Stall && moved { return });
+        // Asked of each, so that the next look compares with this one.
+        let has_delivered_more = peer.connection.has_delivered_more(delivered);
+        planted!(IdleWhileItReads => if timeout == Timeout::Idle && !moved {
+            return self.close(key, Reason::Idle);
+        });
+        planted!(EndWithOutputInTheKernel => if timeout == Timeout::Linger && !moved {
+            return self.close(key, Reason::Drained);
+        });
+        let goes_on = match timeout {
+            Timeout::Stall => has_delivered_more,
+            Timeout::Idle if wait_of(peer) != Timeout::Idle => {
+                // It has sent something that cannot go out yet.
+                true
+            }
+            Timeout::Idle => moved || is_outstanding && has_delivered_more,
+            // The deadline of the drain bounds how often.
+            Timeout::Linger => moved || is_outstanding,
+        };
+        if !goes_on {
+            self.close(key, reason_of_timer(timeout));
         }
     }
 
@@ -238,6 +305,10 @@ impl<P: Poller> EventLoop<P> {
         let Some(Entry::Peer(mut peer)) = self.table.remove(&mut self.poller, key) else {
             return;
         };
+        let reason = match reason {
+            Reason::Failed(io::ErrorKind::TimedOut) => self.reason_of_time_out(&peer),
+            reason => reason,
+        };
         if reason == Reason::Stalled {
             // Closed in the plain way, the kernel would go on for minutes trying to deliver what nobody takes.
             peer.stream.reset_on_close();
@@ -245,12 +316,13 @@ impl<P: Poller> EventLoop<P> {
         planted!(KeepTheSpill => peer.connection.forget_what_is_pending());
         peer.connection.release(&mut self.buffers.spills);
         let echoed = peer.connection.echoed();
-        drop(peer);
         self.tell(Some(key), Step::Closed { reason, echoed });
+        drop(peer);
         self.timeouts.stop(key);
         let open = self.table.connections();
         self.control.counters().open.set(open as u64);
-        if open == 0 && self.table.was_crowded() {
+        // Not for each last one that goes: that would cost a short connection a third more.
+        if open == 0 && self.table.most() > self.limits.crowd {
             self.table.shrink();
             self.timeouts.shrink();
         }
@@ -261,15 +333,26 @@ impl<P: Poller> EventLoop<P> {
         }
     }
 
+    /// What the kernel means by `ETIMEDOUT`: that the peer has acknowledged nothing of its echo for the stall timeout
+    /// (`TCP_USER_TIMEOUT`), or that it has answered no keep-alive. Keep-alive probes are sent only when all has been
+    /// acknowledged (Linux, `tcp_keepalive_timer`).
+    #[cold]
+    fn reason_of_time_out(&self, peer: &Peer<P::Stream>) -> Reason {
+        let echoed = peer.connection.echoed();
+        let owes = peer
+            .stream
+            .delivery()
+            .is_some_and(|delivery| delivery.acknowledged < echoed);
+        match self.limits.stall_timeout {
+            Some(_) if owes => Reason::Stalled,
+            _ => Reason::Failed(io::ErrorKind::TimedOut),
+        }
+    }
+
     /// Everything that is due by now.
     fn keep_time(&mut self) {
         while let Some((key, timeout)) = self.timeouts.expired(self.tick) {
-            let reason = match timeout {
-                Timeout::Idle => Reason::Idle,
-                Timeout::Stall => Reason::Stalled,
-                Timeout::Linger => Reason::Drained,
-            };
-            self.close(key, reason);
+            self.look_again(key, timeout);
         }
         if self.acceptor.retry_at().is_some_and(|at| at <= self.now) {
             self.resume_accepting();
@@ -305,6 +388,26 @@ impl<P: Poller> EventLoop<P> {
 
     fn tell(&self, key: Option<usize>, step: Step<'_>) {
         tell(self.control.counters(), key, step);
+    }
+}
+
+/// What a pump came to, for the caller that tries a connection because of a timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pumped {
+    /// Something was read or written.
+    Moved,
+    /// Nothing was.
+    Still,
+    /// The connection is closed.
+    Closed,
+}
+
+/// Why a connection ends when its timer has expired and nothing has moved.
+fn reason_of_timer(timeout: Timeout) -> Reason {
+    match timeout {
+        Timeout::Idle => Reason::Idle,
+        Timeout::Stall => Reason::Stalled,
+        Timeout::Linger => Reason::Drained,
     }
 }
 

@@ -70,11 +70,20 @@ pub struct Config {
     /// splice(2), `MSG_ZEROCOPY`) is then not copied here either: if it changes them before it has its echo, the echo may be
     /// of what they are then.
     pub splice: bool,
-    /// Close a peer that sends nothing for so long while nothing is owed to it. Default: never. From 1 ms to 24 days.
+    /// Close a peer that sends nothing for so long while its kernel acknowledges nothing either. Default: never. From 1 ms
+    /// to 24 days.
     pub idle_timeout: Option<Duration>,
-    /// Reset a peer that takes nothing for so long while output is pending. Default: 60 s. From 1 ms to 24 days.
+    /// Close a peer whose kernel acknowledges nothing of its echo for so long, at the latest after twice as long. Default:
+    /// 60 s. From 1 s to 24 days: a shorter one is taken as 1 s, as one lost packet costs 200 ms and more.
+    ///
+    /// Over TCP on Linux the kernel watches what it holds as well (`TCP_USER_TIMEOUT`), also after a close and after the end
+    /// of the process. A peer that reads very slowly opens its window in steps, of 64 to 128 KiB over loopback: it has to
+    /// read one step in this time, about 2 KB/s at 60 s. Elsewhere the kernel does not tell what was acknowledged, and a
+    /// write that it takes counts as progress.
     pub stall_timeout: Option<Duration>,
-    /// How long a shutdown may take to write out what is owed. Default: 5 s. At most 24 days.
+    /// How long a shutdown may take to write out what is owed. Default: 5 s. At most 24 days. A connection whose echo has
+    /// been acknowledged is closed after 1 s of silence, so that a shutdown with one open connection that has been used takes
+    /// about a second; one that has sent nothing is closed at once.
     pub drain_timeout: Duration,
     /// Let several processes listen on one port, the kernel spreading clients over them (`SO_REUSEPORT`); Unix only,
     /// and only for TCP. Default: no.
@@ -109,8 +118,13 @@ impl Default for Config {
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     max_connections: usize,
+    /// More connections than these at once are a crowd, whose memory is given back when all have gone.
+    crowd: usize,
     /// For how many connections tables have room from the start.
     expected: usize,
+    /// The most connections that are accepted from one backlog when a shutdown begins, where the system does not tell how
+    /// many there are.
+    backlog: usize,
     read_buffer: usize,
     memory: usize,
     /// From how many bytes at once a connection's bytes go by a pipe; `None` is never.
@@ -149,18 +163,22 @@ impl Server {
     /// Listens on every address of the configuration.
     ///
     /// # Errors
-    /// The first address that cannot be listened on, and why: see [`BindError`]. Then none of them is.
+    /// No address is configured; or the first address that cannot be listened on, and why: see [`BindError`]. Then none of
+    /// them is.
     pub fn bind(config: &Config) -> Result<Server, BindError> {
         Server::bind_with_turn(config, TURN)
     }
 
     /// The same with another share of a turn, in bytes: to measure what it is good for.
     pub(crate) fn bind_with_turn(config: &Config, turn: usize) -> Result<Server, BindError> {
+        if config.addresses.is_empty() {
+            return Err(BindError::without_address());
+        }
         let (mut limits, worst_case) = Limits::of(config);
         limits.turn = limits.turn.max(turn);
-        let capacity = limits.max_connections;
+        let (capacity, stall_timeout) = (limits.max_connections, limits.stall_timeout);
         let control = Arc::new(Control::default());
-        let no_poll = |error| BindError::new(None, error);
+        let no_poll = BindError::without_poll;
         let poller = MioPoller::new().map_err(no_poll)?;
         let handle = Handle::new(control.clone(), poller.waker().map_err(no_poll)?);
         let mut event_loop = EventLoop::new(poller, limits, control.clone());
@@ -169,10 +187,11 @@ impl Server {
                 .backlog
                 .map_or(i32::MAX, |n| i32::try_from(n).unwrap_or(i32::MAX)),
             reuse_port: config.reuse_port,
+            stall_timeout,
         };
         let mut addresses = Vec::new();
         for (n, address) in config.addresses.iter().enumerate() {
-            let wrong = |error| BindError::new(Some(address.clone()), error);
+            let wrong = |error| BindError::at(address.clone(), error);
             let auto = matches!(
                 address,
                 Address::Tcp {
@@ -233,21 +252,27 @@ impl Limits {
     /// The limits, and the most memory that a server with them can come to hold.
     fn of(config: &Config) -> (Limits, usize) {
         let room = limits::room_for_connections();
-        let max_connections = config.max_connections.unwrap_or(room);
-        if max_connections > room {
+        let wanted = config.max_connections.unwrap_or(room);
+        let max_connections = wanted.min(room);
+        if wanted > room {
             log::warn!(
-                "{max_connections} connections are allowed, and the descriptor limit has room for about {room}: \
-                 the others will wait in the backlog"
+                "the descriptor limit has room for {room} connections, which is fewer than the {wanted} that are allowed"
             );
         }
         let limits = Limits {
             max_connections,
-            expected: max_connections.min(room).min(MOST_EXPECTED) + config.addresses.len(),
+            crowd: CROWD,
+            expected: max_connections.min(MOST_EXPECTED) + config.addresses.len(),
+            backlog: config
+                .backlog
+                .map_or(MOST_WAITING, |n| (n as usize).min(MOST_WAITING)),
             read_buffer: config.read_buffer.max(1),
             memory: config.memory,
             least_bulk: (config.splice && config.read_buffer >= LEAST_BULK).then_some(LEAST_BULK),
             idle_timeout: config.idle_timeout.map(|after| after.max(SHORTEST)),
-            stall_timeout: config.stall_timeout.map(|after| after.max(SHORTEST)),
+            stall_timeout: config
+                .stall_timeout
+                .map(|after| after.clamp(SHORTEST_STALL, timeouts::LONGEST)),
             drain_timeout: config.drain_timeout.min(timeouts::LONGEST),
             busy_poll: config.busy_poll.map(|awake| awake.min(LONGEST_AWAKE)),
             stats_every: config
@@ -270,6 +295,16 @@ impl Limits {
 /// The shortest timer. With none at all a peer would be closed before it is read, and the loop would do nothing but
 /// report.
 const SHORTEST: Duration = Duration::from_millis(1);
+
+/// The shortest stall timeout. One lost packet is sent again after 200 ms at the earliest (Linux, `TCP_RTO_MIN`), the next
+/// time after twice as long: a peer that has done nothing wrong may acknowledge nothing for the better part of a second.
+const SHORTEST_STALL: Duration = Duration::from_secs(1);
+
+/// Tables of fewer connections are not worth giving back.
+const CROWD: usize = 1024;
+
+/// The longest backlog that a shutdown empties without knowing its length.
+const MOST_WAITING: usize = 65_535;
 
 /// The longest that a loop polls without waiting: beyond a second nobody waits for an answer any sooner.
 const LONGEST_AWAKE: Duration = Duration::from_secs(1);

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 
+use crate::delivery::Delivery;
 use crate::stream::Socket;
 
 #[derive(Debug)]
@@ -171,6 +172,10 @@ impl Socket for Scripted {
 
     fn received(&self) -> u32 {
         0
+    }
+
+    fn delivery(&self) -> Option<Delivery> {
+        None
     }
 
     fn reset_on_close(&mut self) {}

@@ -79,6 +79,9 @@ counted! {
         accepted,
         /// Connections turned away because the table was full.
         rejected,
+        /// Connections that had been made when the server began to shut down, and that it could not accept any more: it was
+        /// out of descriptors, memory or time. Counted over TCP on Linux; elsewhere 0.
+        left_in_backlog,
         /// Connections open now.
         open,
         /// The most connections that were ever open at once.
@@ -128,11 +131,13 @@ counted! {
         reset,
         /// Another error: the network's, or a keep-alive that nobody answered.
         failed,
-        /// Nothing moved for the idle timeout.
+        /// Nothing moved for the idle timeout: no byte came, and the peer's kernel acknowledged none.
         idle,
-        /// The peer took nothing for the stall timeout while output was pending.
+        /// The peer's kernel acknowledged nothing of its pending output for the stall timeout, as our timer found or the
+        /// kernel's (`TCP_USER_TIMEOUT`).
         stalled,
-        /// The server was shutting down, and the peer had everything or was silent after our end of stream.
+        /// The server was shutting down, and the peer had everything: it ended its stream, or it was silent and its kernel
+        /// had acknowledged all.
         drained,
         /// The drain timeout came before the peer's end of stream.
         abandoned,

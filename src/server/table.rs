@@ -113,10 +113,9 @@ impl<P: Poller> Table<P> {
         Some(entry)
     }
 
-    /// Whether so many have been here at once that the memory they leave behind is worth giving back. To do that for each
-    /// last one who goes would cost a short connection a third more.
-    pub(crate) fn was_crowded(&self) -> bool {
-        self.most > SMALL
+    /// The most connections at once since memory was last given back.
+    pub(crate) fn most(&self) -> usize {
+        self.most
     }
 
     /// Gives back the memory of a crowd that has left: slab alone keeps the room of its busiest moment.
@@ -150,9 +149,6 @@ impl<P: Poller> Table<P> {
             .collect()
     }
 }
-
-/// Fewer than these are not worth giving memory back for.
-const SMALL: usize = 1024;
 
 #[cfg(test)]
 mod tests {

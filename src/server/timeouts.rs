@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 pub(crate) enum Timeout {
     /// The peer's next bytes.
     Idle,
-    /// Room for the output that is pending.
+    /// That the peer's kernel acknowledges some of the output. It starts when a write finds no room, and runs on when later
+    /// writes find some.
     Stall,
     /// The peer's end of stream, after our own.
     Linger,
@@ -49,7 +50,8 @@ struct Queue {
 }
 
 impl Timeouts {
-    /// Timeouts of `None` never come. One above [`LONGEST`] counts as that. There is room for `expected` peers from the
+    /// Timeouts of `None` never come. One above [`LONGEST`] counts as that, one below a millisecond as a millisecond: a timer
+    /// that is started again when it expires must not expire in the same turn. There is room for `expected` peers from the
     /// first of them on: address space, of which only what is used becomes memory.
     pub(crate) fn new(
         start: Instant,
@@ -59,7 +61,9 @@ impl Timeouts {
         expected: usize,
     ) -> Timeouts {
         let queue = |after: Option<Duration>| Queue {
-            after: after.map(|after| u32::try_from(after.min(LONGEST).as_millis()).unwrap_or(0)),
+            after: after.map(|after| {
+                u32::try_from(after.min(LONGEST).as_millis()).map_or(1, |ms| ms.max(1))
+            }),
             first: NONE,
             last: NONE,
         };
@@ -99,6 +103,14 @@ impl Timeouts {
         if self.links.get(key).and_then(|link| link.queue) != Some(timeout) {
             self.restart(key, timeout, now);
         }
+    }
+
+    /// Whether the peer waits for this.
+    #[inline]
+    pub(crate) fn runs(&self, key: usize, timeout: Timeout) -> bool {
+        self.links
+            .get(key)
+            .is_some_and(|link| link.queue == Some(timeout))
     }
 
     /// The peer waits for nothing any more.
@@ -245,6 +257,19 @@ mod tests {
         timeouts.resume(7, Timeout::Stall, now);
         assert_eq!(expired(&mut timeouts, at(119)), None);
         assert_eq!(expired(&mut timeouts, at(120)), Some((7, Timeout::Stall)));
+    }
+
+    #[test]
+    fn a_timer_that_is_started_again_does_not_expire_in_the_same_turn() {
+        let start = Instant::now();
+        let mut timeouts = Timeouts::new(start, Some(Duration::ZERO), None, None, 0);
+        let due = start + Duration::from_millis(1);
+        let now = timeouts.tick(start);
+        timeouts.restart(0, Timeout::Idle, now);
+        assert_eq!(expired(&mut timeouts, due), Some((0, Timeout::Idle)));
+        let now = timeouts.tick(due);
+        timeouts.restart(0, Timeout::Idle, now);
+        assert_eq!(expired(&mut timeouts, due), None);
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl<P: Poller> EventLoop<P> {
     }
 
     /// Gives a new peer its place in the table, or turns it away.
-    fn admit(&mut self, stream: P::Stream, peer: &P::Peer) {
+    pub(super) fn admit(&mut self, stream: P::Stream, peer: &P::Peer) {
         if self.is_full() {
             self.tell(
                 None,

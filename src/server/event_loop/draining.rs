@@ -2,28 +2,92 @@
 
 use super::EventLoop;
 use crate::poller::Poller;
+use crate::server::acceptor::AfterFailure;
 use crate::server::step::Reason;
+use crate::server::table::Entry;
 use crate::stream::Socket;
 
 impl<P: Poller> EventLoop<P> {
-    /// Closes the listeners and has each peer say its last words, until the deadline.
+    /// Accepts what waits in the backlogs, closes the listeners and has each peer say its last words, until the deadline.
     pub(super) fn begin_draining(&mut self) {
+        self.deadline = Some(self.now + self.limits.drain_timeout);
+        planted!(GiveUpTooEarly => self.deadline = Some(self.now + self.limits.drain_timeout / 2));
+        for key in self.table.listener_keys() {
+            planted!(ForgetTheBacklog => { drop(self.table.remove(&mut self.poller, key)); continue });
+            self.accept_the_backlog(key);
+            drop(self.table.remove(&mut self.poller, key));
+        }
+        self.acceptor.resume();
         let connections = self.table.connections();
         log::info!(
             "shutting down: no new clients; writing out what is owed, for at most {:?}; open connections: {connections}",
             self.limits.drain_timeout
         );
-        self.deadline = Some(self.now + self.limits.drain_timeout);
-        planted!(GiveUpTooEarly => self.deadline = Some(self.now + self.limits.drain_timeout / 2));
-        for key in self.table.listener_keys() {
-            drop(self.table.remove(&mut self.poller, key));
-        }
-        self.acceptor.resume();
         for key in self.table.peer_keys() {
-            if let Some(peer) = self.table.peer_mut(key) {
-                peer.connection.drain(peer.stream.received());
+            let Some(peer) = self.table.peer_mut(key) else {
+                continue;
+            };
+            let received = peer.stream.received();
+            if received == 0 && peer.connection.is_untouched() {
+                // Nothing was sent and nothing is owed, so there is no echo that a reset could overtake.
+                self.close(key, Reason::Drained);
+            } else {
+                peer.connection.drain(received);
                 self.ready.push(key);
             }
+        }
+    }
+
+    /// Accepts the connections that were complete when the drain began: closing the listener would reset them, with all
+    /// that they have sent. Those that come meanwhile are not waited for, or there would be no end.
+    fn accept_the_backlog(&mut self, key: usize) {
+        let Some(Entry::Listener(listener)) = self.table.get_mut(key) else {
+            return;
+        };
+        let waiting = self.poller.waiting(listener);
+        let most = waiting.unwrap_or(self.limits.backlog);
+        let deadline = self.now + self.limits.drain_timeout;
+        let mut accepted = 0;
+        while accepted < most && self.poller.now() < deadline {
+            let Some(Entry::Listener(listener)) = self.table.get_mut(key) else {
+                return;
+            };
+            match self.poller.accept(listener) {
+                Ok((stream, peer)) => {
+                    self.acceptor.succeeded();
+                    self.admit(stream, &peer);
+                    accepted += 1;
+                }
+                Err(error) => {
+                    let counters = &self.control.counters().accept_errors;
+                    match self.acceptor.failed(key, &error, self.now, counters) {
+                        AfterFailure::Next => {}
+                        AfterFailure::Drained => return,
+                        AfterFailure::Pause => break,
+                    }
+                }
+            }
+        }
+        self.count_what_is_left(key);
+    }
+
+    /// Counts the connections in a backlog that cannot be accepted, for want of descriptors, memory or time.
+    fn count_what_is_left(&mut self, key: usize) {
+        let Some(Entry::Listener(listener)) = self.table.get_mut(key) else {
+            return;
+        };
+        match self.poller.waiting(listener) {
+            Some(0) => {}
+            Some(left) => {
+                self.control.counters().left_in_backlog.add(left as u64);
+                log::warn!(
+                    "connections that waited to be accepted and are closed now, unanswered: {left}"
+                );
+            }
+            None => log::warn!(
+                "connections that waited to be accepted may be closed now, unanswered: this kind of socket does not \
+                 tell how many"
+            ),
         }
     }
 

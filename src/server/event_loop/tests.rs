@@ -38,6 +38,10 @@ impl Poller for Silent {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
+    fn waiting(&self, (): &()) -> Option<usize> {
+        None
+    }
+
     fn register_listener(&mut self, (): &mut (), _: usize) -> io::Result<()> {
         Ok(())
     }

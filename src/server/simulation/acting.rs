@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use super::kernel::Kernel;
-use super::peer::{Ended, Link};
+use super::peer::{Ended, Link, Peer};
 use super::script::{Action, Selector};
 use crate::server::step::plural;
 
@@ -208,8 +208,10 @@ impl Kernel {
             untaken
         };
         let taken = self.choices.share(most as usize) as u64;
+        let now = self.now;
         let peer = &mut self.peers[n];
         peer.got += taken;
+        peer.acknowledged_at = now;
         if reads {
             peer.did(taken);
         }
@@ -237,8 +239,30 @@ impl Kernel {
         });
     }
 
-    /// The kernel gives up on whoever has not answered for long.
+    /// When the kernel gives up on a peer that acknowledges nothing of what it holds (`TCP_USER_TIMEOUT`).
+    pub(super) fn gives_up_at(&self, peer: &Peer) -> Option<u64> {
+        let watches = self.world.tells_delivery && self.world.kernel_times_stalls;
+        let after = self.world.stall.filter(|_| watches)?;
+        let holds = peer.link == Link::Open && peer.broken.is_none() && peer.untaken() > 0;
+        holds.then_some(peer.acknowledged_at + after)
+    }
+
+    /// The kernel gives up on peers that have not answered for long.
     pub(super) fn reap_the_vanished(&mut self) {
+        for n in 0..self.peers.len() {
+            let gives_up_at = self.gives_up_at(&self.peers[n]);
+            if gives_up_at.is_some_and(|at| at <= self.now) {
+                self.seen.kernel_time_outs += 1;
+                let peer = &mut self.peers[n];
+                peer.broken = Some(ErrorKind::TimedOut);
+                // It is not told: it finds out when it next does something.
+                peer.reset_by_server = true;
+                peer.news(self.world.selector, true, true);
+                self.note("give up", &[n as u64], || {
+                    format!("the kernel gives up on peer {n}, which acknowledges nothing")
+                });
+            }
+        }
         for n in 0..self.peers.len() {
             if self.peers[n].reaped_at.is_some_and(|at| at <= self.now) {
                 self.peers[n].reaped_at = None;

@@ -6,11 +6,13 @@ use super::kernel::Kernel;
 use super::peer::{Last, Link, Registration, Waits};
 use super::script::{Faults, Selector};
 use super::splicing::How;
+use crate::delivery::Delivery;
 
 impl Kernel {
     pub(super) fn accept(&mut self, listener: usize) -> io::Result<usize> {
         self.meanwhile(|_, peer| peer.link == Link::None);
         self.accept_due = None;
+        self.accepts_late = 0;
         if self.fault(8) {
             return Err(self.accept_fault());
         }
@@ -31,6 +33,7 @@ impl Kernel {
         let peer = listener.backlog.remove(0);
         self.peers[peer].link = Link::Open;
         self.peers[peer].since = self.now;
+        self.peers[peer].acknowledged_at = self.now;
         self.calls.accepted += 1;
         self.changes();
         self.note("accept", &[peer as u64], || format!("accept → peer {peer}"));
@@ -194,9 +197,14 @@ impl Kernel {
             self.trace.mix("broken write", &[peer as u64]);
             return Err(kind.into());
         }
+        if it.room(&self.world) == 0 {
+            self.grow(peer);
+        }
+        let it = &mut self.peers[peer];
         let room = it.room(&self.world);
         if room == 0 {
             it.wants_room = true;
+            it.blocked_at = Some(now);
             it.waits_for(Waits::Write, now);
             self.seen.would_block_writes += 1;
             return self.would_block(peer);
@@ -204,6 +212,10 @@ impl Kernel {
         let n = self.choices.share(room.min(bytes.len()));
         let it = &mut self.peers[peer];
         self.calls.writes += 1;
+        if it.untaken() == 0 {
+            it.acknowledged_at = now;
+        }
+        it.written_at = now;
         it.written += n as u64;
         it.moved(now);
         self.trace.mix("write", &[peer as u64, n as u64]);
@@ -218,6 +230,32 @@ impl Kernel {
         }
         self.changes();
         Ok(n)
+    }
+
+    /// The kernel makes room without the peer's doing: it takes more for a peer that reads nothing, up to a point.
+    fn grow(&mut self, peer: usize) {
+        let grows = self.world.send_queue_grows && self.peers[peer].grown < MOST_GROWN;
+        if grows && self.choices.rarely(2) {
+            self.peers[peer].grown += 1 + self.choices.one_of(64);
+            self.seen.grown_queues += 1;
+        }
+    }
+
+    /// How far a stream has got to its peer.
+    pub(super) fn delivery(&self, peer: usize) -> Option<Delivery> {
+        let it = &self.peers[peer];
+        let is_outstanding = it.untaken() > 0;
+        let end = it.discards_from.is_some() && !is_outstanding;
+        self.world.tells_delivery.then_some(Delivery {
+            acknowledged: it.got + u64::from(end),
+            is_outstanding,
+        })
+    }
+
+    /// How many connections wait in a backlog.
+    pub(super) fn waiting(&mut self, listener: usize) -> Option<usize> {
+        let waiting = self.listeners[listener].backlog.len();
+        self.world.tells_delivery.then_some(waiting)
     }
 
     /// What comes back is a prefix of what was sent: looked at in each write, before the kernel takes any of it.
@@ -309,6 +347,21 @@ impl Kernel {
     }
 
     pub(super) fn close_listener(&mut self, n: usize) {
+        // Nobody can accept without a descriptor, without memory, or after the deadline.
+        let deadline = self.stopped_at.map(|at| at + self.world.drain);
+        let excused = self.accept_due.is_some() || deadline.is_some_and(|at| at <= self.now);
+        let owed = |peer: &&usize| self.peers[**peer].was_complete_at_stop;
+        if let Some(peer) = self.listeners[n].backlog.iter().find(owed)
+            && !excused
+        {
+            self.violate(format!(
+                "peer {peer} was complete in the backlog when the server was told to stop, and is closed unanswered"
+            ));
+        }
+        if self.world.tells_delivery {
+            self.calls.left_in_backlog += self.listeners[n].backlog.len() as u64;
+        }
+        self.drain_began_at.get_or_insert(self.now);
         self.accept_due = None;
         let listener = &mut self.listeners[n];
         listener.key = None;
@@ -323,6 +376,9 @@ impl Kernel {
         }
     }
 }
+
+/// So many bytes, and a few more, a send queue grows at the most.
+const MOST_GROWN: usize = 1_000;
 
 /// So long nobody may leave a backlog alone after a shortage, in milliseconds.
 const ACCEPT_PAUSE: u64 = 100;

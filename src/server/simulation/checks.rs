@@ -1,11 +1,27 @@
 //! What must hold: at each close, after each turn, and at the end.
 
+use std::io::ErrorKind;
+
 use super::counts::Causes;
 use super::kernel::Kernel;
 use super::peer::{Ended, Last, Link, Peer, Waits};
-use super::script::Action;
+use super::script::{Action, World};
 use crate::server::event_loop::Observation;
 use crate::server::stats::Stats;
+
+/// Why a connection is closed, by the server's own words.
+#[derive(Clone, Copy)]
+enum Claim {
+    /// It has not said.
+    None,
+    EndOfStream,
+    Reset,
+    Failed,
+    Idle,
+    Stalled,
+    Drained,
+    Abandoned,
+}
 
 /// Turns that may go by without any change: one for each event that is not awaited, and a few.
 const IDLE_TURNS: u64 = 4;
@@ -13,17 +29,22 @@ const IDLE_TURNS: u64 = 4;
 /// More turns than any script needs.
 const MOST_TURNS: u64 = 20_000;
 
-/// So long a stream lingers, in milliseconds.
-const LINGER: u64 = super::super::event_loop::LINGER.as_millis() as u64;
+/// How long a stream lingers, in milliseconds.
+fn linger(world: &World) -> u64 {
+    let longest = crate::server::event_loop::LINGER.as_millis() as u64;
+    longest.min(world.drain).max(1)
+}
 
 impl Kernel {
-    /// A connection is closed on what a call returned or by a timer, and by nothing else: says which, and whether it
-    /// was right.
+    /// A connection is closed on what a call returned or by a timer, and by nothing else: whether what the server says of
+    /// it is right.
     pub(super) fn tally(&mut self, n: usize) {
+        let claim = self.claim();
         let peer = &self.peers[n];
-        let still = self.now - peer.since;
         let world = &self.world;
-        let due = |after: Option<u64>| after.is_some_and(|after| still >= after);
+        let due =
+            |after: Option<u64>, since: u64| after.is_some_and(|after| self.now - since >= after);
+        let outstanding = world.tells_delivery && peer.untaken() > 0;
         let wrong = if peer.key.is_none() {
             // Open streams, this one among them.
             let full = self.open_streams() > world.max_connections;
@@ -42,46 +63,99 @@ impl Kernel {
             let due = deadline.is_some_and(|deadline| self.now >= deadline);
             (!due).then_some("it was abandoned before the drain timeout")
         } else {
-            match peer.last {
-                Last::EndOfStream if peer.discards_from.is_some() => {
-                    self.closed.drained += 1;
-                    None
-                }
-                Last::EndOfStream => {
-                    self.closed.end_of_stream += 1;
+            let nothing_had_asked = "it was closed, and nothing had asked for it";
+            let ended = peer.last == Last::EndOfStream;
+            let broken = matches!(peer.last, Last::Broken(_));
+            let timed_out = peer.last == Last::Broken(ErrorKind::TimedOut);
+            match claim {
+                Claim::EndOfStream if !ended => Some(nothing_had_asked),
+                Claim::EndOfStream => {
                     let all = peer.written == peer.sent && peer.consumed == peer.sent;
                     (!all).then_some("it ended its stream, and has not got everything")
                 }
-                Last::Broken(std::io::ErrorKind::TimedOut) => {
-                    self.closed.failed += 1;
-                    None
+                Claim::Reset if peer.broken.is_some() && let_pass_on_a_flag() => None,
+                Claim::Reset => (!broken || timed_out).then_some(nothing_had_asked),
+                Claim::Failed if peer.was_lost_in_the_pipe => None,
+                Claim::Failed => {
+                    let stalled = world.stall.is_some() && outstanding;
+                    (!timed_out || stalled).then_some(nothing_had_asked)
                 }
-                Last::Broken(_) => {
-                    self.closed.reset += 1;
-                    None
+                // The kernel's timer.
+                Claim::Stalled if timed_out => {
+                    (!outstanding).then_some("it was closed as stalled, and had everything")
                 }
-                Last::Fine if peer.broken.is_some() && let_pass_on_a_flag() => {
-                    self.closed.reset += 1;
-                    None
+                // Ours. What the peer takes counts; where the kernel does not tell that, what the kernel takes.
+                Claim::Stalled if world.tells_delivery => (!due(world.stall, peer.acknowledged_at))
+                    .then_some("it was closed as stalled before its time"),
+                Claim::Stalled if peer.room(world) > 0 => {
+                    Some("it was closed as stalled, and there was room again")
                 }
-                Last::Fine if peer.waits == Waits::Write => {
-                    self.closed.stalled += 1;
-                    (!due(world.stall)).then_some("it was closed as stalled before its time")
+                Claim::Stalled => (!due(world.stall, peer.written_at))
+                    .then_some("it was closed as stalled before its time"),
+                Claim::Drained if peer.discards_from.is_some() && ended => None,
+                Claim::Drained if peer.discards_from.is_some() => {
+                    if outstanding {
+                        Some("it was closed with bytes in the send queue, before the deadline")
+                    } else if peer.is_readable() {
+                        Some("a timer closed it with something to read")
+                    } else if !due(Some(linger(world)), peer.since) {
+                        Some("it was closed before its end of stream, and did not linger")
+                    } else {
+                        None
+                    }
                 }
-                Last::Fine if peer.discards_from.is_some() => {
-                    self.closed.drained += 1;
-                    let due = due(Some(LINGER.min(world.drain)));
-                    (!due).then_some("it was closed before its end of stream, and did not linger")
+                // Nothing was sent and nothing is owed: a drain has nothing to wait for.
+                Claim::Drained if peer.owed != Some(0) || peer.consumed > 0 => {
+                    Some(nothing_had_asked)
                 }
-                Last::Fine => {
-                    self.closed.idle += 1;
-                    (!due(world.idle)).then_some("it was closed, and nothing had asked for it")
+                Claim::Drained => {
+                    (peer.unread() > 0).then_some("it was closed at once with something to read")
                 }
+                Claim::Idle => {
+                    if !due(world.idle, peer.since) {
+                        Some(nothing_had_asked)
+                    } else if peer.is_readable() {
+                        Some("a timer closed it with something to read")
+                    } else if outstanding && !due(world.idle, peer.acknowledged_at) {
+                        Some("it was closed as idle, and it had just acknowledged bytes")
+                    } else {
+                        None
+                    }
+                }
+                Claim::None | Claim::Abandoned => Some(nothing_had_asked),
             }
         };
+        match claim {
+            _ if self.peers[n].key.is_none() || self.abandoning => {}
+            Claim::EndOfStream => self.closed.end_of_stream += 1,
+            Claim::Reset => self.closed.reset += 1,
+            Claim::Failed => self.closed.failed += 1,
+            Claim::Idle => self.closed.idle += 1,
+            Claim::Stalled => self.closed.stalled += 1,
+            Claim::Drained => self.closed.drained += 1,
+            Claim::None | Claim::Abandoned => {}
+        }
         if let Some(wrong) = wrong {
             self.violate(format!("peer {n}: {wrong}"));
         }
+    }
+
+    /// The reason that the server has given for the close that is under way: the counter that has moved.
+    fn claim(&mut self) -> Claim {
+        let now = self.control.counters().snapshot().closed;
+        let before = std::mem::replace(&mut self.claimed, now.clone());
+        [
+            (now.end_of_stream, before.end_of_stream, Claim::EndOfStream),
+            (now.reset, before.reset, Claim::Reset),
+            (now.failed, before.failed, Claim::Failed),
+            (now.idle, before.idle, Claim::Idle),
+            (now.stalled, before.stalled, Claim::Stalled),
+            (now.drained, before.drained, Claim::Drained),
+            (now.abandoned, before.abandoned, Claim::Abandoned),
+        ]
+        .into_iter()
+        .find_map(|(now, before, claim)| (now != before).then_some(claim))
+        .unwrap_or(Claim::None)
     }
 
     pub(super) fn begin_turn(&mut self) {
@@ -159,16 +233,42 @@ impl Kernel {
     /// Every timer fires.
     fn check_timers(&mut self) {
         for n in 0..self.peers.len() {
+            let now = self.now;
+            let peer = &mut self.peers[n];
+            match peer.waits {
+                Waits::Write => _ = peer.blocked_from.get_or_insert(now),
+                Waits::Read => peer.blocked_from = None,
+            }
             let peer = &self.peers[n];
             let world = &self.world;
+            let outstanding = world.tells_delivery && peer.untaken() > 0;
+            // A timer that has found progress starts again, and what it compares with is what it found then.
+            let twice = |after: Option<u64>| after.map(|after| 2 * after + self.most_late);
             let (which, after) = match peer.waits {
-                Waits::Write => ("stall", world.stall),
-                Waits::Read if peer.discards_from.is_some() => {
-                    ("linger", Some(LINGER.min(world.drain)))
-                }
+                Waits::Write => ("stall", twice(world.stall)),
+                // The drain's own deadline ends it.
+                Waits::Read if peer.discards_from.is_some() && outstanding => continue,
+                Waits::Read if peer.discards_from.is_some() => ("linger", Some(linger(world))),
+                Waits::Read if outstanding => ("idle", twice(world.idle)),
                 Waits::Read => ("idle", world.idle),
             };
-            let still = self.now - peer.since;
+            let progress = match world.tells_delivery {
+                true => peer.acknowledged_at,
+                false => peer.written_at,
+            };
+            // A stall timer runs to its end, also when a write has found room since.
+            let stalls_until = peer.blocked_at.zip(world.stall);
+            let stalls_until = stalls_until.map(|(at, after)| at + after + self.most_late);
+            let since = match peer.waits {
+                Waits::Write => progress.max(peer.blocked_from.unwrap_or(self.now)),
+                Waits::Read if world.tells_delivery => progress.max(peer.since),
+                Waits::Read => peer.since,
+            };
+            let since = match peer.waits {
+                Waits::Write => since,
+                Waits::Read => since.max(stalls_until.unwrap_or(0)),
+            };
+            let still = self.now.saturating_sub(since);
             let open = peer.link == Link::Open && peer.registration.is_some();
             if open && after.is_some_and(|after| still >= after) {
                 self.violate(format!(
@@ -180,7 +280,8 @@ impl Kernel {
 
     /// To end a drain and to accept again is due in the turn after its time.
     fn check_what_takes_a_turn(&mut self) {
-        let drained = self.stopped_at.map(|at| at + self.world.drain);
+        let began = self.drain_began_at.or(self.stopped_at);
+        let drained = began.map(|at| at + self.world.drain);
         let drains = !self.abandoning && drained.is_some_and(|due| due <= self.now);
         let accepts = self.accept_due.is_some_and(|due| due <= self.now);
         let late = |since: u32, is: bool| if is { since + 1 } else { 0 };
@@ -268,6 +369,11 @@ impl Kernel {
             ("peeks", stats.peeks, calls.peeks),
             ("writes", stats.writes, calls.writes),
             ("would blocks", stats.would_blocks, calls.would_blocks),
+            (
+                "left in backlog",
+                stats.left_in_backlog,
+                calls.left_in_backlog,
+            ),
         ] {
             if server != kernel {
                 self.violate(format!(

@@ -23,6 +23,7 @@ pub(super) struct Calls {
     pub(super) peeks: u64,
     pub(super) writes: u64,
     pub(super) would_blocks: u64,
+    pub(super) left_in_backlog: u64,
 }
 
 /// What a run has met with: a simulator that meets nothing proves nothing.
@@ -40,4 +41,12 @@ pub(crate) struct Seen {
     pub(crate) lost_wake_ups: u64,
     pub(crate) splices: u64,
     pub(crate) splices_held_up: u64,
+    pub(crate) failed_pipes: u64,
+    pub(crate) lost_times: u64,
+    pub(crate) busy_polls: u64,
+    pub(crate) reports: u64,
+    pub(crate) crowds: u64,
+    pub(crate) complete_at_stop: u64,
+    pub(crate) kernel_time_outs: u64,
+    pub(crate) grown_queues: u64,
 }

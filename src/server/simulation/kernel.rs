@@ -15,6 +15,7 @@ use super::tape::Choices;
 use super::trace::{self, Trace};
 use crate::poller::{Event, Signal};
 use crate::server::control::Control;
+use crate::server::stats::Closed;
 
 /// The kernel, and all that there is outside of the server.
 #[derive(Debug)]
@@ -25,13 +26,17 @@ pub(crate) struct Kernel {
     pub(super) peers: Vec<Peer>,
     pub(super) listeners: Vec<Listener>,
     /// The server's way to be told to stop.
-    control: Arc<Control>,
+    pub(super) control: Arc<Control>,
+    /// What the server had said of its closes before the one that is under way.
+    pub(super) claimed: Closed,
     epoch: Instant,
     /// Milliseconds since the beginning.
     pub(super) now: u64,
     pub(super) signal: Option<Signal>,
     /// When the server was told to stop.
     pub(super) stopped_at: Option<u64>,
+    /// When it began to drain.
+    pub(super) drain_began_at: Option<u64>,
     /// The last phase: no faults any more, and everybody reads.
     pub(super) liveness: bool,
     /// The drain is over, and the server closes whoever is left.
@@ -52,6 +57,12 @@ pub(crate) struct Kernel {
     pub(super) accept_due: Option<u64>,
     /// When it last found no descriptor.
     pub(super) short_at: Option<u64>,
+    /// By how much a poll has been late at the most, for whatever reason.
+    pub(super) most_late: u64,
+    /// Until when a poll that does not wait is one of a server that busy-polls.
+    busy_until: u64,
+    /// When the server reports its statistics next.
+    reports_at: u64,
     /// Turns that went by since the end of the drain was due, and since accepting again was.
     pub(super) drains_late: u32,
     pub(super) accepts_late: u32,
@@ -86,10 +97,12 @@ impl Kernel {
                 .collect(),
             listeners: Vec::new(),
             control,
+            claimed: Closed::default(),
             epoch: Instant::now(),
             now: 0,
             signal: None,
             stopped_at: None,
+            drain_began_at: None,
             liveness: false,
             abandoning: false,
             violation: None,
@@ -100,6 +113,9 @@ impl Kernel {
             keys_reported_in_turn: Vec::new(),
             accept_due: None,
             short_at: None,
+            most_late: 0,
+            busy_until: 0,
+            reports_at: 0,
             drains_late: 0,
             accepts_late: 0,
             calls: Calls::default(),
@@ -145,6 +161,11 @@ impl Kernel {
                 return;
             }
             let faults = self.has_faults();
+            if faults && self.choices.rarely(24) {
+                // Stopped by a debugger, or suspended with its machine: then the poll was interrupted, and sees nothing.
+                self.lose_time();
+                return;
+            }
             if faults && self.choices.rarely(16) {
                 // A signal handler, a waker: nothing to see.
                 self.note("early", &[], || "the poll returns early".to_owned());
@@ -159,7 +180,12 @@ impl Kernel {
             if faults && self.choices.rarely(8) {
                 self.deliver_nonsense(events);
             }
-            if !events.is_empty() || deadline == Some(self.now) {
+            if !events.is_empty() {
+                self.busy_until = self.now + self.world.busy_poll.unwrap_or(0);
+                return;
+            }
+            if deadline == Some(self.now) {
+                self.pass_a_short_time();
                 return;
             }
             let able = self.able_peers();
@@ -170,7 +196,9 @@ impl Kernel {
                 self.step(*gone);
                 continue;
             }
-            let time_may_pass = able.is_empty() || self.choices.rarely(8);
+            // A peer that dawdles may be closed by a timer, which is no harmless fault.
+            let dawdles = self.world.faults != Faults::Harmless && self.choices.rarely(8);
+            let time_may_pass = able.is_empty() || dawdles;
             if !time_may_pass {
                 let chosen = self.choices.one_of(able.len());
                 self.step(able[chosen]);
@@ -182,8 +210,11 @@ impl Kernel {
                 let is_late = deadline == Some(next) && faults && self.choices.rarely(4);
                 if is_late {
                     // The machine is busy: timers come late.
-                    self.now += 1 + self.choices.one_of(20) as u64;
+                    let late = 1 + self.choices.one_of(20) as u64;
+                    self.now += late;
+                    self.most_late = self.most_late.max(late);
                 }
+                self.note_a_report();
                 self.reap_the_vanished();
                 if is_late {
                     return;
@@ -197,6 +228,64 @@ impl Kernel {
             } else if self.all_is_quiet() {
                 return;
             }
+        }
+    }
+
+    /// The process is stopped for a while. The world goes on without it.
+    fn lose_time(&mut self) {
+        let lost = [30, 150, 1200][self.choices.one_of(3)];
+        let until = self.now + lost;
+        loop {
+            // So long that each peer comes to where it waits for the server.
+            loop {
+                let able = self.able_peers();
+                if able.is_empty() {
+                    break;
+                }
+                let chosen = self.choices.one_of(able.len());
+                self.step(able[chosen]);
+            }
+            match self.next_time(None).filter(|time| *time <= until) {
+                Some(next) => self.now = next,
+                None => break,
+            }
+            self.reap_the_vanished();
+        }
+        self.now = until;
+        self.most_late = self.most_late.max(lost);
+        self.seen.lost_times += 1;
+        self.progress = true;
+        self.note_a_report();
+        self.reap_the_vanished();
+        self.note("lost", &[lost], || {
+            format!("the server was stopped for {lost} ms; its poll is interrupted")
+        });
+    }
+
+    /// A poll that does not wait takes time too. It counts where the server does nothing else, as it polls busily.
+    fn pass_a_short_time(&mut self) {
+        if self.world.busy_poll.is_some() && self.now < self.busy_until {
+            self.now += 1;
+            self.seen.busy_polls += 1;
+            self.progress = true;
+            let able = self.able_peers();
+            if !able.is_empty() {
+                let chosen = self.choices.one_of(able.len());
+                self.step(able[chosen]);
+            }
+            self.note_a_report();
+            self.reap_the_vanished();
+        }
+    }
+
+    /// To report the statistics is a reason to wake up.
+    fn note_a_report(&mut self) {
+        if let Some(every) = self.world.stats_every
+            && self.reports_at <= self.now
+        {
+            self.reports_at = self.now + every;
+            self.seen.reports += 1;
+            self.progress = true;
         }
     }
 
@@ -241,6 +330,7 @@ impl Kernel {
         }
         self.stopped_at = Some(self.now);
         self.changes();
+        self.mark_what_is_complete();
         self.note("term", &[], || "SIGTERM".to_owned());
         self.signal = Some(Signal::Stop);
     }
@@ -248,8 +338,19 @@ impl Kernel {
     fn stop_by_handle(&mut self) {
         self.stopped_at = Some(self.now);
         self.changes();
+        self.mark_what_is_complete();
         self.note("handle", &[], || "a handle asks it to stop".to_owned());
         self.control.stop();
+    }
+
+    /// Connections that are made by now are owed an answer.
+    fn mark_what_is_complete(&mut self) {
+        for peer in &mut self.peers {
+            if peer.link == Link::Waiting {
+                peer.was_complete_at_stop = true;
+                self.seen.complete_at_stop += 1;
+            }
+        }
     }
 
     /// The server has gone: whoever is left reads what there is, and finds its end.
@@ -271,7 +372,8 @@ impl Kernel {
             None => Some(peer.wakes),
             Some(_) => peer.reaped_at,
         });
-        let times = peers.chain(deadline);
+        let gives_up = self.peers.iter().filter_map(|peer| self.gives_up_at(peer));
+        let times = peers.chain(gives_up).chain(deadline);
         times.filter(|time| *time > self.now).min()
     }
 

@@ -82,6 +82,7 @@ pub(crate) fn simulate(script: &Script, choices: Choices) -> Run {
     let kernel = Rc::new(RefCell::new(kernel));
     let driven = catch_unwind(AssertUnwindSafe(|| drive(&kernel, &control)));
     let mut kernel = kernel.borrow_mut();
+    kernel.seen.crowds += u64::from(control.counters().peak.get() > CROWD as u64);
     if let Err(panic) = driven {
         let said = panic.downcast_ref::<String>().map(String::as_str);
         let said = said.or(panic.downcast_ref::<&str>().copied());
@@ -145,6 +146,8 @@ fn limits_of(world: &World) -> Limits {
     Limits {
         max_connections: world.max_connections,
         expected: 0,
+        backlog: world.backlog,
+        crowd: CROWD,
         read_buffer: world.read_buffer,
         memory: world
             .memory
@@ -153,12 +156,15 @@ fn limits_of(world: &World) -> Limits {
         idle_timeout: after(world.idle),
         stall_timeout: after(world.stall),
         drain_timeout: Duration::from_millis(world.drain),
-        busy_poll: None,
-        stats_every: None,
+        busy_poll: after(world.busy_poll),
+        stats_every: after(world.stats_every),
         turn: world.turn * super::connection::LEAST_CHARGE,
         accepts_a_turn: world.accepts_a_turn,
     }
 }
+
+/// More connections than these at once are a crowd, after which tables shrink.
+const CROWD: usize = 100;
 
 /// All that somebody needs who has to find the cause: what was wrong, the script, the trace, and how to repeat it.
 pub(crate) fn report(tape: &Tape) -> String {

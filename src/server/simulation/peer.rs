@@ -41,6 +41,20 @@ pub(super) struct Peer {
     pub(super) key: Option<usize>,
     pub(super) was_refused_by_the_selector: bool,
     pub(super) reaped_at: Option<u64>,
+    /// When the peer last acknowledged bytes, or when the server's kernel last came to hold some after it had none.
+    pub(super) acknowledged_at: u64,
+    /// When the server's kernel last took bytes.
+    pub(super) written_at: u64,
+    /// Since when each turn has ended with a write that waits for room.
+    pub(super) blocked_from: Option<u64>,
+    /// When a write last found no room.
+    pub(super) blocked_at: Option<u64>,
+    /// How far the send queue has grown.
+    pub(super) grown: usize,
+    /// It had connected when the server was told to stop.
+    pub(super) was_complete_at_stop: bool,
+    /// The pipe has failed with bytes of it inside.
+    pub(super) was_lost_in_the_pipe: bool,
     /// A write has found no room, so that room is news.
     pub(super) wants_room: bool,
     pub(super) last: Last,
@@ -129,6 +143,13 @@ impl Peer {
             key: None,
             was_refused_by_the_selector: false,
             reaped_at: None,
+            acknowledged_at: 0,
+            written_at: 0,
+            blocked_from: None,
+            blocked_at: None,
+            grown: 0,
+            was_complete_at_stop: false,
+            was_lost_in_the_pipe: false,
             wants_room: false,
             last: Last::Fine,
             waits: Waits::Read,
@@ -153,7 +174,7 @@ impl Peer {
     }
 
     pub(super) fn room(&self, world: &World) -> usize {
-        world.send_queue.saturating_sub(self.untaken() as usize)
+        (world.send_queue + self.grown).saturating_sub(self.untaken() as usize)
     }
 
     pub(super) fn is_readable(&self) -> bool {

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::tape::Tape;
+use super::tape::{Tape, WORLD};
 
 /// The limits and habits of a simulated world. Times are in milliseconds, sizes in bytes; they are small, so that a
 /// short script meets every bound.
@@ -41,6 +41,18 @@ pub(crate) struct World {
     pub(crate) idle: Option<u64>,
     pub(crate) stall: Option<u64>,
     pub(crate) drain: u64,
+    /// Whether the kernel tells what a peer has acknowledged, as Linux does for TCP.
+    pub(crate) tells_delivery: bool,
+    /// Whether the kernel ends a connection whose peer acknowledges nothing for the stall timeout (`TCP_USER_TIMEOUT`).
+    pub(crate) kernel_times_stalls: bool,
+    /// Whether the kernel takes more and more for a peer that reads nothing, as Linux does.
+    pub(crate) send_queue_grows: bool,
+    /// For so long after an event the server polls without sleeping.
+    pub(crate) busy_poll: Option<u64>,
+    /// The server logs its statistics so often.
+    pub(crate) stats_every: Option<u64>,
+    /// So many more peers, which send a byte each and stay for a while.
+    pub(crate) crowd: usize,
     /// In which turn the server is told to stop; otherwise it is when everybody has finished.
     pub(crate) stop: Option<u64>,
 }
@@ -108,7 +120,7 @@ pub(crate) struct Script {
 impl World {
     /// A world in which nothing is short and nothing fails.
     pub(crate) fn tame() -> World {
-        World::decode([0; 4])
+        World::decode([0; WORLD])
     }
 
     /// Whether a short read proves that there is nothing more.
@@ -116,8 +128,8 @@ impl World {
         self.selector == Selector::Edge && !self.short_reads
     }
 
-    fn decode(words: [u32; 4]) -> World {
-        let [mut a, mut b, mut c, mut d] = words;
+    fn decode(words: [u32; WORLD]) -> World {
+        let [mut a, mut b, mut c, mut d, mut e] = words;
         let send_queue = pick(&mut b, &[64, 1, 6, 200]);
         World {
             selector: pick(&mut a, &[Selector::Edge, Selector::Rearm]),
@@ -136,6 +148,15 @@ impl World {
             descriptors: pick(&mut c, &[usize::MAX, usize::MAX, 1, 2]),
             backlog: pick(&mut c, &[8, 1, 2]),
             splices: pick(&mut c, &[false, true]),
+            tells_delivery: pick(&mut e, &[true, true, false]),
+            kernel_times_stalls: pick(&mut e, &[false, true]),
+            send_queue_grows: pick(&mut e, &[false, true]),
+            busy_poll: pick(&mut e, &[None, None, None, Some(3), Some(8)]),
+            stats_every: pick(&mut e, &[None, None, None, Some(700)]),
+            crowd: match e % 500 {
+                499 => 300,
+                _ => 0,
+            },
             idle: pick(&mut d, &[None, None, Some(400), Some(60)]),
             stall: pick(&mut d, &[None, Some(300), Some(40)]),
             drain: pick(&mut d, &[5000, 200, 0]),
@@ -173,6 +194,15 @@ impl Script {
         }
         for peer in &mut script.peers {
             make_possible(peer);
+        }
+        if script.world.crowd > 0 {
+            // They are there at the same time, and then they leave.
+            let one = vec![Action::Send(1), Action::Read(1), Action::Pause(2000)];
+            let crowd = std::iter::repeat_n(one, script.world.crowd);
+            script.peers.extend(crowd);
+            script.world.backlog = script.world.crowd;
+            script.world.max_connections = usize::MAX;
+            script.world.descriptors = usize::MAX;
         }
         script
     }
@@ -252,7 +282,8 @@ impl fmt::Display for Script {
             true => writeln!(f, "the world is tame")?,
             false => writeln!(f, "the world is tame but for {}", differs.join(", "))?,
         }
-        for (n, actions) in self.peers.iter().enumerate() {
+        let named = self.peers.len() - self.world.crowd;
+        for (n, actions) in self.peers[..named].iter().enumerate() {
             write!(f, "peer {n} ")?;
             for action in actions {
                 write!(f, "{action}, ")?;

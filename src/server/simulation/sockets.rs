@@ -1,14 +1,14 @@
 //! The simulated kernel as the loop sees it: through the same traits as the real one.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::kernel::{self, Kernel};
-use super::splicing::How;
+use super::splicing::{How, SimulatedPipe};
+use crate::delivery::Delivery;
 use crate::poller::{Event, Poller, Signal};
 use crate::stream::Socket;
 
@@ -71,6 +71,10 @@ impl Poller for Simulated {
         Ok((SimulatedStream { kernel, peer }, Name(peer)))
     }
 
+    fn waiting(&self, listener: &SimulatedListener) -> Option<usize> {
+        self.kernel.borrow_mut().waiting(listener.0)
+    }
+
     fn register_listener(
         &mut self,
         listener: &mut SimulatedListener,
@@ -118,13 +122,13 @@ impl Write for SimulatedStream {
 }
 
 impl Socket for SimulatedStream {
-    type Pipe = VecDeque<u8>;
+    type Pipe = SimulatedPipe;
 
-    fn splice_in(&mut self, pipe: &mut VecDeque<u8>, most: usize) -> io::Result<usize> {
+    fn splice_in(&mut self, pipe: &mut SimulatedPipe, most: usize) -> io::Result<usize> {
         self.kernel.borrow_mut().splice_in(self.peer, pipe, most)
     }
 
-    fn splice_out(&mut self, pipe: &mut VecDeque<u8>, held: usize) -> io::Result<usize> {
+    fn splice_out(&mut self, pipe: &mut SimulatedPipe, held: usize) -> io::Result<usize> {
         self.kernel.borrow_mut().splice_out(self.peer, pipe, held)
     }
 
@@ -138,6 +142,10 @@ impl Socket for SimulatedStream {
 
     fn received(&self) -> u32 {
         self.kernel.borrow_mut().received(self.peer)
+    }
+
+    fn delivery(&self) -> Option<Delivery> {
+        self.kernel.borrow().delivery(self.peer)
     }
 
     fn reset_on_close(&mut self) {

@@ -19,7 +19,7 @@ pub(crate) struct Tape {
 }
 
 /// How many words describe a world.
-pub(crate) const WORLD: usize = 4;
+pub(crate) const WORLD: usize = 5;
 
 /// The longest script that a tape of bytes is read as.
 #[cfg(fuzzing)]

@@ -95,7 +95,13 @@ fn the_stall_timeout_ends_alike() {
 pub(super) fn real_script(seed: u64) -> Script {
     let mut script = Script::decode(&tape_of(seed));
     let tame = World::tame();
+    let named = script.peers.len() - script.world.crowd;
+    script.peers.truncate(named);
     script.world = World {
+        crowd: 0,
+        tells_delivery: true,
+        kernel_times_stalls: false,
+        send_queue_grows: false,
         faults: Faults::None,
         listeners: 1,
         max_connections: tame.max_connections,
@@ -168,6 +174,7 @@ fn on_the_real_kernel(script: &Script) -> Outcome {
     let options = ListenOptions {
         backlog: 128,
         reuse_port: false,
+        stall_timeout: None,
     };
     let listener = listen_tcp("127.0.0.1:0".parse().unwrap(), options).unwrap();
     let crate::Address::Tcp { port, .. } = listener.local_address().unwrap() else {

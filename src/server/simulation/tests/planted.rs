@@ -69,6 +69,12 @@ fn sign_of(bug: Bug) -> &'static str {
         Bug::WaitForALostWakeUp => "the drain",
         Bug::LeaveItInThePipe | Bug::PartialSpliceIsWhole => "the pipe still holds",
         Bug::DieOfEintr => "nothing had asked for it",
+        Bug::TrustATimer => "a timer closed it with something to read",
+        Bug::TrustAStallTimer => "there was room again",
+        Bug::TakeAWriteForProgress => "the stall timeout",
+        Bug::IdleWhileItReads => "it had just acknowledged bytes",
+        Bug::EndWithOutputInTheKernel => "with bytes in the send queue",
+        Bug::ForgetTheBacklog => "is closed unanswered",
     }
 }
 

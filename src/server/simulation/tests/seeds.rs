@@ -53,7 +53,7 @@ fn no_seed_goes_wrong() {
 }
 
 /// What a run met with, by name.
-fn encounters(run: &Run) -> [(&'static str, u64); 29] {
+fn encounters(run: &Run) -> [(&'static str, u64); 37] {
     let (seen, stats) = (&run.seen, &run.stats);
     let (closed, refused) = (&stats.closed, &stats.accept_errors);
     [
@@ -86,6 +86,14 @@ fn encounters(run: &Run) -> [(&'static str, u64); 29] {
         ("lost wake-ups", seen.lost_wake_ups),
         ("splices", seen.splices),
         ("splices held up by an urgent byte", seen.splices_held_up),
+        ("pipes that fail", seen.failed_pipes),
+        ("time lost while stopped", seen.lost_times),
+        ("busy polls", seen.busy_polls),
+        ("periodic statistics", seen.reports),
+        ("crowds", seen.crowds),
+        ("complete in the backlog at the end", seen.complete_at_stop),
+        ("time-outs of the kernel", seen.kernel_time_outs),
+        ("send queues that grow", seen.grown_queues),
     ]
 }
 
