@@ -111,12 +111,3 @@ fn no_two_modules_use_each_other() {
     }
     assert!(arrows > 20, "only {arrows} arrows were found");
 }
-
-/// A file of more than 350 lines holds two concerns.
-#[test]
-fn no_file_is_long() {
-    for (path, text) in sources() {
-        let lines = text.lines().count();
-        assert!(lines <= 350, "{}: {lines} lines", path.display());
-    }
-}
