@@ -62,7 +62,7 @@ mod switch {
         RetryAtOnce,
         /// An event that says that all is over closes whatever has the key by now.
         CloseOnAStaleEvent,
-        /// A stalled peer is given the idle timeout.
+        /// Nobody looks for stalled peers.
         ForgetTheStallTimer,
         /// At the cap, nothing is accepted, and nobody comes back to the listener.
         LoseTheListenerAtTheCap,
@@ -108,6 +108,10 @@ mod switch {
         TakeAWriteForProgress,
         /// An idle timeout counts what the peer sends, and not what it acknowledges.
         IdleWhileItReads,
+        /// A connection is closed at the peer's end of stream while the kernel holds bytes of its echo.
+        CloseWithOutputInTheKernel,
+        /// The kernel's own timer for peers that take nothing is left as it is.
+        LetTheKernelDecide,
         /// A lingering connection is closed while the kernel holds bytes of its echo.
         EndWithOutputInTheKernel,
         /// The listeners are closed before their backlogs are accepted.
@@ -116,7 +120,7 @@ mod switch {
 
     impl Bug {
         /// All of them.
-        pub(crate) const ALL: [Bug; 42] = [
+        pub(crate) const ALL: [Bug; 44] = [
             Bug::AcceptOncePerEvent,
             Bug::NoReadyQueueAfterYield,
             Bug::StopAfterShortRead,
@@ -157,6 +161,8 @@ mod switch {
             Bug::TrustAStallTimer,
             Bug::TakeAWriteForProgress,
             Bug::IdleWhileItReads,
+            Bug::CloseWithOutputInTheKernel,
+            Bug::LetTheKernelDecide,
             Bug::EndWithOutputInTheKernel,
             Bug::ForgetTheBacklog,
         ];

@@ -28,8 +28,8 @@ pub(crate) struct ListenOptions {
     pub(crate) backlog: i32,
     /// Whether other processes may listen on the same port, the kernel spreading clients over them.
     pub(crate) reuse_port: bool,
-    /// How long the kernel waits for a peer that acknowledges nothing before it ends the connection (TCP on Linux).
-    pub(crate) stall_timeout: Option<Duration>,
+    /// For how long the kernel goes on with a peer that takes nothing, of itself (TCP on Linux).
+    pub(crate) give_up_after: Option<Duration>,
 }
 
 /// A listening socket.
@@ -80,12 +80,15 @@ pub(crate) fn listen_tcp(address: SocketAddr, options: ListenOptions) -> io::Res
     socket.set_keepalive(true)?;
     // An urgent byte (`MSG_OOB`) stays where it was in the stream. Otherwise it would be missing from the echo.
     socket.set_out_of_band_inline(true)?;
-    // What is written and not acknowledged lies in the kernel, where none of our timers sees it, also after a close and
-    // after the process has ended. With this option (tcp(7), RFC 5482) the kernel gives up on a peer that acknowledges
-    // nothing for so long, or keeps its window closed, and frees what it holds. Our side ends with `ETIMEDOUT`; the peer is
-    // sent nothing, and learns of it by a reset when it next sends or opens its window.
+    // What is written and not acknowledged lies in the kernel, also after a close and after the process has ended. With this
+    // option (tcp(7), RFC 5482) the kernel gives up on a peer that acknowledges nothing for so long, and frees what it holds.
+    // Our side ends with `ETIMEDOUT`; the peer is sent nothing, and is reset when it next sends or opens its window.
+    //
+    // It is a second line behind the loop's own sweeps, as the kernel is less exact: while a peer reads slowly with a small
+    // window, it may count from the first probe of a closed window (Linux, `icsk_probes_tstamp`) although bytes are
+    // acknowledged meanwhile. For such peers the loop puts it off.
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(options.stall_timeout)?;
+    socket.set_tcp_user_timeout(options.give_up_after)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     // mio's own bind would fix a backlog of 128, at which thousands that connect at once hang in SYN_SENT.
@@ -189,7 +192,7 @@ mod tests {
     const OPTIONS: ListenOptions = ListenOptions {
         backlog: 16,
         reuse_port: false,
-        stall_timeout: Some(Duration::from_secs(60)),
+        give_up_after: Some(Duration::from_secs(60)),
     };
 
     #[test]
@@ -209,7 +212,7 @@ mod tests {
         assert!(options.keepalive().unwrap());
         assert!(options.out_of_band_inline().unwrap());
         #[cfg(target_os = "linux")]
-        assert_eq!(options.tcp_user_timeout().unwrap(), OPTIONS.stall_timeout);
+        assert_eq!(options.tcp_user_timeout().unwrap(), OPTIONS.give_up_after);
     }
 
     #[test]

@@ -53,6 +53,13 @@ pub(crate) trait Socket: Read + Write {
     /// How far our stream has got to the peer's kernel; `None` where the system does not tell: it does for TCP on Linux.
     fn delivery(&self) -> Option<Delivery>;
 
+    /// The error that the socket has and that no call has returned yet (`SO_ERROR`). It is told once.
+    fn take_error(&self) -> Option<io::Error>;
+
+    /// For how long the kernel goes on with a peer that takes nothing (`TCP_USER_TIMEOUT`); `None` is as long as the system
+    /// does by itself. Nothing happens where there is no such option.
+    fn give_up_after(&mut self, time: Option<Duration>);
+
     /// Makes the coming close discard what is not delivered yet and reset the peer (`SO_LINGER` of 0).
     fn reset_on_close(&mut self);
 }
@@ -145,6 +152,25 @@ impl Socket for Stream {
             #[cfg(unix)]
             Stream::Unix(_) => None,
         }
+    }
+
+    fn take_error(&self) -> Option<io::Error> {
+        match self {
+            Stream::Tcp(stream) => stream.take_error(),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.take_error(),
+        }
+        .unwrap_or_else(Some)
+    }
+
+    fn give_up_after(&mut self, time: Option<Duration>) {
+        #[cfg(target_os = "linux")]
+        if let Stream::Tcp(stream) = self {
+            // Refused only on what is no TCP socket.
+            let _ = SockRef::from(&*stream).set_tcp_user_timeout(time);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = time;
     }
 
     fn reset_on_close(&mut self) {

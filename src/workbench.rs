@@ -184,6 +184,12 @@ impl Socket for Numbers {
         None
     }
 
+    fn take_error(&self) -> Option<io::Error> {
+        None
+    }
+
+    fn give_up_after(&mut self, _: Option<std::time::Duration>) {}
+
     fn reset_on_close(&mut self) {}
 }
 

@@ -9,6 +9,7 @@ mod without_memory;
 use super::buffers::{Buffers, Spill, Spills};
 use super::step::{Reason, Step, Witness};
 use super::verdict::{Purpose, Verdict, read, write};
+use crate::delivery::Delivery;
 use crate::poller::Readiness;
 use crate::stream::Socket;
 
@@ -32,8 +33,10 @@ pub(crate) struct Connection {
     /// Only `WouldBlock` proves that nothing is left to read: always, where the selector does not promise more, and
     /// otherwise from a hint on. Kept until then: the turn may end before.
     read_on: bool,
-    /// How much was delivered when its timer last expired, the low 32 bits of it.
+    /// How much had been delivered when that was last asked, the low 32 bits of it.
     delivered_before: u32,
+    /// How often in a row something was still to be delivered then.
+    looks: u8,
 }
 
 /// What a pump came to.
@@ -56,6 +59,18 @@ pub(crate) enum Direction {
     Write,
 }
 
+/// What a look at a connection's delivery has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Nothing is to be delivered.
+    Settled,
+    /// Something is, and some of it was delivered since the last look, or it was written since. So many looks in a row have
+    /// found something.
+    Moves { looks: u8 },
+    /// Something is, as at the last look, and nothing was delivered since.
+    Still,
+}
+
 /// How far the conversation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -69,6 +84,9 @@ enum Phase {
     /// would make the kernel reset the connection, and the reset may overtake the tail of the echo (RFC 1122,
     /// 4.2.2.13).
     Discarding,
+    /// The peer has ended its stream and so have we; our kernel holds some of the echo. Closed now, the socket would be the
+    /// kernel's alone: outside every limit, and cut off by the kernel's own timer although the peer reads.
+    Delivering,
 }
 
 /// What one read and its write came to.
@@ -99,6 +117,7 @@ impl Connection {
             short_read_is_drained,
             read_on: !short_read_is_drained,
             delivered_before: 0,
+            looks: 0,
         }
     }
 
@@ -126,14 +145,38 @@ impl Connection {
         self.echoed
     }
 
-    /// Whether more has been delivered to the peer than when this was last asked. The first answer is nearly always yes:
-    /// a peer that takes nothing is found when its timer expires for the second time at the latest.
+    /// Compares what has been delivered with what had been when this was last asked.
     ///
-    /// 32 bits are enough to see a difference, as no kernel holds 4 GiB for one connection, and cost a table entry
-    /// nothing.
-    pub(crate) fn has_delivered_more(&mut self, delivered: u64) -> bool {
-        let now = delivered as u32;
-        std::mem::replace(&mut self.delivered_before, now) != now
+    /// Where the system does not tell what was acknowledged, what the kernel has taken has to do. 32 bits are enough to see a
+    /// difference, as no kernel holds 4 GiB for one connection, and cost a table entry nothing.
+    pub(crate) fn look_at_delivery(&mut self, delivery: Option<Delivery>) -> Look {
+        let (delivered, owes) = match delivery {
+            Some(delivery) => (delivery.acknowledged, delivery.is_outstanding),
+            None => (self.echoed, self.awaits == Direction::Write),
+        };
+        let before = std::mem::replace(&mut self.delivered_before, delivered as u32);
+        let looks = std::mem::replace(&mut self.looks, 0);
+        if !owes {
+            return Look::Settled;
+        }
+        self.looks = looks.saturating_add(1);
+        // What was written since the last look is on its way, and no peer is late with it yet.
+        if looks > 0 && before == delivered as u32 {
+            return Look::Still;
+        }
+        Look::Moves { looks: self.looks }
+    }
+
+    /// Whether all was delivered at the last look and nothing was written since. So a sweep need not ask the kernel.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.looks == 0
+            && self.awaits == Direction::Read
+            && self.delivered_before == self.echoed as u32
+    }
+
+    /// Whether the peer has ended its stream and only our kernel still has something to do.
+    pub(crate) fn is_delivering(&self) -> bool {
+        self.phase == Phase::Delivering
     }
 
     /// Whether nothing was ever read of it.
@@ -206,6 +249,7 @@ impl Connection {
                 // A peer that sends byte by byte must not hold the turn for as many calls as the budget has bytes.
                 Round::Moved(n) => budget = budget.saturating_sub(n.max(LEAST_CHARGE)),
                 Round::Drained | Round::Blocked => return Progress::Blocked,
+                Round::Finished(Reason::EndOfStream) => return self.deliver(socket, witness),
                 Round::Finished(reason) => return Progress::Finished(reason),
             }
         }
@@ -221,6 +265,7 @@ impl Connection {
     ) -> Round {
         match self.phase {
             Phase::Discarding => self.discard(socket, buffers, witness),
+            Phase::Delivering => Round::Finished(Reason::EndOfStream),
             Phase::LastWords { left: 0 } => match self.end_our_stream(socket, witness) {
                 Ok(()) => self.discard(socket, buffers, witness),
                 Err(reason) => Round::Finished(reason),

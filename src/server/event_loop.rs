@@ -25,10 +25,11 @@ use std::time::{Duration, Instant};
 use super::Limits;
 use super::acceptor::{Acceptor, Complaints};
 use super::buffers::Buffers;
-use super::connection::{Direction, Progress};
+use super::connection::{Direction, Look, Progress};
 use super::control::Control;
 use super::ready::ReadyQueue;
 use super::step::{Reason, Step};
+use super::sweeps::Sweeps;
 use super::table::{Entry, Peer, Table};
 use super::timeouts::{Tick, Timeout, Timeouts};
 use crate::pipe::Pipe;
@@ -45,6 +46,7 @@ pub(crate) struct EventLoop<P: Poller> {
     table: Table<P>,
     acceptor: Acceptor,
     timeouts: Timeouts,
+    sweeps: Sweeps,
     buffers: Buffers<<P::Stream as Socket>::Pipe>,
     ready: ReadyQueue,
     limits: Limits,
@@ -67,7 +69,6 @@ impl<P: Poller> EventLoop<P> {
         let timeouts = Timeouts::new(
             now,
             limits.idle_timeout,
-            limits.stall_timeout,
             Some(LINGER.min(limits.drain_timeout)),
             limits.expected,
         );
@@ -84,6 +85,7 @@ impl<P: Poller> EventLoop<P> {
             acceptor: Acceptor::default(),
             tick: timeouts.tick(now),
             timeouts,
+            sweeps: Sweeps::new(limits.stall_timeout),
             buffers,
             ready: ReadyQueue::default(),
             control,
@@ -240,12 +242,9 @@ impl<P: Poller> EventLoop<P> {
             Progress::Blocked => {}
         }
         match waits_for {
-            // A stall timer that runs goes on: that the kernel takes bytes does not prove that the peer does.
-            Timeout::Idle if self.timeouts.runs(key, Timeout::Stall) => {}
-            Timeout::Idle | Timeout::Linger if moved => {
-                self.timeouts.restart(key, waits_for, self.tick);
-            }
-            _ => self.timeouts.resume(key, waits_for, self.tick),
+            None => self.timeouts.stop(key),
+            Some(timeout) if moved => self.timeouts.restart(key, timeout, self.tick),
+            Some(timeout) => self.timeouts.resume(key, timeout, self.tick),
         }
         match moved {
             true => Pumped::Moved,
@@ -261,42 +260,95 @@ impl<P: Poller> EventLoop<P> {
     #[cold]
     #[inline(never)]
     fn look_again(&mut self, key: usize, timeout: Timeout) {
-        planted!(TrustAStallTimer => if timeout == Timeout::Stall { return self.close(key, Reason::Stalled) });
         planted!(TrustATimer => return self.close(key, reason_of_timer(timeout)));
         // One read is enough to see that the peer has sent something. The rest has its turn in the next round.
-        let pumped = self.pump_within(key, 1);
-        if pumped == Pumped::Closed {
+        if self.pump_within(key, 1) != Pumped::Still {
             return;
         }
         let Some(peer) = self.table.peer_mut(key) else {
             return;
         };
-        let moved = pumped == Pumped::Moved;
-        let delivery = peer.stream.delivery();
-        let is_outstanding = delivery.is_some_and(|delivery| delivery.is_outstanding);
-        // Where the system does not tell what was acknowledged, what the kernel has taken has to do.
-        let delivered = delivery.map_or(peer.connection.echoed(), |delivery| delivery.acknowledged);
-        planted!(TakeAWriteForProgress => if timeout == Timeout::Stall && moved { return });
-        // Asked of each, so that the next look compares with this one.
-        let has_delivered_more = peer.connection.has_delivered_more(delivered);
-        planted!(IdleWhileItReads => if timeout == Timeout::Idle && !moved {
+        if wait_of(peer) != Some(timeout) {
+            // It has sent something that cannot go out yet.
+            return;
+        }
+        planted!(IdleWhileItReads => if timeout == Timeout::Idle {
             return self.close(key, Reason::Idle);
         });
-        planted!(EndWithOutputInTheKernel => if timeout == Timeout::Linger && !moved {
+        planted!(EndWithOutputInTheKernel => if timeout == Timeout::Linger {
             return self.close(key, Reason::Drained);
         });
+        let delivery = peer.stream.delivery();
+        let is_outstanding = delivery.is_some_and(|delivery| delivery.is_outstanding);
         let goes_on = match timeout {
-            Timeout::Stall => has_delivered_more,
-            Timeout::Idle if wait_of(peer) != Timeout::Idle => {
-                // It has sent something that cannot go out yet.
-                true
+            Timeout::Idle if is_outstanding && self.limits.stall_timeout.is_some() => {
+                // The sweeps watch what is on its way to the peer, and start this timer again when it is there.
+                return self.timeouts.stop(key);
             }
-            Timeout::Idle => moved || is_outstanding && has_delivered_more,
+            Timeout::Idle => {
+                matches!(
+                    peer.connection.look_at_delivery(delivery),
+                    Look::Moves { .. }
+                )
+            }
             // The deadline of the drain bounds how often.
-            Timeout::Linger => moved || is_outstanding,
+            Timeout::Linger => is_outstanding,
         };
         if !goes_on {
             self.close(key, reason_of_timer(timeout));
+        }
+    }
+
+    /// Looks at the connections whose turn it is in a sweep, and closes those whose peer has taken nothing since the last.
+    fn sweep(&mut self) {
+        // A write that finds no room counts too: the peer owes an acknowledgement all the same.
+        let counters = self.control.counters();
+        let writes = counters.writes.get() + counters.would_blocks.get();
+        self.sweeps.count_writes(writes, self.now);
+        for key in self.sweeps.keys(self.table.end(), writes, self.now) {
+            self.look_for_a_stall(key);
+        }
+        self.sweeps.end_turn(self.now);
+    }
+
+    fn look_for_a_stall(&mut self, key: usize) {
+        let Some(peer) = self.table.peer_mut(key) else {
+            return;
+        };
+        if peer.connection.is_settled() {
+            return;
+        }
+        #[cfg_attr(not(test), allow(unused_mut))]
+        let mut delivery = peer.stream.delivery();
+        if delivery.is_none() && peer.connection.awaits() == Direction::Write {
+            // Only a write tells whether there is room.
+            planted!(TrustAStallTimer => return self.close(key, Reason::Stalled));
+            if self.pump_within(key, 1) == Pumped::Closed {
+                return;
+            }
+        }
+        let Some(peer) = self.table.peer_mut(key) else {
+            return;
+        };
+        planted!(TakeAWriteForProgress => delivery = None);
+        match peer.connection.look_at_delivery(delivery) {
+            Look::Settled => {
+                if let Some(timeout) = wait_of(peer) {
+                    self.timeouts.resume(key, timeout, self.tick);
+                }
+            }
+            Look::Still => self.close(key, Reason::Stalled),
+            Look::Moves { looks } => {
+                self.sweeps.come_again();
+                // The kernel counts in its own way: it is to be later than the next look.
+                planted!(LetTheKernelDecide => return);
+                if let Some(after) = self.limits.stall_timeout {
+                    // After hours of moving slowly there is no need to put it off again and again.
+                    let puts_off = looks < u8::MAX;
+                    peer.stream
+                        .give_up_after(puts_off.then(|| after * (u32::from(looks) + 2)));
+                }
+            }
         }
     }
 
@@ -309,6 +361,12 @@ impl<P: Poller> EventLoop<P> {
             Reason::Failed(io::ErrorKind::TimedOut) => self.reason_of_time_out(&peer),
             reason => reason,
         };
+        if matches!(reason, Reason::Idle | Reason::Abandoned)
+            && let Some(after) = self.limits.stall_timeout
+        {
+            // From here on the kernel alone watches what it holds.
+            peer.stream.give_up_after(Some(after));
+        }
         if reason == Reason::Stalled {
             // Closed in the plain way, the kernel would go on for minutes trying to deliver what nobody takes.
             peer.stream.reset_on_close();
@@ -354,6 +412,8 @@ impl<P: Poller> EventLoop<P> {
         while let Some((key, timeout)) = self.timeouts.expired(self.tick) {
             self.look_again(key, timeout);
         }
+        planted!(ForgetTheStallTimer => self.sweeps = Sweeps::new(None));
+        self.sweep();
         if self.acceptor.retry_at().is_some_and(|at| at <= self.now) {
             self.resume_accepting();
         }
@@ -406,18 +466,17 @@ enum Pumped {
 fn reason_of_timer(timeout: Timeout) -> Reason {
     match timeout {
         Timeout::Idle => Reason::Idle,
-        Timeout::Stall => Reason::Stalled,
         Timeout::Linger => Reason::Drained,
     }
 }
 
-/// The timeout that a peer is subject to.
-fn wait_of<S>(peer: &Peer<S>) -> Timeout {
-    planted!(ForgetTheStallTimer => return Timeout::Idle);
+/// The timeout that a peer is subject to; none while something is to be delivered, which the sweeps watch.
+fn wait_of<S>(peer: &Peer<S>) -> Option<Timeout> {
     match peer.connection.awaits() {
-        Direction::Write => Timeout::Stall,
-        Direction::Read if peer.connection.is_discarding() => Timeout::Linger,
-        Direction::Read => Timeout::Idle,
+        Direction::Write => None,
+        Direction::Read if peer.connection.is_discarding() => Some(Timeout::Linger),
+        Direction::Read if peer.connection.is_delivering() => None,
+        Direction::Read => Some(Timeout::Idle),
     }
 }
 

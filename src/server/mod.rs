@@ -13,6 +13,7 @@ mod scripted;
 pub(crate) mod simulation;
 mod stats;
 mod step;
+mod sweeps;
 mod table;
 mod timeouts;
 mod verdict;
@@ -187,7 +188,8 @@ impl Server {
                 .backlog
                 .map_or(i32::MAX, |n| i32::try_from(n).unwrap_or(i32::MAX)),
             reuse_port: config.reuse_port,
-            stall_timeout,
+            // Later than the loop itself finds out, which is after twice the timeout at the latest.
+            give_up_after: stall_timeout.map(|after| after * 2),
         };
         let mut addresses = Vec::new();
         for (n, address) in config.addresses.iter().enumerate() {

@@ -178,6 +178,12 @@ impl Socket for Scripted {
         None
     }
 
+    fn take_error(&self) -> Option<io::Error> {
+        None
+    }
+
+    fn give_up_after(&mut self, _: Option<std::time::Duration>) {}
+
     fn reset_on_close(&mut self) {}
 }
 

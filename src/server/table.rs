@@ -64,6 +64,11 @@ impl<P: Poller> Table<P> {
         }
     }
 
+    /// All keys are below this.
+    pub(crate) fn end(&self) -> usize {
+        self.slab.capacity()
+    }
+
     /// Registers a listener and keeps it.
     ///
     /// # Errors

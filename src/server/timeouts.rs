@@ -11,9 +11,6 @@ use std::time::{Duration, Instant};
 pub(crate) enum Timeout {
     /// The peer's next bytes.
     Idle,
-    /// That the peer's kernel acknowledges some of the output. It starts when a write finds no room, and runs on when later
-    /// writes find some.
-    Stall,
     /// The peer's end of stream, after our own.
     Linger,
 }
@@ -22,12 +19,12 @@ pub(crate) enum Timeout {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tick(u32);
 
-/// The three queues. A peer is in one of them, or in none.
+/// The queues. A peer is in one of them, or in none.
 #[derive(Debug)]
 pub(crate) struct Timeouts {
     start: Instant,
     links: Vec<Link>,
-    queues: [Queue; 3],
+    queues: [Queue; 2],
     expected: usize,
 }
 
@@ -56,7 +53,6 @@ impl Timeouts {
     pub(crate) fn new(
         start: Instant,
         idle: Option<Duration>,
-        stall: Option<Duration>,
         linger: Option<Duration>,
         expected: usize,
     ) -> Timeouts {
@@ -71,7 +67,7 @@ impl Timeouts {
             start,
             links: Vec::new(),
             expected,
-            queues: [queue(idle), queue(stall), queue(linger)],
+            queues: [queue(idle), queue(linger)],
         }
     }
 
@@ -103,14 +99,6 @@ impl Timeouts {
         if self.links.get(key).and_then(|link| link.queue) != Some(timeout) {
             self.restart(key, timeout, now);
         }
-    }
-
-    /// Whether the peer waits for this.
-    #[inline]
-    pub(crate) fn runs(&self, key: usize, timeout: Timeout) -> bool {
-        self.links
-            .get(key)
-            .is_some_and(|link| link.queue == Some(timeout))
     }
 
     /// The peer waits for nothing any more.
@@ -159,7 +147,7 @@ impl Timeouts {
     }
 
     fn fronts(&self) -> impl Iterator<Item = (usize, Timeout, u32, u32)> {
-        [Timeout::Idle, Timeout::Stall, Timeout::Linger]
+        [Timeout::Idle, Timeout::Linger]
             .into_iter()
             .filter_map(|timeout| {
                 let queue = self.queues[timeout as usize];
@@ -210,8 +198,8 @@ mod tests {
 
     fn timeouts(start: Instant) -> Timeouts {
         let idle = Some(Duration::from_millis(100));
-        let stall = Some(Duration::from_millis(30));
-        Timeouts::new(start, idle, stall, None, 0)
+        let linger = Some(Duration::from_millis(30));
+        Timeouts::new(start, idle, linger, 0)
     }
 
     fn expired(timeouts: &mut Timeouts, now: Instant) -> Option<(usize, Timeout)> {
@@ -252,17 +240,17 @@ mod tests {
         let now = timeouts.tick(at(0));
         timeouts.restart(7, Timeout::Idle, now);
         let now = timeouts.tick(at(90));
-        timeouts.resume(7, Timeout::Stall, now);
+        timeouts.resume(7, Timeout::Linger, now);
         let now = timeouts.tick(at(110));
-        timeouts.resume(7, Timeout::Stall, now);
+        timeouts.resume(7, Timeout::Linger, now);
         assert_eq!(expired(&mut timeouts, at(119)), None);
-        assert_eq!(expired(&mut timeouts, at(120)), Some((7, Timeout::Stall)));
+        assert_eq!(expired(&mut timeouts, at(120)), Some((7, Timeout::Linger)));
     }
 
     #[test]
     fn a_timer_that_is_started_again_does_not_expire_in_the_same_turn() {
         let start = Instant::now();
-        let mut timeouts = Timeouts::new(start, Some(Duration::ZERO), None, None, 0);
+        let mut timeouts = Timeouts::new(start, Some(Duration::ZERO), None, 0);
         let due = start + Duration::from_millis(1);
         let now = timeouts.tick(start);
         timeouts.restart(0, Timeout::Idle, now);
@@ -275,7 +263,7 @@ mod tests {
     #[test]
     fn a_timeout_that_is_off_never_comes() {
         let start = Instant::now();
-        let mut timeouts = timeouts(start);
+        let mut timeouts = Timeouts::new(start, None, None, 0);
         let now = timeouts.tick(start);
         timeouts.restart(0, Timeout::Linger, now);
         assert_eq!(timeouts.next(start), None);

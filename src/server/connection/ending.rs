@@ -1,6 +1,6 @@
 //! The connection's last words, and what comes after them: the server is shutting down.
 
-use super::{Connection, Phase, Round};
+use super::{Connection, Phase, Progress, Round};
 use crate::server::buffers::Buffers;
 use crate::server::step::{Reason, Step, Witness};
 use crate::server::verdict::{Purpose, Verdict, read, reason_of};
@@ -33,6 +33,40 @@ impl Connection {
             Round::Drained => Round::Moved(moved),
             round => round,
         }
+    }
+
+    /// The peer has ended its stream, and all of the echo is written. The connection ends when the peer's kernel has
+    /// acknowledged it. An edge-triggered selector reports that, as the last acknowledgement closes the socket. One that
+    /// re-arms only on `WouldBlock` would not, as no call says that here; there the rest is left to the kernel.
+    #[inline(never)]
+    pub(super) fn deliver<S: Socket>(
+        &mut self,
+        socket: &mut S,
+        witness: &mut impl Witness,
+    ) -> Progress {
+        let ended = Progress::Finished(Reason::EndOfStream);
+        planted!(CloseWithOutputInTheKernel => return ended);
+        if self.echoed == 0 {
+            return ended;
+        }
+        // After the peer's end of stream a read says no more than that, whatever has happened since (Linux, `SOCK_DONE`).
+        if self.phase == Phase::Delivering
+            && let Some(error) = socket.take_error()
+        {
+            return Progress::Finished(reason_of(&error));
+        }
+        match socket.delivery() {
+            Some(delivery) if delivery.is_outstanding && self.short_read_is_drained => {}
+            _ => return ended,
+        }
+        if self.phase != Phase::Delivering {
+            if let Err(error) = socket.shut_down_writing() {
+                return Progress::Finished(reason_of(&error));
+            }
+            witness.note(Step::ShutDownWriting);
+            self.phase = Phase::Delivering;
+        }
+        Progress::Blocked
     }
 
     /// That was all. What comes from here on is thrown away.

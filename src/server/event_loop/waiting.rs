@@ -12,7 +12,8 @@ impl<P: Poller> EventLoop<P> {
         // empties the descriptor that the wake-up was written to. The flag is there by then, so look at it last.
         let asked_to_stop = self.control.is_stopping() && self.deadline.is_none();
         planted!(WaitForALostWakeUp => if self.ready.is_empty() { return self.time_to_first_timer() });
-        if !self.ready.is_empty() || asked_to_stop || self.is_wide_awake() {
+        let has_more = !self.ready.is_empty() || self.sweeps.is_under_way();
+        if has_more || asked_to_stop || self.is_wide_awake() {
             return Some(Duration::ZERO);
         }
         self.time_to_first_timer()
@@ -29,6 +30,7 @@ impl<P: Poller> EventLoop<P> {
     fn time_to_first_timer(&self) -> Option<Duration> {
         let timers = [
             self.timeouts.next(self.now),
+            self.sweeps.next(),
             self.acceptor.retry_at(),
             self.report_at,
             self.deadline,

@@ -215,6 +215,10 @@ impl Kernel {
         if reads {
             peer.did(taken);
         }
+        if peer.fin && peer.discards_from.is_some() && peer.got == peer.written {
+            // The last acknowledgement closes a socket whose streams have both ended.
+            peer.news(self.world.selector, true, true);
+        }
         if peer.wants_room && peer.room(&self.world) >= self.world.writable_at {
             peer.wants_room = false;
             peer.news(self.world.selector, false, true);
@@ -239,12 +243,13 @@ impl Kernel {
         });
     }
 
-    /// When the kernel gives up on a peer that acknowledges nothing of what it holds (`TCP_USER_TIMEOUT`).
+    /// When the kernel gives up on a peer of its own (`TCP_USER_TIMEOUT`). As Linux may, it counts from when it came to hold
+    /// something, whatever was acknowledged since.
     pub(super) fn gives_up_at(&self, peer: &Peer) -> Option<u64> {
         let watches = self.world.tells_delivery && self.world.kernel_times_stalls;
-        let after = self.world.stall.filter(|_| watches)?;
+        let after = peer.patience.filter(|_| watches)?;
         let holds = peer.link == Link::Open && peer.broken.is_none() && peer.untaken() > 0;
-        holds.then_some(peer.acknowledged_at + after)
+        holds.then_some(peer.outstanding_since + after)
     }
 
     /// The kernel gives up on peers that have not answered for long.
@@ -258,6 +263,16 @@ impl Kernel {
                 // It is not told: it finds out when it next does something.
                 peer.reset_by_server = true;
                 peer.news(self.world.selector, true, true);
+                let still = self.now - self.peers[n].acknowledged_at;
+                if self
+                    .world
+                    .stall
+                    .is_some_and(|stall| still + self.most_late < stall)
+                {
+                    self.violate(format!(
+                        "peer {n} was cut off by the kernel {still} ms after it acknowledged bytes"
+                    ));
+                }
                 self.note("give up", &[n as u64], || {
                     format!("the kernel gives up on peer {n}, which acknowledges nothing")
                 });

@@ -34,6 +34,7 @@ impl Kernel {
         self.peers[peer].link = Link::Open;
         self.peers[peer].since = self.now;
         self.peers[peer].acknowledged_at = self.now;
+        self.peers[peer].patience = self.world.stall.map(|after| 2 * after);
         self.calls.accepted += 1;
         self.changes();
         self.note("accept", &[peer as u64], || format!("accept → peer {peer}"));
@@ -204,7 +205,6 @@ impl Kernel {
         let room = it.room(&self.world);
         if room == 0 {
             it.wants_room = true;
-            it.blocked_at = Some(now);
             it.waits_for(Waits::Write, now);
             self.seen.would_block_writes += 1;
             return self.would_block(peer);
@@ -214,6 +214,7 @@ impl Kernel {
         self.calls.writes += 1;
         if it.untaken() == 0 {
             it.acknowledged_at = now;
+            it.outstanding_since = now;
         }
         it.written_at = now;
         it.written += n as u64;
@@ -250,6 +251,16 @@ impl Kernel {
             acknowledged: it.got + u64::from(end),
             is_outstanding,
         })
+    }
+
+    /// The error that no call has returned yet.
+    pub(super) fn take_error(&mut self, peer: usize) -> Option<io::Error> {
+        let it = &mut self.peers[peer];
+        let kind = it.broken.filter(|_| !it.has_told)?;
+        it.has_told = true;
+        it.last = Last::Broken(kind);
+        self.changes();
+        Some(kind.into())
     }
 
     /// How many connections wait in a backlog.

@@ -45,6 +45,7 @@ impl Kernel {
         let due =
             |after: Option<u64>, since: u64| after.is_some_and(|after| self.now - since >= after);
         let outstanding = world.tells_delivery && peer.untaken() > 0;
+        let mut was_abandoned = false;
         let wrong = if peer.key.is_none() {
             // Open streams, this one among them.
             let full = self.open_streams() > world.max_connections;
@@ -59,6 +60,7 @@ impl Kernel {
             }
         } else if self.abandoning {
             self.closed.abandoned += 1;
+            was_abandoned = true;
             let deadline = self.stopped_at.map(|at| at + world.drain);
             let due = deadline.is_some_and(|deadline| self.now >= deadline);
             (!due).then_some("it was abandoned before the drain timeout")
@@ -71,7 +73,13 @@ impl Kernel {
                 Claim::EndOfStream if !ended => Some(nothing_had_asked),
                 Claim::EndOfStream => {
                     let all = peer.written == peer.sent && peer.consumed == peer.sent;
-                    (!all).then_some("it ended its stream, and has not got everything")
+                    if !all {
+                        Some("it ended its stream, and has not got everything")
+                    } else if outstanding && world.short_read_is_drained() {
+                        Some("it ended its stream, and is closed before its echo is delivered")
+                    } else {
+                        None
+                    }
                 }
                 Claim::Reset if peer.broken.is_some() && let_pass_on_a_flag() => None,
                 Claim::Reset => (!broken || timed_out).then_some(nothing_had_asked),
@@ -116,6 +124,8 @@ impl Kernel {
                         Some(nothing_had_asked)
                     } else if peer.is_readable() {
                         Some("a timer closed it with something to read")
+                    } else if outstanding && world.stall.is_some() {
+                        Some("it was closed as idle, and its echo is on its way")
                     } else if outstanding && !due(world.idle, peer.acknowledged_at) {
                         Some("it was closed as idle, and it had just acknowledged bytes")
                     } else {
@@ -125,13 +135,17 @@ impl Kernel {
                 Claim::None | Claim::Abandoned => Some(nothing_had_asked),
             }
         };
+        self.peers[n].was_timed_out |= was_abandoned;
         match claim {
             _ if self.peers[n].key.is_none() || self.abandoning => {}
             Claim::EndOfStream => self.closed.end_of_stream += 1,
             Claim::Reset => self.closed.reset += 1,
             Claim::Failed => self.closed.failed += 1,
             Claim::Idle => self.closed.idle += 1,
-            Claim::Stalled => self.closed.stalled += 1,
+            Claim::Stalled => {
+                self.closed.stalled += 1;
+                self.peers[n].was_timed_out = true;
+            }
             Claim::Drained => self.closed.drained += 1,
             Claim::None | Claim::Abandoned => {}
         }
@@ -242,31 +256,36 @@ impl Kernel {
             let peer = &self.peers[n];
             let world = &self.world;
             let outstanding = world.tells_delivery && peer.untaken() > 0;
-            // A timer that has found progress starts again, and what it compares with is what it found then.
-            let twice = |after: Option<u64>| after.map(|after| 2 * after + self.most_late);
-            let (which, after) = match peer.waits {
-                Waits::Write => ("stall", twice(world.stall)),
-                // The drain's own deadline ends it.
-                Waits::Read if peer.discards_from.is_some() && outstanding => continue,
-                Waits::Read if peer.discards_from.is_some() => ("linger", Some(linger(world))),
-                Waits::Read if outstanding => ("idle", twice(world.idle)),
-                Waits::Read => ("idle", world.idle),
-            };
+            // A peer is found by the second look, and each look may be late.
+            let twice = |after: Option<u64>| after.map(|after| 2 * (after + self.most_late));
             let progress = match world.tells_delivery {
                 true => peer.acknowledged_at,
                 false => peer.written_at,
             };
-            // A stall timer runs to its end, also when a write has found room since.
-            let stalls_until = peer.blocked_at.zip(world.stall);
-            let stalls_until = stalls_until.map(|(at, after)| at + after + self.most_late);
-            let since = match peer.waits {
-                Waits::Write => progress.max(peer.blocked_from.unwrap_or(self.now)),
-                Waits::Read if world.tells_delivery => progress.max(peer.since),
-                Waits::Read => peer.since,
-            };
-            let since = match peer.waits {
-                Waits::Write => since,
-                Waits::Read => since.max(stalls_until.unwrap_or(0)),
+            let blocked_from = peer.blocked_from.unwrap_or(self.now);
+            let (which, after, since) = match peer.waits {
+                _ if outstanding && world.stall.is_some() => {
+                    ("stall", twice(world.stall), progress)
+                }
+                // It has taken everything, and the event that says so is on its way.
+                Waits::Write if world.tells_delivery => continue,
+                Waits::Write => ("stall", twice(world.stall), progress.max(blocked_from)),
+                // The end of the stream is an event.
+                Waits::Read if peer.fin => continue,
+                // The drain's own deadline ends it.
+                Waits::Read if peer.discards_from.is_some() && outstanding => continue,
+                Waits::Read if peer.discards_from.is_some() => {
+                    let since = peer.since.max(progress);
+                    ("linger", Some(linger(world)), since)
+                }
+                Waits::Read if outstanding => ("idle", twice(world.idle), peer.since.max(progress)),
+                // The sweep that finds the echo delivered starts the idle timer.
+                Waits::Read if world.tells_delivery => {
+                    let sweep = world.stall.map_or(0, |after| after + 2 * self.most_late);
+                    let after = world.idle.map(|after| after + sweep);
+                    ("idle", after, peer.since.max(progress))
+                }
+                Waits::Read => ("idle", world.idle, peer.since),
             };
             let still = self.now.saturating_sub(since);
             let open = peer.link == Link::Open && peer.registration.is_some();
@@ -422,7 +441,7 @@ impl Peer {
     fn is_wronged(&self) -> bool {
         let rude =
             |action: &Action| matches!(action, Action::Reset | Action::Close | Action::Vanish);
-        if self.script.iter().any(rude) || self.link != Link::Closed {
+        if self.script.iter().any(rude) || self.link != Link::Closed || self.was_timed_out {
             return false;
         }
         let whole = self.got == self.sent && self.ended == Some(Ended::EndOfStream);

@@ -47,10 +47,14 @@ pub(super) struct Peer {
     pub(super) written_at: u64,
     /// Since when each turn has ended with a write that waits for room.
     pub(super) blocked_from: Option<u64>,
-    /// When a write last found no room.
-    pub(super) blocked_at: Option<u64>,
+    /// Since when the server's kernel has held bytes without a pause.
+    pub(super) outstanding_since: u64,
+    /// For how long the kernel goes on with it then.
+    pub(super) patience: Option<u64>,
     /// How far the send queue has grown.
     pub(super) grown: usize,
+    /// A timer has closed it, rightly as `tally` has found.
+    pub(super) was_timed_out: bool,
     /// It had connected when the server was told to stop.
     pub(super) was_complete_at_stop: bool,
     /// The pipe has failed with bytes of it inside.
@@ -146,8 +150,10 @@ impl Peer {
             acknowledged_at: 0,
             written_at: 0,
             blocked_from: None,
-            blocked_at: None,
+            outstanding_since: 0,
+            patience: None,
             grown: 0,
+            was_timed_out: false,
             was_complete_at_stop: false,
             was_lost_in_the_pipe: false,
             wants_room: false,

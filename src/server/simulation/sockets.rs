@@ -148,6 +148,15 @@ impl Socket for SimulatedStream {
         self.kernel.borrow().delivery(self.peer)
     }
 
+    fn take_error(&self) -> Option<io::Error> {
+        self.kernel.borrow_mut().take_error(self.peer)
+    }
+
+    fn give_up_after(&mut self, time: Option<Duration>) {
+        let time = time.map(|time| time.as_millis() as u64);
+        self.kernel.borrow_mut().peers[self.peer].patience = time;
+    }
+
     fn reset_on_close(&mut self) {
         self.kernel.borrow_mut().peers[self.peer].reset_on_close = true;
     }

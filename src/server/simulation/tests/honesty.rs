@@ -174,7 +174,7 @@ fn on_the_real_kernel(script: &Script) -> Outcome {
     let options = ListenOptions {
         backlog: 128,
         reuse_port: false,
-        stall_timeout: None,
+        give_up_after: None,
     };
     let listener = listen_tcp("127.0.0.1:0".parse().unwrap(), options).unwrap();
     let crate::Address::Tcp { port, .. } = listener.local_address().unwrap() else {

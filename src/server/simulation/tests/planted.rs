@@ -72,7 +72,9 @@ fn sign_of(bug: Bug) -> &'static str {
         Bug::TrustATimer => "a timer closed it with something to read",
         Bug::TrustAStallTimer => "there was room again",
         Bug::TakeAWriteForProgress => "the stall timeout",
-        Bug::IdleWhileItReads => "it had just acknowledged bytes",
+        Bug::IdleWhileItReads => "its echo is on its way",
+        Bug::CloseWithOutputInTheKernel => "closed before its echo is delivered",
+        Bug::LetTheKernelDecide => "was cut off by the kernel",
         Bug::EndWithOutputInTheKernel => "with bytes in the send queue",
         Bug::ForgetTheBacklog => "is closed unanswered",
     }
@@ -88,6 +90,17 @@ pub(crate) fn bearing_on_what_is_planted(mut script: Script) -> Script {
             script.world.events = Events::Split;
             for peer in &mut script.peers {
                 peer.retain(|action| !matches!(action, Action::HalfClose | Action::Close));
+            }
+        }
+        // Slow readers, for which the kernel's timer is not exact.
+        Some(Bug::LetTheKernelDecide) => {
+            script.world.tells_delivery = true;
+            script.world.kernel_times_stalls = true;
+            script.world.stall = Some(300);
+            for peer in &mut script.peers {
+                let slowly = [Action::Read(1), Action::Pause(100)];
+                let slowly = slowly.into_iter().cycle().take(20);
+                *peer = [Action::Send(60)].into_iter().chain(slowly).collect();
             }
         }
         // It took a fuzzer to find it, and 28,000 seeds.

@@ -260,7 +260,7 @@ impl Real {
         let options = ListenOptions {
             backlog: 1,
             reuse_port: false,
-            stall_timeout: None,
+            give_up_after: None,
         };
         let mut poller = MioPoller::new().unwrap();
         let mut listener = listen_tcp("127.0.0.1:0".parse().unwrap(), options).unwrap();
