@@ -4,13 +4,16 @@
 
 mod common;
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Output, Stdio};
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use common::*;
 use rustix::process::Signal;
+use socket2::{Domain, SockAddr, Socket, Type};
 
 fn run(args: &[&str]) -> Output {
     mio_echo().args(args).stdin(Stdio::null()).output().unwrap()
@@ -44,6 +47,7 @@ fn usage_errors_exit_with_2_and_say_what_to_write() {
         (&["serve", "--max-connections", "0"], "1.."),
         (&["serve", "-q", "-v"], "cannot be used"),
         (&["send", "hello"], "HOST:PORT"),
+        (&["send", "--timeout", "0s"], "off"),
         (&["sing"], "unrecognized"),
         (&[], "serve"),
     ] {
@@ -203,45 +207,339 @@ fn send_prints_what_comes_back() {
     assert_same(&output.stdout, &bytes);
 }
 
-/// A server that reads what its one client sends, or not, and then lies.
-fn lying_server(reads: bool, lie: fn(&mut TcpStream)) -> String {
+/// A server for one client, on a thread of its own.
+fn server_that(serve: impl FnOnce(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        if reads {
-            stream.read_to_end(&mut Vec::new()).unwrap();
-        }
-        lie(&mut stream);
-    });
+    thread::spawn(move || serve(listener.accept().unwrap().0));
     address
+}
+
+/// A server for one client that reads to the end of the stream before it answers.
+fn server_that_reads_all_then(answer: impl FnOnce(TcpStream) + Send + 'static) -> String {
+    server_that(|mut stream| {
+        stream.read_to_end(&mut Vec::new()).unwrap();
+        answer(stream);
+    })
+}
+
+/// A client process, killed when it is dropped: a `send` that hangs fails its test and does not outlive it.
+struct Sending(Child);
+
+impl Sending {
+    fn start(args: &[&str], stdin: Stdio) -> Sending {
+        let mut command = mio_echo();
+        command.arg("send").args(args).stdin(stdin);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Sending(command.spawn().unwrap())
+    }
+
+    /// Waits for its end and returns its exit code, standard output and standard error. Only for output that fits into
+    /// the pipes' buffers (64 KiB, pipe(7)).
+    #[track_caller]
+    fn end(mut self) -> (Option<i32>, String, String) {
+        let status = eventually("send to end", || {
+            self.0.try_wait().unwrap().ok_or("it runs")
+        });
+        let read = |pipe: &mut dyn Read| {
+            let mut bytes = Vec::new();
+            pipe.read_to_end(&mut bytes).unwrap();
+            String::from_utf8(bytes).unwrap()
+        };
+        let stdout = read(self.0.stdout.as_mut().unwrap());
+        let stderr = read(self.0.stderr.as_mut().unwrap());
+        (status.code(), stdout, stderr)
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Sends this message, expects exit code 1 and one line on standard error, and returns that line.
+#[track_caller]
+fn send_fails(args: &[&str]) -> String {
+    let (code, _, said) = Sending::start(args, Stdio::null()).end();
+    assert_eq!(code, Some(1), "{args:?}: {said:?}");
+    assert_eq!(said.lines().count(), 1, "{args:?}: {said:?}");
+    said
 }
 
 #[test]
 fn send_says_when_the_echo_is_wrong() {
-    type Lie = fn(&mut TcpStream);
-    let lies: [(bool, Lie, &str); 4] = [
-        (true, |s| s.write_all(b"hellO").unwrap(), "differs"),
-        (true, |s| s.write_all(b"hell").unwrap(), "only 4 came back"),
-        (
-            true,
-            |s| s.write_all(b"hello, and more").unwrap(),
-            "more than were sent",
-        ),
-        // Closed with input unread, which resets the connection.
-        (false, |s| drop(s.peek(&mut [0])), " 0 came back"),
-    ];
-    for (reads, lie, hint) in lies {
-        let said = fails_after_echo(&lying_server(reads, lie));
-        assert!(said.contains(hint), "{hint}: {said}");
+    for (answer, hint) in [
+        ("hellO", "differs from what was sent at offset 4"),
+        ("hell", "ended its stream after 4 of 5 bytes had come back"),
+        ("hello, and more", "more bytes came back than were sent (5)"),
+    ] {
+        let address = server_that_reads_all_then(|mut stream| {
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        let said = send_fails(&[&address, "hello"]);
+        assert!(said.contains(hint), "{answer}: {said}");
     }
 }
 
-fn fails_after_echo(address: &str) -> String {
-    let output = run(&["send", address, "hello"]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    said
+/// The server's end of stream may arrive before the sending thread has noticed that it has sent everything.
+#[test]
+fn send_succeeds_when_the_server_echoes_once_and_closes() {
+    const RUNS: usize = 200;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, mut buffer) = (stream.unwrap(), [0; 1024]);
+            let n = stream.read(&mut buffer).unwrap();
+            stream.write_all(&buffer[..n]).unwrap();
+        }
+    });
+    let mut input = tempfile::tempfile().unwrap();
+    input.write_all(b"hello").unwrap();
+    let (mut message, mut standard_input) = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        let ended = Sending::start(&[&address, "hello"], Stdio::null()).end();
+        message.extend((ended != (Some(0), "hello".into(), String::new())).then_some(ended));
+        input.rewind().unwrap();
+        let stdin = input.try_clone().unwrap();
+        let ended = Sending::start(&[&address], stdin.into()).end();
+        standard_input.extend((ended != (Some(0), "hello".into(), String::new())).then_some(ended));
+    }
+    assert!(
+        message.is_empty() && standard_input.is_empty(),
+        "{} of {RUNS} messages failed, {} of {RUNS} standard inputs: {:?}",
+        message.len(),
+        standard_input.len(),
+        message.first().or(standard_input.first())
+    );
+}
+
+#[test]
+fn send_reports_a_reset_with_what_had_come_back() {
+    let mut input = tempfile::tempfile().unwrap();
+    input.write_all(b"hello").unwrap();
+    for run in 0..40 {
+        let address = server_that_reads_all_then(|mut stream| {
+            stream.write_all(b"he").unwrap();
+            reset(stream);
+        });
+        input.rewind().unwrap();
+        let (args, stdin) = match run % 2 {
+            0 => (vec![&*address, "hello"], Stdio::null()),
+            _ => (vec![&*address], input.try_clone().unwrap().into()),
+        };
+        let (code, _, said) = Sending::start(&args, stdin).end();
+        assert_eq!(code, Some(1), "{said}");
+        assert!(
+            said.contains("reset the connection after 2 of 5 bytes had come back"),
+            "{said}"
+        );
+    }
+}
+
+/// Either direction's system call may be the one that gets ECONNRESET: the kernel reports it once, and the other call
+/// sees EPIPE or an end of stream.
+#[test]
+fn send_reports_a_reset_that_the_writing_thread_gets() {
+    for _ in 0..20 {
+        // An input without an end: the client is in the middle of a write.
+        let address = server_that(|mut stream| {
+            stream.read_exact(&mut vec![0; 8 << 20]).unwrap();
+            reset(stream);
+        });
+        let stdin = File::open("/dev/zero").unwrap();
+        let (code, _, said) = Sending::start(&[&address], stdin.into()).end();
+        assert_eq!(code, Some(1), "{said}");
+        assert!(
+            said.contains("reset the connection before the input had ended: 0 of the "),
+            "{said}"
+        );
+    }
+}
+
+/// A wrong byte is the server's mistake for certain; what ends the connection later may be its consequence.
+#[test]
+fn send_reports_a_wrong_byte_rather_than_what_ended_the_connection() {
+    type End = fn(TcpStream);
+    let ends: [End; 3] = [reset, drop, std::mem::forget];
+    for end in ends {
+        let address = server_that_reads_all_then(move |mut stream| {
+            stream.write_all(b"hEl").unwrap();
+            end(stream);
+        });
+        let said = send_fails(&[&address, "hello", "--timeout", "300ms"]);
+        assert!(
+            said.contains("differs from what was sent at offset 1"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn send_succeeds_with_a_remark_when_everything_came_back_before_a_reset() {
+    let address = server_that_reads_all_then(|mut stream| {
+        stream.write_all(b"hello").unwrap();
+        reset(stream);
+    });
+    let (code, stdout, said) = Sending::start(&[&address, "hello"], Stdio::null()).end();
+    assert_eq!((code, &*stdout), (Some(0), "hello"), "{said}");
+    assert!(
+        said.contains("reset the connection after all 5 bytes"),
+        "{said}"
+    );
+}
+
+#[test]
+fn send_waits_one_second_for_the_servers_end_of_stream() {
+    // The timeout bounds the wait for an answer, and the answer is here.
+    for timeout in ["10s", "100ms", "off"] {
+        let address = server_that_reads_all_then(|mut stream| {
+            stream.write_all(b"hello").unwrap();
+            std::mem::forget(stream);
+        });
+        let start = Instant::now();
+        let args = [&address, "hello", "--timeout", timeout];
+        let (code, stdout, said) = Sending::start(&args, Stdio::null()).end();
+        let took = start.elapsed();
+        assert_eq!((code, &*stdout), (Some(0), "hello"), "{said}");
+        assert!(said.contains("did not end its stream"), "{said}");
+        assert!(took >= Duration::from_secs(1), "{timeout}: {took:?}");
+        assert!(took < Duration::from_secs(5), "{timeout}: {took:?}");
+    }
+}
+
+#[test]
+fn a_surplus_byte_that_comes_late_is_an_error() {
+    let address = server_that_reads_all_then(|mut stream| {
+        stream.write_all(b"hello").unwrap();
+        thread::sleep(Duration::from_millis(100));
+        stream.write_all(b"!").unwrap();
+        std::mem::forget(stream);
+    });
+    let said = send_fails(&[&address, "hello"]);
+    assert!(
+        said.contains("more bytes came back than were sent (5)"),
+        "{said}"
+    );
+}
+
+#[test]
+fn send_gives_up_when_an_answer_is_due_and_nothing_moves() {
+    let help = String::from_utf8(run(&["send", "--help"]).stdout).unwrap();
+    assert!(help.contains("[default: 10s]"), "{help}");
+    let address = server_that_reads_all_then(std::mem::forget);
+    let start = Instant::now();
+    let said = send_fails(&[&address, "hello", "--timeout", "300ms"]);
+    assert!(start.elapsed() >= Duration::from_millis(300));
+    assert!(
+        said.contains("nothing moved for 300ms") && said.contains("0 of 5 bytes had come back"),
+        "{said}"
+    );
+}
+
+/// The same with a server that does not read, so that the writing thread is blocked too.
+#[test]
+fn send_gives_up_when_the_server_takes_nothing() {
+    let address = server_that(std::mem::forget);
+    let stdin = File::open("/dev/zero").unwrap();
+    let (code, _, said) = Sending::start(&[&address, "--timeout", "300ms"], stdin.into()).end();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("nothing moved for 300ms"), "{said}");
+}
+
+/// The answer as a whole takes longer than the timeout, each pause in it a quarter of that.
+#[test]
+fn a_slow_answer_that_keeps_moving_is_waited_for() {
+    let address = server_that_reads_all_then(|mut stream| {
+        for byte in b"hello" {
+            thread::sleep(Duration::from_millis(250));
+            stream.write_all(&[*byte]).unwrap();
+        }
+    });
+    let args = [&address, "hello", "--timeout", "1s"];
+    let ended = Sending::start(&args, Stdio::null()).end();
+    assert_eq!(ended, (Some(0), "hello".into(), String::new()));
+}
+
+#[test]
+fn a_session_in_which_nothing_is_typed_does_not_time_out() {
+    let server = Embedded::start();
+    let address = server.address.to_string();
+    let mut sending = Sending::start(&[&address, "--timeout", "200ms"], Stdio::piped());
+    let mut input = sending.0.stdin.take().unwrap();
+    for line in ["one\n", "two\n"] {
+        thread::sleep(Duration::from_millis(1200));
+        input.write_all(line.as_bytes()).unwrap();
+        let mut echo = vec![0; line.len()];
+        let stdout = sending.0.stdout.as_mut().unwrap();
+        stdout.read_exact(&mut echo).unwrap();
+        assert_eq!(echo, line.as_bytes());
+    }
+    thread::sleep(Duration::from_millis(600));
+    drop(input);
+    assert_eq!(sending.end(), (Some(0), String::new(), String::new()));
+}
+
+/// The server keeps its socket open, and the input ends long after the last byte has come back.
+#[test]
+fn a_session_ends_one_second_after_its_input() {
+    let address = server_that(|mut stream| {
+        let mut line = [0; 4];
+        stream.read_exact(&mut line).unwrap();
+        stream.write_all(&line).unwrap();
+        std::mem::forget(stream);
+    });
+    let mut sending = Sending::start(&[&address, "--timeout", "off"], Stdio::piped());
+    let mut input = sending.0.stdin.take().unwrap();
+    input.write_all(b"one\n").unwrap();
+    let mut echo = [0; 4];
+    let stdout = sending.0.stdout.as_mut().unwrap();
+    stdout.read_exact(&mut echo).unwrap();
+    thread::sleep(Duration::from_millis(1500));
+    drop(input);
+    let start = Instant::now();
+    let (code, _, said) = sending.end();
+    let took = start.elapsed();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("did not end its stream"), "{said}");
+    assert!(took >= Duration::from_millis(900), "{took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+/// A full backlog: TCP drops the handshake's first segment, and connect(2) of a Unix-domain socket waits (unix(7)).
+#[test]
+fn the_timeout_bounds_connecting_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("full.sock");
+    let tcp = SockAddr::from("127.0.0.1:0".parse::<SocketAddr>().unwrap());
+    let unix = SockAddr::unix(&path).unwrap();
+    for (domain, address) in [(Domain::IPV4, tcp), (Domain::UNIX, unix)] {
+        let listener = Socket::new(domain, Type::STREAM, None).unwrap();
+        listener.bind(&address).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let _filling: Vec<_> = std::iter::repeat_with(|| {
+            let socket = Socket::new(domain, Type::STREAM, None).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let _ = socket.connect(&address);
+            socket
+        })
+        .take(4)
+        .collect();
+        let name = match address.as_socket() {
+            Some(address) => address.to_string(),
+            None => format!("unix:{}", path.display()),
+        };
+        let start = Instant::now();
+        let said = send_fails(&[&name, "hello", "--timeout", "300ms"]);
+        assert!(start.elapsed() >= Duration::from_millis(300), "{said}");
+        assert!(
+            said.contains("cannot connect") && said.contains("300ms"),
+            "{said}"
+        );
+    }
 }
 
 #[test]
@@ -276,7 +574,7 @@ fn send_fails_when_it_is_turned_away() {
     drop(input);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("before everything was sent"), "{said}");
+    assert!(said.contains("before the input had ended"), "{said}");
 }
 
 #[test]

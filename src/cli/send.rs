@@ -3,29 +3,38 @@
 //! Two threads, one for each direction, so that neither waits for the other: a client that writes everything before
 //! it reads deadlocks as soon as the kernel's buffers are full of its own echo. The event loop is not needed for one
 //! connection, and standard input cannot be polled portably.
+//!
+//! This file connects, reads and writes. The [`ledger`] compares both directions and decides what follows.
 
 mod ledger;
 
 use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use mio_echo::{Address, Host, Port};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::Failure;
-use ledger::Ledger;
+use super::values::{self, OrOff};
+use ledger::{End, LAST_WAIT, Ledger, Patience};
 
 /// Send a message, or standard input, to an echo server; print what comes back and check it
 #[derive(Args, Debug)]
+#[command(after_help = ENDS)]
 pub(super) struct SendArgs {
     /// Where to connect: HOST:PORT, [IPV6]:PORT, :PORT (this machine) or unix:PATH
     #[arg(default_value = "127.0.0.1:7007", value_parser = address)]
     address: Address,
     /// What to send [default: standard input, to its end]
     message: Option<String>,
+    /// Give up when an answer is due and nothing has moved in either direction for so long, or when connecting takes so
+    /// long. No answer is due while everything sent is back and the input has not ended
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::timeout)]
+    timeout: OrOff,
 }
 
 /// The address, or what may have been meant by what is none.
@@ -36,33 +45,190 @@ fn address(text: &str) -> Result<Address, String> {
 
 /// Sends and receives at the same time; fails if what came back is not what was sent.
 pub(super) fn run(args: &SendArgs) -> Result<(), Failure> {
-    let socket = Arc::new(connect(&args.address)?);
-    let ledger = Arc::new(Mutex::new(Ledger::default()));
+    let timeout = args.timeout.0;
+    let socket = connect(&args.address, timeout)?;
+    // After half the timeout a blocked write returns the number of bytes accepted so far (SO_SNDTIMEO, socket(7)). So
+    // the receiving thread learns in time that bytes still move.
+    socket.set_write_timeout(timeout.map(|timeout| timeout / 2))?;
     let message = args.message.clone();
-    let sending = {
-        let (socket, ledger) = (socket.clone(), ledger.clone());
-        thread::spawn(move || match message {
-            Some(message) => send(message.as_bytes(), &socket, &ledger),
-            None => send(io::stdin().lock(), &socket, &ledger),
-        })
+    let ledger = match &message {
+        Some(message) => Ledger::of_message(message.as_bytes(), Instant::now()),
+        None => Ledger::new(Instant::now()),
     };
-    let received = receive(&socket, &ledger)?;
-    // The server has ended its stream. Standard input may not have, and then nobody waits for its thread.
-    drop(sending);
-    match (lock(&ledger).verdict(), received) {
-        (Some(difference), _) => Err(difference.into()),
-        (None, Err(error)) => Err(format!("the connection broke: {error}").into()),
-        (None, Ok(())) => Ok(()),
+    let session = Arc::new(Session {
+        socket,
+        ledger: Mutex::new(ledger),
+        sending_changed: Condvar::new(),
+    });
+    // Not joined: standard input may never end.
+    let sending = session.clone();
+    thread::spawn(move || match message {
+        Some(message) => sending.send_message(message.as_bytes()),
+        None => sending.send_input(io::stdin().lock()),
+    });
+    let end = session.receive(timeout)?;
+    match session.settle(&end).judge(&end) {
+        Ok(None) => Ok(()),
+        Ok(Some(remark)) => {
+            // The echo is complete: a closed standard error does not change that.
+            let _ = writeln!(io::stderr(), "mio-echo: {remark}");
+            Ok(())
+        }
+        Err(why) => Err(Failure::Told(why)),
     }
 }
 
-fn connect(address: &Address) -> Result<Socket, Failure> {
-    let attempt = |to: &SockAddr, domain| {
-        let socket = Socket::new(domain, Type::STREAM, None)?;
-        socket.connect(to)?;
-        Ok::<_, io::Error>(socket)
-    };
+/// A connection, and what both threads know of it.
+struct Session {
+    socket: Socket,
+    ledger: Mutex<Ledger>,
+    /// Notified when the sending thread enters or leaves the socket.
+    sending_changed: Condvar,
+}
+
+impl Session {
+    /// Sends what the ledger has known from the start, and our end of stream.
+    fn send_message(&self, message: &[u8]) {
+        match self.write(message) {
+            Ok(()) => self.end_stream(Ok(())),
+            Err(error) => self.change(|ledger| ledger.fail(error)),
+        }
+    }
+
+    /// Sends the input to its end, and then our end of stream.
+    fn send_input(&self, mut input: impl Read) {
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let n = match input.read(&mut buffer) {
+                Ok(0) => {
+                    self.change(Ledger::end_input);
+                    return self.end_stream(Ok(()));
+                }
+                Ok(n) => n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return self.end_stream(Err(error)),
+            };
+            self.change(|ledger| ledger.announce(&buffer[..n], Instant::now()));
+            match self.write(&buffer[..n]) {
+                Ok(()) => self.change(Ledger::wait_for_input),
+                Err(error) => return self.change(|ledger| ledger.fail(error)),
+            }
+        }
+    }
+
+    /// Writes all of these bytes, however long the server takes: the receiving thread decides when to give up.
+    fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match (&self.socket).write(bytes) {
+                Ok(n) => {
+                    bytes = &bytes[n..];
+                    self.lock().moved(Instant::now());
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted || waited(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn end_stream(&self, input: io::Result<()>) {
+        // ENOTCONN says that the connection is broken: the receiving thread gets the cause.
+        let _ = self.socket.shutdown(Shutdown::Write);
+        self.change(|ledger| ledger.end(input, Instant::now()));
+    }
+
+    /// Prints and compares what comes back, until the stream ends or there is no more to wait for.
+    fn receive(&self, timeout: Option<Duration>) -> Result<End, Failure> {
+        let mut output = io::stdout().lock();
+        let mut buffer = vec![0; CHUNK];
+        let mut last = b'\n';
+        let mut read_timeout = None;
+        let mut patience = self.lock().patience(Instant::now(), timeout);
+        let end = loop {
+            let wait = match patience {
+                Patience::Wait(wait) => wait,
+                Patience::StillOpen => break End::StillOpen,
+                Patience::TimedOut(timeout) => break End::TimedOut(timeout),
+            };
+            if wait != read_timeout {
+                // A time below a microsecond would become 0, which means no limit (SO_RCVTIMEO, socket(7)).
+                let wait = wait.map(|wait| wait.max(Duration::from_millis(1)));
+                self.socket.set_read_timeout(wait)?;
+                read_timeout = wait;
+            }
+            match (&self.socket).read(&mut buffer) {
+                Ok(0) => break End::OfStream,
+                Ok(n) => {
+                    let bytes = &buffer[..n];
+                    last = bytes[n - 1];
+                    print(&mut output, bytes)?;
+                    // The clock is read after printing: a slow reader of our output does not use up the server's time.
+                    let now = Instant::now();
+                    let mut ledger = self.lock();
+                    if let Err(why) = ledger.receive(bytes, now) {
+                        break End::Wrong(why);
+                    }
+                    patience = ledger.patience(now, timeout);
+                }
+                // The deadline counts only after a read that found nothing. A process that was stopped (SIGSTOP) may
+                // wake up after its deadline with the answer in the receive queue.
+                Err(error) if waited(&error) => {
+                    patience = self.lock().patience(Instant::now(), timeout);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => break End::Broken(error),
+            }
+        };
+        if last != b'\n' && output.is_terminal() {
+            print(&mut output, b"\n")?;
+        }
+        Ok(end)
+    }
+
+    /// Waits until the sending thread cannot change what the connection's end means.
+    ///
+    /// shutdown(2) ends a blocked write, whose result tells a reset from an end of stream. An input that is at its end
+    /// says so at once; one that is silent for [`LAST_WAIT`] has not ended.
+    fn settle(&self, end: &End) -> MutexGuard<'_, Ledger> {
+        if !matches!(end, End::OfStream | End::Broken(_)) {
+            return self.lock();
+        }
+        let _ = self.socket.shutdown(Shutdown::Both);
+        let settled = self
+            .sending_changed
+            .wait_timeout_while(self.lock(), LAST_WAIT, |ledger| ledger.is_unsettled());
+        settled.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Ledger)) {
+        change(&mut self.lock());
+        self.sending_changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// True if a call returned because of SO_RCVTIMEO or SO_SNDTIMEO: `EAGAIN` (socket(7)), `WSAETIMEDOUT` on Windows. On
+/// Unix `ETIMEDOUT` is the end of the connection (tcp(7)).
+fn waited(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::WouldBlock || cfg!(windows) && error.kind() == ErrorKind::TimedOut
+}
+
+fn connect(address: &Address, timeout: Option<Duration>) -> Result<Socket, Failure> {
+    let start = Instant::now();
     let failed = |error: io::Error| {
+        // connect(2) fails with EAGAIN after SO_SNDTIMEO, and socket2 with an error of its own, which has no number.
+        // The kernel's ETIMEDOUT has one: its own limit was shorter.
+        let gave_up = error.kind() == ErrorKind::WouldBlock
+            || error.kind() == ErrorKind::TimedOut && error.raw_os_error().is_none();
+        if let (true, Some(timeout)) = (gave_up, timeout) {
+            return Failure::Told(format!(
+                "cannot connect to {address}: no answer within {} (--timeout)",
+                humantime::format_duration(timeout)
+            ));
+        }
         let hint = match error.kind() {
             ErrorKind::ConnectionRefused | ErrorKind::NotFound => " (is a server running there?)",
             ErrorKind::InvalidInput => " (name a path of at most 100 bytes)",
@@ -73,7 +239,7 @@ fn connect(address: &Address) -> Result<Socket, Failure> {
     let targets = match address {
         Address::Unix(path) => {
             let to = SockAddr::unix(path).map_err(failed)?;
-            return attempt(&to, Domain::UNIX).map_err(failed);
+            return attempt(&to, Domain::UNIX, timeout).map_err(failed);
         }
         Address::Tcp {
             port: Port::Auto, ..
@@ -99,8 +265,12 @@ fn connect(address: &Address) -> Result<Socket, Failure> {
             "cannot connect to {address}: {error} (is the name spelled right?)"
         ))
     };
-    for target in targets.map_err(unresolved)? {
-        match attempt(&target.into(), Domain::for_address(target)) {
+    let targets = targets.map_err(unresolved)?;
+    for (n, target) in targets.iter().enumerate() {
+        // An address that does not answer leaves the others their share of the time.
+        let rest = (targets.len() - n) as u32;
+        let share = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()) / rest);
+        match attempt(&(*target).into(), Domain::for_address(*target), share) {
             Ok(socket) => {
                 // A line typed is a line sent.
                 socket.set_tcp_nodelay(true).map_err(failed)?;
@@ -114,53 +284,19 @@ fn connect(address: &Address) -> Result<Socket, Failure> {
     ))
 }
 
-/// Sends the input to its end. How that went is in the ledger; the connection's fate is the receiver's to tell.
-fn send(mut input: impl Read, mut socket: &Socket, ledger: &Mutex<Ledger>) {
-    let mut buffer = vec![0; CHUNK];
-    loop {
-        let n = match input.read(&mut buffer) {
-            Ok(0) => {
-                // Before the end is sent: the server's own may be here before the call returns.
-                lock(ledger).finished = true;
-                break;
-            }
-            Ok(n) => n,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => {
-                lock(ledger).input_error = Some(error);
-                break;
-            }
-        };
-        // Before it is sent: its echo may be back before the write returns.
-        lock(ledger).sent(&buffer[..n]);
-        if socket.write_all(&buffer[..n]).is_err() {
-            return;
+fn attempt(to: &SockAddr, domain: Domain, timeout: Option<Duration>) -> io::Result<Socket> {
+    let socket = Socket::new(domain, Type::STREAM, None)?;
+    match timeout {
+        // A Unix-domain connect(2) waits for room in a full backlog, for SO_SNDTIMEO at most (socket(7)). On a
+        // nonblocking socket it fails with EAGAIN instead (connect(2)), and no event tells when there is room.
+        Some(timeout) if domain == Domain::UNIX => {
+            socket.set_write_timeout(Some(timeout))?;
+            socket.connect(to)?;
         }
+        Some(timeout) => socket.connect_timeout(to, timeout)?,
+        None => socket.connect(to)?,
     }
-    let _ = socket.shutdown(Shutdown::Write);
-}
-
-/// The outer error is ours (nobody takes the output), the inner the connection's.
-fn receive(mut socket: &Socket, ledger: &Mutex<Ledger>) -> Result<io::Result<()>, Failure> {
-    let mut output = io::stdout().lock();
-    let mut buffer = vec![0; CHUNK];
-    let mut last = b'\n';
-    let outcome = loop {
-        match socket.read(&mut buffer) {
-            Ok(0) => break Ok(()),
-            Ok(n) => {
-                lock(ledger).received(&buffer[..n]);
-                print(&mut output, &buffer[..n])?;
-                last = buffer[n - 1];
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => break Err(error),
-        }
-    };
-    if last != b'\n' && output.is_terminal() {
-        print(&mut output, b"\n")?;
-    }
-    Ok(outcome)
+    Ok(socket)
 }
 
 fn print(output: &mut impl Write, bytes: &[u8]) -> Result<(), Failure> {
@@ -171,9 +307,10 @@ fn print(output: &mut impl Write, bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
-fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
-    ledger.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// How much is read, sent and received at once.
 const CHUNK: usize = 64 * 1024;
+
+const ENDS: &str = "\
+Exit code: 0 if every byte came back, and nothing else. When everything is back, the server has one second to end its \
+stream. If it does not, or resets the connection, a line on standard error says so, and the exit code is still 0. 1 \
+for a wrong or surplus byte, for a reset or an end of stream before everything is back, and for a timeout.";

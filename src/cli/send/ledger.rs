@@ -1,142 +1,557 @@
-//! The ledger of `send`: what was sent and what came back.
+//! The ledger of `send`: what was sent, what came back, and what follows from both.
 //!
-//! Performs no I/O.
+//! Performs no I/O and reads no clock. Both threads of a session change it, under one lock. Each writes a fact down
+//! before the other can see its effect, so the outcome does not depend on which thread runs first.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, ErrorKind};
+use std::time::{Duration, Instant};
 
-/// What was sent and what came back, as checksums of blocks: gigabytes may be under way without filling memory, and
-/// a difference is still found, to the block.
-#[derive(Default)]
+use crc32fast::Hasher;
+
+/// Compares what comes back with what was sent.
+///
+/// The sending thread calls [`announce`](Ledger::announce) before it sends, [`moved`](Ledger::moved) after each write, and
+/// one of the methods `wait_for_input`, `end` and `fail` when it leaves the socket. The receiving thread calls
+/// [`receive`](Ledger::receive) with all that it reads, asks [`patience`](Ledger::patience) how long the next read may
+/// wait, and [`judge`](Ledger::judge) at the end.
 pub(super) struct Ledger {
-    sent: Blocks,
-    received: Blocks,
-    /// All that there was to send has been.
-    pub(super) finished: bool,
-    /// Reading the input has failed.
-    pub(super) input_error: Option<io::Error>,
-    /// The first block that differs.
-    different: Option<u64>,
-    /// Blocks compared.
-    compared: u64,
+    /// Blocks that have not come back completely, the oldest first. The last one may not have been sent completely.
+    blocks: VecDeque<Block>,
+    /// Checksum of the part of the first block that has come back, if that block is a checksum.
+    partial: Hasher,
+    /// Bytes that were sent or are about to be.
+    sent: u64,
+    /// Bytes that came back and were right.
+    received: u64,
+    /// True if nothing follows the bytes that are counted in `sent`.
+    input_ended: bool,
+    sending: Sending,
+    /// When bytes moved last, in either direction, or our stream ended.
+    moved: Instant,
 }
 
-/// One direction's stream, cut into blocks of [`BLOCK`] bytes.
-#[derive(Default)]
-struct Blocks {
-    bytes: u64,
-    current: crc32fast::Hasher,
-    complete: VecDeque<u32>,
+/// [`BLOCK`] bytes of the stream.
+enum Block {
+    Bytes(Vec<u8>),
+    /// Stands for the bytes of a block that was sent while [`KEPT`] others had not come back. So gigabytes may be in
+    /// flight without filling memory.
+    Checksum(u32),
 }
 
-impl Blocks {
-    fn add(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let room = (BLOCK - self.bytes % BLOCK) as usize;
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            self.current.update(now);
-            self.bytes += now.len() as u64;
-            if self.bytes.is_multiple_of(BLOCK) {
-                let complete = std::mem::take(&mut self.current).finalize();
-                self.complete.push_back(complete);
-            }
-            bytes = later;
-        }
-    }
+/// State of the sending thread.
+enum Sending {
+    /// Waits for input.
+    Waiting,
+    /// Calls send(2) or shutdown(2). The call may be the one that gets the connection's error.
+    Writing,
+    /// Has sent everything, and our end of stream.
+    Ended,
+    /// Could not read the input, and has ended our stream.
+    InputFailed(io::Error),
+    /// Could not write: send(2) failed.
+    Refused(io::Error),
+}
+
+/// How the receiving thread's work ended.
+pub(super) enum End {
+    /// The server ended its stream.
+    OfStream,
+    /// recv(2) failed.
+    Broken(io::Error),
+    /// Something came back that was not sent, for the reason given.
+    Wrong(String),
+    /// An answer was due, and nothing moved for so long.
+    TimedOut(Duration),
+    /// Everything was back, and the server did not end its stream within [`LAST_WAIT`].
+    StillOpen,
+}
+
+/// The receiving thread's next step.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Read, and wait at most so long; `None` is without limit.
+    Wait(Option<Duration>),
+    /// End with [`End::TimedOut`]: nothing moved for so long.
+    TimedOut(Duration),
+    /// End with [`End::StillOpen`].
+    StillOpen,
 }
 
 impl Ledger {
-    pub(super) fn sent(&mut self, bytes: &[u8]) {
-        self.sent.add(bytes);
+    /// For an input whose end is not known yet.
+    pub(super) fn new(now: Instant) -> Ledger {
+        Ledger {
+            blocks: VecDeque::new(),
+            partial: Hasher::new(),
+            sent: 0,
+            received: 0,
+            input_ended: false,
+            sending: Sending::Waiting,
+            moved: now,
+        }
     }
 
-    pub(super) fn received(&mut self, bytes: &[u8]) {
-        self.received.add(bytes);
-        while let (Some(sent), Some(received)) =
-            (self.sent.complete.front(), self.received.complete.front())
-        {
-            if sent != received && self.different.is_none() {
-                self.different = Some(self.compared);
+    /// For a message that is known as a whole before its first byte is sent.
+    pub(super) fn of_message(message: &[u8], now: Instant) -> Ledger {
+        let mut ledger = Ledger::new(now);
+        ledger.announce(message, now);
+        ledger.end_input();
+        ledger
+    }
+
+    /// Writes down bytes that are about to be sent. Their echo may be back before send(2) returns.
+    pub(super) fn announce(&mut self, mut bytes: &[u8], now: Instant) {
+        self.sending = Sending::Writing;
+        self.moved = now;
+        while !bytes.is_empty() {
+            let filled = (self.sent % BLOCK) as usize;
+            if filled == 0 {
+                let block = Vec::with_capacity(BLOCK as usize);
+                self.blocks.push_back(Block::Bytes(block));
             }
-            self.sent.complete.pop_front();
-            self.received.complete.pop_front();
-            self.compared += 1;
+            let room = BLOCK as usize - filled;
+            let (part, rest) = bytes.split_at(room.min(bytes.len()));
+            bytes = rest;
+            self.sent += part.len() as u64;
+            let keeps_bytes = self.blocks.len() <= KEPT;
+            if let Some(Block::Bytes(block)) = self.blocks.back_mut() {
+                block.extend_from_slice(part);
+                if part.len() == room && !keeps_bytes {
+                    let checksum = crc32fast::hash(block);
+                    self.blocks.pop_back();
+                    self.blocks.push_back(Block::Checksum(checksum));
+                }
+            }
         }
     }
 
-    /// What is wrong with the echo, if anything is. Asked at the end.
-    pub(super) fn verdict(&self) -> Option<String> {
-        let (sent, received) = (self.sent.bytes, self.received.bytes);
-        let last_block_differs = sent == received
-            && self.sent.current.clone().finalize() != self.received.current.clone().finalize();
-        let different = self
-            .different
-            .or(last_block_differs.then_some(self.compared));
-        if let Some(block) = different {
-            let (from, to) = (block * BLOCK, ((block + 1) * BLOCK).min(sent));
-            return Some(format!(
-                "the echo differs from what was sent, somewhere in the bytes from {from} to {to}"
-            ));
+    /// Writes down that no input follows, before our end of stream is sent: the server's own may arrive first.
+    pub(super) fn end_input(&mut self) {
+        self.input_ended = true;
+        self.sending = Sending::Writing;
+    }
+
+    /// Writes down that the kernel accepted bytes.
+    pub(super) fn moved(&mut self, now: Instant) {
+        self.moved = now;
+    }
+
+    /// Writes down that all bytes up to here were accepted, and that the sending thread waits for more input.
+    pub(super) fn wait_for_input(&mut self) {
+        self.sending = Sending::Waiting;
+    }
+
+    /// Writes down that our stream has ended. An error is that of the input.
+    pub(super) fn end(&mut self, input: io::Result<()>, now: Instant) {
+        self.sending = match input {
+            Ok(()) => Sending::Ended,
+            Err(error) => Sending::InputFailed(error),
+        };
+        self.moved = now;
+    }
+
+    /// Writes down that send(2) failed.
+    pub(super) fn fail(&mut self, error: io::Error) {
+        self.sending = Sending::Refused(error);
+    }
+
+    /// Compares bytes that came back.
+    ///
+    /// # Errors
+    /// The first difference, as a sentence.
+    pub(super) fn receive(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), String> {
+        self.moved = now;
+        while !bytes.is_empty() {
+            let start = self.received % BLOCK;
+            let comparable = (self.sent - self.received).min(BLOCK - start) as usize;
+            if comparable == 0 {
+                return Err(format!(
+                    "more bytes came back than were sent ({})",
+                    self.sent
+                ));
+            }
+            let (part, rest) = bytes.split_at(comparable.min(bytes.len()));
+            bytes = rest;
+            self.compare(part, start as usize)?;
+            self.received += part.len() as u64;
+            if self.received.is_multiple_of(BLOCK) {
+                self.blocks.pop_front();
+            }
         }
-        if let Some(error) = &self.input_error {
-            return Some(format!("cannot read standard input: {error}"));
+        Ok(())
+    }
+
+    /// Compares bytes that came back with those of the first block from `start` on.
+    fn compare(&mut self, came: &[u8], start: usize) -> Result<(), String> {
+        match self.blocks.front() {
+            Some(Block::Bytes(block)) => {
+                let sent = block.get(start..start + came.len()).unwrap_or_default();
+                if came != sent
+                    && let Some(n) = came.iter().zip(sent).position(|(came, sent)| came != sent)
+                {
+                    return Err(format!(
+                        "the echo differs from what was sent at offset {}: {:#04x} was sent, {:#04x} came back",
+                        self.received + n as u64,
+                        sent[n],
+                        came[n]
+                    ));
+                }
+            }
+            Some(Block::Checksum(sent)) => {
+                self.partial.update(came);
+                if start + came.len() == BLOCK as usize
+                    && std::mem::take(&mut self.partial).finalize() != *sent
+                {
+                    let from = self.received - start as u64;
+                    return Err(format!(
+                        "the echo differs from what was sent, somewhere in the bytes from {from} to {}",
+                        from + BLOCK
+                    ));
+                }
+            }
+            // Every byte that was sent and is not back is in a block.
+            None => {}
         }
-        if !self.finished {
-            return Some(format!(
-                "the server ended the connection before everything was sent: {sent} bytes were, and {received} came back"
-            ));
+        Ok(())
+    }
+
+    /// How long the next read may wait, `timeout` being that of a due answer.
+    ///
+    /// An answer is due when bytes have been sent that are not back, or when the input has ended.
+    pub(super) fn patience(&self, now: Instant, timeout: Option<Duration>) -> Patience {
+        let still = now.saturating_duration_since(self.moved);
+        if self.has_everything() {
+            return match LAST_WAIT.checked_sub(still) {
+                Some(left) if !left.is_zero() => Patience::Wait(Some(left)),
+                _ => Patience::StillOpen,
+            };
         }
-        if received < sent {
-            return Some(format!(
-                "{sent} bytes were sent and only {received} came back"
-            ));
+        let mut wait = None;
+        if let Some(timeout) = timeout
+            && (self.received < self.sent || self.input_ended)
+        {
+            if still >= timeout {
+                return Patience::TimedOut(timeout);
+            }
+            wait = Some(timeout - still);
         }
-        if received > sent {
-            return Some(format!(
-                "{sent} bytes were sent and {received} came back: more than were sent"
-            ));
+        if self.received == self.sent {
+            // The sending thread can start either wait while this thread is inside recv(2), which does not notice a
+            // new SO_RCVTIMEO. A read that lasts no longer than the shorter of the two returns before either is over.
+            let shorter = timeout.map_or(LAST_WAIT, |timeout| timeout.min(LAST_WAIT));
+            wait = Some(wait.map_or(shorter, |left| left.min(shorter)));
         }
-        None
+        Patience::Wait(wait)
+    }
+
+    /// True if the sending thread may still change what the connection's end means. It is inside a system call on the
+    /// socket then, or it waits for an input that may be at its end.
+    pub(super) fn is_unsettled(&self) -> bool {
+        matches!(self.sending, Sending::Writing | Sending::Waiting)
+    }
+
+    /// Whether the session succeeded; then with a remark, if there is one, otherwise with the reason.
+    ///
+    /// Order: a wrong byte, an unreadable input, a complete echo, and last the way in which the connection ended. A
+    /// reset after a complete echo is a success: every byte is back and was right.
+    pub(super) fn judge(&self, end: &End) -> Result<Option<String>, String> {
+        if let End::Wrong(why) = end {
+            return Err(why.clone());
+        }
+        if let Sending::InputFailed(error) = &self.sending {
+            return Err(format!("cannot read standard input: {error}"));
+        }
+        let error = match (end, &self.sending) {
+            (End::Broken(error), _) => Some(error),
+            // Reporting a socket's pending error clears it (socket(7), SO_ERROR). After send(2) got ECONNRESET, recv(2)
+            // sees a plain end of stream. EPIPE does not tell a reset from an end: send(2) fails with it after either.
+            (End::OfStream, Sending::Refused(error)) if error.kind() != ErrorKind::BrokenPipe => {
+                Some(error)
+            }
+            _ => None,
+        };
+        if self.has_everything() {
+            let all = format!("all {} bytes had come back", self.sent);
+            return Ok(match (end, error) {
+                (_, Some(error)) => Some(format!("{} after {all}", broken(error))),
+                (End::StillOpen, None) => Some(format!(
+                    "the server did not end its stream within {} after {all}",
+                    humantime::format_duration(LAST_WAIT)
+                )),
+                _ => None,
+            });
+        }
+        let progress = self.progress();
+        Err(match (end, error) {
+            (_, Some(error)) => format!("{} {progress}", broken(error)),
+            (End::TimedOut(timeout), None) => format!(
+                "gave up because nothing moved for {} (--timeout), {progress}",
+                humantime::format_duration(*timeout)
+            ),
+            _ => format!("the server ended its stream {progress}"),
+        })
+    }
+
+    /// True if everything was sent, our stream has ended, and every byte is back.
+    fn has_everything(&self) -> bool {
+        let ended = matches!(self.sending, Sending::Ended | Sending::InputFailed(_));
+        ended && self.received == self.sent
+    }
+
+    fn progress(&self) -> String {
+        let (received, sent) = (self.received, self.sent);
+        match self.input_ended {
+            true => format!("after {received} of {sent} bytes had come back"),
+            false => format!(
+                "before the input had ended: {received} of the {sent} bytes sent so far had come back"
+            ),
+        }
     }
 }
 
-/// How many bytes share a checksum.
+fn broken(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
+            "the server reset the connection".to_owned()
+        }
+        _ => format!("the connection broke ({error})"),
+    }
+}
+
+/// Longest wait for one side's end of stream after that of the other: for the server's when everything is back, and for
+/// the input's when the server has ended its stream.
+pub(super) const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// Bytes that are compared through one checksum when too many are in flight to be kept.
 const BLOCK: u64 = 64 * 1024;
+
+/// Blocks that are kept as bytes: 16 MiB. More than that is in flight with a server that stores the stream before it
+/// answers, or with very large socket buffers.
+const KEPT: usize = 256;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn verdict(sent: &[u8], received: &[u8]) -> Option<String> {
-        let mut ledger = Ledger {
-            finished: true,
-            ..Ledger::default()
-        };
-        sent.chunks(10_000).for_each(|chunk| ledger.sent(chunk));
-        received
-            .chunks(7_777)
-            .for_each(|chunk| ledger.received(chunk));
-        ledger.verdict()
+    const SECOND: Duration = Duration::from_secs(1);
+    const TIMEOUT: Option<Duration> = Some(Duration::from_secs(10));
+
+    /// A ledger of bytes that were all sent, in pieces of 10,000, before `received` came back in pieces of 7,777.
+    fn compare(sent: &[u8], received: &[u8]) -> Result<Ledger, String> {
+        let now = Instant::now();
+        let mut ledger = Ledger::new(now);
+        sent.chunks(10_000)
+            .for_each(|part| ledger.announce(part, now));
+        ledger.end_input();
+        ledger.end(Ok(()), now);
+        for part in received.chunks(7_777) {
+            ledger.receive(part, now)?;
+        }
+        Ok(ledger)
+    }
+
+    fn bytes(length: usize) -> Vec<u8> {
+        (0..length).map(|n| (n % 251) as u8).collect()
+    }
+
+    fn error(kind: ErrorKind) -> io::Error {
+        kind.into()
     }
 
     #[test]
-    fn an_exact_echo_is_right_whatever_its_length_and_its_cuts() {
-        for length in [0, 1, 65_535, 65_536, 65_537, 1_000_000] {
-            let bytes: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
-            assert_eq!(verdict(&bytes, &bytes), None, "{length} bytes");
+    fn an_exact_echo_succeeds_at_every_length() {
+        // The last one is longer than what is kept as bytes.
+        for length in [0, 1, 65_535, 65_536, 65_537, 1_000_000, 20 << 20] {
+            let ledger = compare(&bytes(length), &bytes(length)).map_err(|why| (length, why));
+            assert_eq!(ledger.unwrap().judge(&End::OfStream), Ok(None), "{length}");
         }
     }
 
     #[test]
-    fn each_kind_of_difference_is_told() {
-        let sent = vec![7; 200_000];
-        let mut wrong = sent.clone();
-        wrong[70_000] = 8;
-        assert!(verdict(&sent, &wrong).unwrap().contains("65536 to 131072"));
-        wrong = sent.clone();
-        wrong[199_999] = 8;
-        assert!(verdict(&sent, &wrong).unwrap().contains("196608 to 200000"));
-        assert!(verdict(&sent, &sent[1..]).unwrap().contains("only 199999"));
-        assert!(verdict(&sent[1..], &sent).unwrap().contains("more than"));
+    fn bytes_that_come_back_one_by_one_are_compared_with_those_not_sent_completely() {
+        let (now, sent) = (Instant::now(), bytes(200_000));
+        let mut ledger = Ledger::new(now);
+        for part in sent.chunks(999) {
+            ledger.announce(part, now);
+            for byte in part {
+                ledger.receive(&[*byte], now).unwrap();
+            }
+        }
+        let why = ledger.receive(&[0], now).unwrap_err();
+        assert_eq!(why, "more bytes came back than were sent (200000)");
+    }
+
+    #[test]
+    fn the_first_wrong_byte_is_named_with_its_offset() {
+        let sent = bytes(200_000);
+        for offset in [0, 65_535, 65_536, 199_999] {
+            let mut wrong = sent.clone();
+            wrong[offset] ^= 0xff;
+            wrong[199_999] ^= 1;
+            // Only what came back up to there is needed.
+            let why = compare(&sent, &wrong[..=offset]).err().unwrap();
+            assert!(why.contains(&format!("at offset {offset}:")), "{why}");
+        }
+        let why = compare(b"hello", b"hellO").err().unwrap();
+        assert!(why.contains("0x6f was sent, 0x4f came back"), "{why}");
+    }
+
+    #[test]
+    fn beyond_what_is_kept_the_block_of_a_wrong_byte_is_named() {
+        let kept = KEPT * BLOCK as usize;
+        let sent = bytes(kept + 100_000);
+        for (offset, hint) in [
+            (kept - 1, "at offset 16777215:"),
+            (kept, "in the bytes from 16777216 to 16842752"),
+            (kept + 99_999, "at offset 16877215:"),
+        ] {
+            let mut wrong = sent.clone();
+            wrong[offset] ^= 0xff;
+            let why = compare(&sent, &wrong).err().unwrap();
+            assert!(why.contains(hint), "{offset}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_complete_whether_the_echo_or_our_end_of_stream_is_first() {
+        let now = Instant::now();
+        for end_first in [true, false] {
+            let mut ledger = Ledger::of_message(b"hello", now);
+            assert!(ledger.is_unsettled());
+            if end_first {
+                ledger.end(Ok(()), now);
+                ledger.receive(b"hello", now).unwrap();
+            } else {
+                ledger.receive(b"hello", now).unwrap();
+                // The receiving thread waits for the other one here.
+                assert!(ledger.is_unsettled());
+                ledger.end(Ok(()), now);
+            }
+            assert!(!ledger.is_unsettled());
+            assert_eq!(ledger.judge(&End::OfStream), Ok(None));
+        }
+    }
+
+    #[test]
+    fn a_reset_is_reported_whichever_thread_gets_it() {
+        let now = Instant::now();
+        let reset = "the server reset the connection after 2 of 5 bytes had come back";
+        let mut ledger = Ledger::of_message(b"hello", now);
+        ledger.receive(b"he", now).unwrap();
+        for kind in [ErrorKind::ConnectionReset, ErrorKind::ConnectionAborted] {
+            let end = End::Broken(error(kind));
+            assert_eq!(ledger.judge(&end), Err(reset.to_owned()));
+        }
+        // recv(2) got the error, and send(2) the consequence.
+        ledger.fail(error(ErrorKind::BrokenPipe));
+        let end = End::Broken(error(ErrorKind::ConnectionReset));
+        assert_eq!(ledger.judge(&end), Err(reset.to_owned()));
+        // send(2) got it, and recv(2) sees an end of stream.
+        ledger.fail(error(ErrorKind::ConnectionReset));
+        assert_eq!(ledger.judge(&End::OfStream), Err(reset.to_owned()));
+        // The server's end of stream came first: more bytes were written after that.
+        ledger.fail(error(ErrorKind::BrokenPipe));
+        let why = ledger.judge(&End::OfStream).unwrap_err();
+        assert_eq!(
+            why,
+            "the server ended its stream after 2 of 5 bytes had come back"
+        );
+        let why = ledger.judge(&End::Broken(error(ErrorKind::TimedOut)));
+        assert!(
+            why.unwrap_err()
+                .starts_with("the connection broke (timed out)")
+        );
+    }
+
+    #[test]
+    fn a_reset_after_everything_came_back_is_a_success_with_a_remark() {
+        let ledger = compare(b"hello", b"hello").unwrap();
+        let remark = ledger.judge(&End::Broken(error(ErrorKind::ConnectionReset)));
+        let expected = "the server reset the connection after all 5 bytes had come back";
+        assert_eq!(remark, Ok(Some(expected.to_owned())));
+    }
+
+    #[test]
+    fn an_end_of_stream_before_the_inputs_end_is_an_error() {
+        let now = Instant::now();
+        let mut ledger = Ledger::new(now);
+        ledger.announce(b"hello", now);
+        ledger.wait_for_input();
+        ledger.receive(b"hello", now).unwrap();
+        assert!(ledger.is_unsettled(), "the input may be at its end");
+        let why = ledger.judge(&End::OfStream).unwrap_err();
+        assert!(
+            why.contains("before the input had ended: 5 of the 5 bytes"),
+            "{why}"
+        );
+    }
+
+    #[test]
+    fn an_unreadable_input_is_reported_rather_than_how_the_connection_ended() {
+        let mut ledger = Ledger::new(Instant::now());
+        ledger.end(Err(error(ErrorKind::IsADirectory)), Instant::now());
+        for end in [End::OfStream, End::StillOpen] {
+            let why = ledger.judge(&end).unwrap_err();
+            assert!(why.starts_with("cannot read standard input"), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_due_answer_times_out_when_nothing_has_moved_for_so_long() {
+        let start = Instant::now();
+        let mut ledger = Ledger::of_message(b"hello", start);
+        let patience =
+            |ledger: &Ledger, seconds| ledger.patience(start + seconds * SECOND, TIMEOUT);
+        assert_eq!(patience(&ledger, 3), Patience::Wait(Some(7 * SECOND)));
+        assert_eq!(
+            ledger.patience(start + 99 * SECOND, None),
+            Patience::Wait(None)
+        );
+        ledger.moved(start + 3 * SECOND);
+        assert_eq!(patience(&ledger, 10), Patience::Wait(Some(3 * SECOND)));
+        ledger.receive(b"he", start + 5 * SECOND).unwrap();
+        assert_eq!(patience(&ledger, 14), Patience::Wait(Some(SECOND)));
+        assert_eq!(patience(&ledger, 15), Patience::TimedOut(10 * SECOND));
+        let why = ledger.judge(&End::TimedOut(10 * SECOND)).unwrap_err();
+        assert_eq!(
+            why,
+            "gave up because nothing moved for 10s (--timeout), after 2 of 5 bytes had come back"
+        );
+    }
+
+    #[test]
+    fn an_idle_session_waits_in_pieces_that_hide_no_deadline() {
+        let start = Instant::now();
+        let mut ledger = Ledger::new(start);
+        let hour = start + 3600 * SECOND;
+        assert_eq!(
+            ledger.patience(hour, TIMEOUT),
+            Patience::Wait(Some(LAST_WAIT))
+        );
+        assert_eq!(ledger.patience(hour, None), Patience::Wait(Some(LAST_WAIT)));
+        let short = Duration::from_millis(200);
+        assert_eq!(
+            ledger.patience(hour, Some(short)),
+            Patience::Wait(Some(short))
+        );
+        // The answer is due from the moment at which bytes are sent, not from that of the last answer.
+        ledger.announce(b"hello", hour);
+        assert_eq!(ledger.patience(hour, TIMEOUT), Patience::Wait(TIMEOUT));
+    }
+
+    #[test]
+    fn the_servers_end_of_stream_is_waited_for_one_second_whatever_the_timeout() {
+        let ledger = compare(b"hello", b"hello").unwrap();
+        let start = ledger.moved;
+        for timeout in [None, TIMEOUT, Some(SECOND / 10)] {
+            let patience = |after| ledger.patience(start + after, timeout);
+            assert_eq!(patience(SECOND / 4), Patience::Wait(Some(SECOND * 3 / 4)));
+            assert_eq!(patience(SECOND), Patience::StillOpen);
+        }
+        let remark = ledger.judge(&End::StillOpen).unwrap().unwrap();
+        let expected =
+            "the server did not end its stream within 1s after all 5 bytes had come back";
+        assert_eq!(remark, expected);
     }
 }
