@@ -18,7 +18,7 @@ use socket2::{Domain, SockRef, Socket as RawSocket, Type};
 
 use crate::delivery;
 #[cfg(unix)]
-use crate::socket_file::{self, SocketFile};
+use crate::socket_file::{self, PathLock, SocketFile};
 use crate::stream::Stream;
 
 /// How to listen. See [`listen_tcp`] and [`listen_unix`].
@@ -36,7 +36,7 @@ pub(crate) struct ListenOptions {
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(mio::net::TcpListener),
-    /// The file goes when the listener does.
+    /// Dropped in this order: the listener is closed, its file is removed, and then another server may own the path.
     #[cfg(unix)]
     Unix(mio::net::UnixListener, SocketFile),
 }
@@ -101,16 +101,17 @@ pub(crate) fn listen_tcp(address: SocketAddr, options: ListenOptions) -> io::Res
 /// Listens on a path, replacing the socket file that a server left there which no longer runs.
 ///
 /// # Errors
-/// `AddrInUse` when a server answers on the path, `AlreadyExists` when something else than a socket lies there, and
-/// those of socket(2), bind(2) and listen(2).
+/// `AddrInUse` when another server owns the path or answers on it, `AlreadyExists` when something else than a socket
+/// lies there, and those of open(2), flock(2), socket(2), bind(2) and listen(2).
 #[cfg(unix)]
 pub(crate) fn listen_unix(path: &Path, options: ListenOptions) -> io::Result<Listener> {
     let address = socket2::SockAddr::unix(path)?;
+    let lock = PathLock::acquire(path)?;
     socket_file::remove_if_stale(path, &address)?;
     let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address)?;
-    let file = SocketFile::remember(path)?;
+    let file = SocketFile::remember(path, lock)?;
     socket.listen(options.backlog)?;
     let listener = mio_unix::UnixListener::from(socket);
     Ok(Listener::Unix(
@@ -215,6 +216,20 @@ mod tests {
         assert_eq!(options.tcp_user_timeout().unwrap(), OPTIONS.give_up_after);
     }
 
+    /// The files in a folder, sorted.
+    fn files(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn refusal(path: &Path) -> io::ErrorKind {
+        listen_unix(path, OPTIONS).unwrap_err().kind()
+    }
+
     #[test]
     fn a_stale_socket_file_is_replaced_and_a_live_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
@@ -223,11 +238,40 @@ mod tests {
         assert!(path.exists(), "std leaves its file behind: that is stale");
 
         let listener = listen_unix(&path, OPTIONS).unwrap();
-        let refused = listen_unix(&path, OPTIONS).unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(refusal(&path), io::ErrorKind::AddrInUse);
+        assert_eq!(files(folder.path()), ["echo.sock", "echo.sock.lock"]);
 
         drop(listener);
-        assert!(!path.exists(), "the file goes with its listener");
+        assert_eq!(
+            files(folder.path()),
+            [""; 0],
+            "both files go with the listener"
+        );
+    }
+
+    /// The socket of another server between bind(2) and listen(2) looks like a stale one.
+    #[test]
+    fn the_owner_of_the_lock_keeps_the_path_before_it_listens() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("echo.sock");
+        let lock = PathLock::acquire(&path).unwrap();
+        let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        socket
+            .bind(&socket2::SockAddr::unix(&path).unwrap())
+            .unwrap();
+        assert_eq!(refusal(&path), io::ErrorKind::AddrInUse);
+        assert!(path.exists());
+        drop(lock);
+        listen_unix(&path, OPTIONS).unwrap();
+    }
+
+    #[test]
+    fn a_server_of_another_program_which_takes_no_lock_keeps_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("echo.sock");
+        let _other = mio_unix::UnixListener::bind(&path).unwrap();
+        assert_eq!(refusal(&path), io::ErrorKind::AddrInUse);
+        assert_eq!(files(folder.path()), ["echo.sock"]);
     }
 
     #[test]
@@ -235,19 +279,41 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("precious.txt");
         std::fs::write(&path, "precious").unwrap();
-        let refused = listen_unix(&path, OPTIONS).unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(refusal(&path), io::ErrorKind::AlreadyExists);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+        assert_eq!(files(folder.path()), ["precious.txt"]);
     }
 
     #[test]
-    fn a_successors_socket_file_is_not_removed() {
+    fn a_path_whose_socket_file_was_removed_is_still_owned() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("echo.sock");
+        let _first = listen_unix(&path, OPTIONS).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(refusal(&path), io::ErrorKind::AddrInUse);
+    }
+
+    /// A person has removed both files, and so taken the path from its owner.
+    #[test]
+    fn a_successors_files_are_not_removed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("echo.sock");
         let first = listen_unix(&path, OPTIONS).unwrap();
-        std::fs::remove_file(&path).unwrap();
+        for name in files(folder.path()) {
+            std::fs::remove_file(folder.path().join(name)).unwrap();
+        }
         let _second = listen_unix(&path, OPTIONS).unwrap();
         drop(first);
-        assert!(path.exists());
+        assert_eq!(files(folder.path()), ["echo.sock", "echo.sock.lock"]);
+    }
+
+    #[test]
+    fn a_listener_that_fails_leaves_no_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("no").join("echo.sock");
+        assert_eq!(refusal(&path), io::ErrorKind::NotFound);
+        let path = folder.path().join("long".repeat(30));
+        assert_eq!(refusal(&path), io::ErrorKind::InvalidInput);
+        assert_eq!(files(folder.path()), [""; 0]);
     }
 }

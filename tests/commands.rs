@@ -83,6 +83,34 @@ fn failures_exit_with_1_and_say_what_to_do_in_one_line() {
     assert_eq!(std::fs::read_to_string(file).unwrap(), "precious");
 }
 
+/// The kernel releases the lock of a process that is killed; both files stay.
+#[test]
+fn a_server_that_was_killed_leaves_its_path_to_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("echo.sock");
+    let names = ["echo.sock", "echo.sock.lock"];
+    let exist = || names.map(|name| folder.path().join(name).exists());
+    let address = format!("unix:{}", path.display());
+    let serve = || {
+        let mut command = mio_echo();
+        command.args(["serve", &address]);
+        Process::start(command, 1)
+    };
+    let server = serve();
+    let said = fails(&["serve", "-q", &address], 1);
+    assert!(
+        said.contains(&format!("{address}: another server owns this path")),
+        "{said}"
+    );
+    server.signal(Signal::KILL);
+    server.wait();
+    assert_eq!(exist(), [true, true]);
+    let server = serve();
+    server.signal(Signal::TERM);
+    assert!(server.wait().status.success());
+    assert_eq!(exist(), [false, false]);
+}
+
 #[test]
 fn a_hostname_is_resolved_with_a_warning() {
     let mut command = mio_echo();

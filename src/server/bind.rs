@@ -92,7 +92,7 @@ impl BindError {
                 "permission denied (ports below 1024 need privileges: name a higher one, or auto)"
             }
             Kind::AddrInUse if unix => {
-                "a server is listening there already (stop it, or name another path)"
+                "another server owns this path (stop it, or name another path)"
             }
             Kind::AddrInUse => {
                 "the port is in use (stop whoever has it, name another, or auto for a free one)"

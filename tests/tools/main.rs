@@ -11,6 +11,8 @@ mod common;
 #[cfg(target_os = "linux")]
 mod injected;
 #[cfg(target_os = "linux")]
+mod owners;
+#[cfg(target_os = "linux")]
 mod page;
 #[cfg(target_os = "linux")]
 mod ports;
@@ -105,6 +107,10 @@ fn of_linux() -> Vec<Trial> {
             injected::accept_that_fails_for_ever_neither_spins_nor_floods,
             injected::an_interrupted_poll_is_no_error,
             injected::a_port_below_1024_without_the_privilege_is_a_clear_error,
+            owners::one_of_two_servers_that_start_at_once_owns_the_path,
+            owners::one_of_two_servers_that_run_freely_owns_the_path,
+            owners::a_lock_file_that_its_owner_removed_is_not_taken,
+            owners::a_server_owns_its_path_until_its_lock_file_is_removed,
         }
         Namespace {
             vanished::a_peer_that_vanishes_with_output_pending_is_reaped,

@@ -1,0 +1,273 @@
+//! Servers that start or end at the same time on one Unix-domain path: one owns it, the others say so. strace holds a
+//! server at a system call, so that the others run in every gap between two calls.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::common::*;
+
+/// A path for servers to compete for.
+struct Contested {
+    folder: TempDir,
+    path: PathBuf,
+}
+
+impl Contested {
+    fn new() -> Contested {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("echo.sock");
+        Contested { folder, path }
+    }
+
+    fn address(&self) -> String {
+        format!("unix:{}", self.path.display())
+    }
+
+    /// Leaves a socket file that no server listens on.
+    fn leave_a_stale_file(&self) {
+        drop(UnixListener::bind(&self.path).unwrap());
+    }
+
+    fn start(&self) -> Contender {
+        Contender::start(mio_echo(), &self.address())
+    }
+
+    /// Starts a server that strace holds for so long when it enters one of these calls for the `when`th time.
+    fn start_held(
+        &self,
+        log: &str,
+        calls: &[(&str, Duration)],
+        when: usize,
+    ) -> (Contender, PathBuf) {
+        let log = self.folder.path().join(log);
+        let mut command = Command::new("strace");
+        command.args(["-D", "-f", "-qq", "-o"]).arg(&log);
+        command.args(["-e", "trace=/^(connect|unlink|bind|listen|flock)"]);
+        for (call, held) in calls {
+            let us = held.as_micros();
+            // A prefix: some processors have unlinkat(2) alone.
+            let inject = format!("inject=/^{call}:delay_enter={us}:when={when}");
+            command.args(["-e", &inject]);
+        }
+        command.arg(env!("CARGO_BIN_EXE_mio-echo"));
+        (Contender::start(command, &self.address()), log)
+    }
+
+    /// The files that the servers have left, sorted.
+    fn files(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.folder.path()).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.starts_with("echo.sock"))
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+/// Waits until strace has written that the process entered this call for the `when`th time.
+#[track_caller]
+fn until_it_enters(call: &str, when: usize, log: &Path) {
+    eventually(call, || {
+        let text = std::fs::read_to_string(log).unwrap_or_default();
+        match text.matches(&format!(" {call}")).count() {
+            n if n >= when => Ok(()),
+            _ => Err(text),
+        }
+    });
+}
+
+/// A server that may become the owner or not.
+struct Contender {
+    child: Child,
+}
+
+#[derive(Debug)]
+enum Outcome {
+    Listens,
+    Ended { code: Option<i32>, said: String },
+}
+
+impl Contender {
+    fn start(mut command: Command, address: &str) -> Contender {
+        let child = command
+            .args(["serve", "-q", "--json", address])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Contender { child }
+    }
+
+    /// Waits until it listens or has ended.
+    fn outcome(&mut self) -> Outcome {
+        let mut line = Vec::new();
+        let mut stdout = BufReader::with_capacity(1, self.child.stdout.as_mut().unwrap());
+        stdout.read_until(b'\n', &mut line).unwrap();
+        if line.starts_with(b"listening on unix:") {
+            return Outcome::Listens;
+        }
+        let mut said = String::new();
+        let stderr = self.child.stderr.as_mut().unwrap();
+        stderr.read_to_string(&mut said).unwrap();
+        let code = self.child.wait().unwrap().code();
+        Outcome::Ended { code, said }
+    }
+
+    #[track_caller]
+    fn listens(&mut self) {
+        let outcome = self.outcome();
+        assert!(matches!(outcome, Outcome::Listens), "{outcome:?}");
+    }
+
+    #[track_caller]
+    fn must_be_refused(mut self, contested: &Contested) {
+        assert_refused(&self.outcome(), contested);
+    }
+
+    fn terminate(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+    }
+
+    /// Asks it to stop, and returns how many bytes it has echoed.
+    #[track_caller]
+    fn stop(mut self) -> u64 {
+        self.terminate();
+        let mut stdout = String::new();
+        let pipe = self.child.stdout.as_mut().unwrap();
+        pipe.read_to_string(&mut stdout).unwrap();
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+        let stats: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+        stats["bytes_out"].as_u64().unwrap()
+    }
+}
+
+impl Drop for Contender {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[track_caller]
+fn assert_refused(outcome: &Outcome, contested: &Contested) {
+    let Outcome::Ended { code, said } = outcome else {
+        panic!("a second server listens on the path of the first");
+    };
+    assert_eq!(*code, Some(1), "{said}");
+    let expected = format!(
+        "cannot listen on {}: another server owns this path",
+        contested.address()
+    );
+    assert!(said.contains(&expected), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+/// Expects that exactly one of the two listens and serves the path, that the other says so, and that the owner leaves
+/// nothing behind.
+#[track_caller]
+fn assert_one_owner(mut servers: [Contender; 2], contested: &Contested) {
+    let mut outcomes = [servers[0].outcome(), servers[1].outcome()];
+    let owner = outcomes
+        .iter()
+        .position(|outcome| matches!(outcome, Outcome::Listens))
+        .unwrap_or_else(|| panic!("neither listens: {outcomes:?}"));
+    outcomes.swap(0, owner);
+    assert_refused(&outcomes[1], contested);
+    let mut client = UnixStream::connect(&contested.path).unwrap();
+    client.write_all(b"ping").unwrap();
+    client.read_exact(&mut [0; 4]).unwrap();
+    // A shutdown waits for clients that do not end their stream.
+    drop(client);
+    let [first, second] = servers;
+    let owner = [first, second].into_iter().nth(owner).unwrap();
+    assert_eq!(owner.stop(), 4, "another process echoed");
+    assert_eq!(contested.files(), Vec::<String>::new());
+}
+
+/// Fault 39. The first server is held at each step from its first call to listen(2), and the second one runs meanwhile.
+pub(crate) fn one_of_two_servers_that_start_at_once_owns_the_path() {
+    for round in 0..2 {
+        for (stale, call) in [
+            (true, "flock"),
+            (true, "connect"),
+            (true, "unlink"),
+            (true, "bind"),
+            (true, "listen"),
+            (false, "flock"),
+            (false, "bind"),
+            (false, "listen"),
+        ] {
+            eprintln!("round {round}, stale file: {stale}, held at {call}");
+            let contested = Contested::new();
+            if stale {
+                contested.leave_a_stale_file();
+            }
+            let (first, log) = contested.start_held("log", &[(call, HELD)], 1);
+            until_it_enters(call, 1, &log);
+            let second = contested.start();
+            assert_one_owner([first, second], &contested);
+        }
+    }
+}
+
+/// The same without strace: whatever order the kernel chooses.
+pub(crate) fn one_of_two_servers_that_run_freely_owns_the_path() {
+    for round in 0..100 {
+        let contested = Contested::new();
+        if round % 2 == 0 {
+            contested.leave_a_stale_file();
+        }
+        let servers = [contested.start(), contested.start()];
+        assert_one_owner(servers, &contested);
+    }
+}
+
+/// The second server has opened the lock file and not locked it yet when the first one removes it. A lock on that file
+/// would exclude no other server.
+pub(crate) fn a_lock_file_that_its_owner_removed_is_not_taken() {
+    let contested = Contested::new();
+    let mut first = contested.start();
+    first.listens();
+    let calls = [("flock", 5 * HELD), ("listen", HELD)];
+    let (mut second, log) = contested.start_held("second", &calls, 1);
+    until_it_enters("flock", 1, &log);
+    first.stop();
+    let entered = std::fs::read_to_string(&log).unwrap();
+    assert!(
+        !entered.contains("= 0"),
+        "not held for long enough: {entered}"
+    );
+    // Bound and not listening: connect(2) cannot tell it from a stale socket file.
+    until_it_enters("listen", 1, &log);
+    contested.start().must_be_refused(&contested);
+    second.listens();
+    second.stop();
+    assert_eq!(contested.files(), Vec::<String>::new());
+}
+
+/// The socket file is gone, and the lock file is about to be removed: its owner still holds the lock.
+pub(crate) fn a_server_owns_its_path_until_its_lock_file_is_removed() {
+    let contested = Contested::new();
+    let (mut first, log) = contested.start_held("first", &[("unlink", HELD)], 2);
+    first.listens();
+    first.terminate();
+    until_it_enters("unlink", 2, &log);
+    assert_eq!(contested.files(), ["echo.sock.lock"]);
+    contested.start().must_be_refused(&contested);
+    assert_eq!(first.child.wait().unwrap().code(), Some(0));
+    let mut next = contested.start();
+    next.listens();
+    next.stop();
+    assert_eq!(contested.files(), Vec::<String>::new());
+}
+
+/// How long strace holds a call: long enough that another server starts and listens meanwhile.
+const HELD: Duration = Duration::from_millis(300);
