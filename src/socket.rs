@@ -30,6 +30,9 @@ pub(crate) struct ListenOptions {
     pub(crate) reuse_port: bool,
     /// For how long the kernel goes on with a peer that takes nothing, of itself (TCP on Linux).
     pub(crate) give_up_after: Option<Duration>,
+    /// Permissions of a Unix-domain socket's file, 0 to 0o777; `None` is 0o777 without the bits
+    /// of umask(2) (unix(7)).
+    pub(crate) unix_mode: Option<u32>,
 }
 
 /// A listening socket.
@@ -102,7 +105,7 @@ pub(crate) fn listen_tcp(address: SocketAddr, options: ListenOptions) -> io::Res
 ///
 /// # Errors
 /// `AddrInUse` when another server owns the path or answers on it, `AlreadyExists` when something else than a socket
-/// lies there, and those of open(2), flock(2), socket(2), bind(2) and listen(2).
+/// lies there, and those of open(2), flock(2), socket(2), bind(2), chmod(2) and listen(2).
 #[cfg(unix)]
 pub(crate) fn listen_unix(path: &Path, options: ListenOptions) -> io::Result<Listener> {
     let address = socket2::SockAddr::unix(path)?;
@@ -112,6 +115,10 @@ pub(crate) fn listen_unix(path: &Path, options: ListenOptions) -> io::Result<Lis
     socket.set_nonblocking(true)?;
     socket.bind(&address)?;
     let file = SocketFile::remember(path, lock)?;
+    // Before listen(2): until then connect(2) fails with ECONNREFUSED, so no client connects with other permissions.
+    if let Some(mode) = options.unix_mode {
+        file.set_mode(mode)?;
+    }
     socket.listen(options.backlog)?;
     let listener = mio_unix::UnixListener::from(socket);
     Ok(Listener::Unix(
@@ -194,6 +201,7 @@ mod tests {
         backlog: 16,
         reuse_port: false,
         give_up_after: Some(Duration::from_secs(60)),
+        unix_mode: None,
     };
 
     #[test]
@@ -315,5 +323,21 @@ mod tests {
         let path = folder.path().join("long".repeat(30));
         assert_eq!(refusal(&path), io::ErrorKind::InvalidInput);
         assert_eq!(files(folder.path()), [""; 0]);
+    }
+
+    #[test]
+    fn the_mode_is_that_of_the_options() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("echo.sock");
+        for mode in [0, 0o600, 0o660, 0o777] {
+            let options = ListenOptions {
+                unix_mode: Some(mode),
+                ..OPTIONS
+            };
+            let _listener = listen_unix(&path, options).unwrap();
+            let found = path.metadata().unwrap().permissions().mode();
+            assert_eq!(found & 0o7777, mode, "{mode:o}");
+        }
     }
 }

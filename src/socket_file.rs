@@ -4,9 +4,9 @@
 //! next one cannot bind. To probe, unlink, bind and listen are four calls, between which another server may run. So the
 //! owner of a path is the process that holds a lock on `PATH.lock`, from before the probe to after the last removal.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Socket as RawSocket, Type};
@@ -179,6 +179,16 @@ impl SocketFile {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Sets the permissions. A client needs write permission on the file to connect (unix(7)). Bits beyond 0777 are
+    /// ignored.
+    ///
+    /// # Errors
+    /// Those of chmod(2).
+    pub(crate) fn set_mode(&self, mode: u32) -> io::Result<()> {
+        // fchmod(2) on the socket's descriptor would not change the file: the descriptor is not one of this file.
+        std::fs::set_permissions(&self.path, Permissions::from_mode(mode & 0o777))
     }
 }
 

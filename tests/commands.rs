@@ -7,6 +7,7 @@ mod common;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -45,6 +46,7 @@ fn usage_errors_exit_with_2_and_say_what_to_write() {
         (&["serve", "--idle-timeout", "0s"], "off"),
         (&["serve", "--idle-timeout", "5"], "500ms"),
         (&["serve", "--max-connections", "0"], "1.."),
+        (&["serve", "--unix-mode", "999"], "0660"),
         (&["serve", "-q", "-v"], "cannot be used"),
         (&["send", "hello"], "HOST:PORT"),
         (&["send", "--timeout", "0s"], "off"),
@@ -81,6 +83,34 @@ fn failures_exit_with_1_and_say_what_to_do_in_one_line() {
         assert_eq!(said.lines().count(), 1, "{address}: {said:?}");
     }
     assert_eq!(std::fs::read_to_string(file).unwrap(), "precious");
+}
+
+#[test]
+fn the_unix_mode_decides_on_permissions_and_without_it_the_umask() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("echo.sock");
+    for (umask, args, expected) in [
+        ("077", &[][..], 0o700),
+        ("022", &[], 0o755),
+        ("077", &["--unix-mode", "0660"], 0o660),
+        ("022", &["--unix-mode", "0660"], 0o660),
+        ("022", &["--unix-mode", "0"], 0),
+        ("077", &["--unix-mode", "777"], 0o777),
+    ] {
+        let mut command = Command::new("sh");
+        let script = format!("umask {umask}; exec \"$0\" \"$@\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_mio-echo"), "serve"]);
+        command.arg(format!("unix:{}", path.display())).args(args);
+        let server = Process::start(command, 1);
+        let found = path.metadata().unwrap().permissions().mode() & 0o7777;
+        assert_eq!(found, expected, "{umask} {args:?}: {found:o}");
+        // A lock that others could open, they could hold.
+        let lock = folder.path().join("echo.sock.lock");
+        let found = lock.metadata().unwrap().permissions().mode() & 0o7777;
+        assert_eq!(found, 0o600, "{umask} {args:?}: {found:o}");
+        server.signal(Signal::TERM);
+        assert!(server.wait().status.success());
+    }
 }
 
 /// The kernel releases the lock of a process that is killed; both files stay.

@@ -59,6 +59,11 @@ pub(super) struct ServeArgs {
     #[arg(long)]
     reuse_port: bool,
 
+    /// Permissions of each Unix-domain socket's file, in octal, such as 0660, set before the first client can connect. A
+    /// client needs write permission [default: 0777 without the bits of the umask]
+    #[arg(long, value_name = "MODE", value_parser = values::mode)]
+    unix_mode: Option<u32>,
+
     /// For so long after an event, poll without sleeping: answers come sooner, and a processor is busy meanwhile. At most
     /// 1s
     #[arg(long, value_name = "TIME", default_value = "off", value_parser = values::awake)]
@@ -116,6 +121,7 @@ fn config(args: &ServeArgs) -> Config {
         stall_timeout: args.stall_timeout.0,
         drain_timeout: args.drain_timeout,
         reuse_port: args.reuse_port,
+        unix_mode: args.unix_mode,
         busy_poll: args.busy_poll.0,
         stats_every: args.stats_every.0,
     }

@@ -128,6 +128,15 @@ pub(super) fn buffer(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Permissions of a file in octal, 0 to 0777, as chmod(1) takes them.
+pub(super) fn mode(text: &str) -> Result<u32, String> {
+    let is_octal = text.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if is_octal && mode <= 0o777 => Ok(mode),
+        _ => Err("permissions in octal, 0 to 0777, such as 0660".to_owned()),
+    }
+}
+
 /// A switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum OnOff {
@@ -161,6 +170,9 @@ mod tests {
         assert_eq!(size("64k"), Ok(64_000));
         assert_eq!(timeout("off").unwrap().0, None);
         assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(mode("0"), Ok(0));
+        assert_eq!(mode("660"), Ok(0o660));
+        assert_eq!(mode("0777"), Ok(0o777));
     }
 
     #[test]
@@ -171,6 +183,9 @@ mod tests {
         assert_eq!(stall_timeout("off").unwrap().0, None);
         assert!(duration("30").unwrap_err().contains("500ms"));
         assert!(size("lots").unwrap_err().contains("64KiB"));
+        for text in ["", "1777", "0o660", "+660", "-1", "680", "rw-rw----"] {
+            assert!(mode(text).unwrap_err().contains("0660"), "{text}");
+        }
         assert!(read_buffer("0").unwrap_err().contains("1 byte"));
     }
 }

@@ -89,6 +89,9 @@ pub struct Config {
     /// Let several processes listen on one port, the kernel spreading clients over them (`SO_REUSEPORT`); Unix only,
     /// and only for TCP. Default: no.
     pub reuse_port: bool,
+    /// Permissions of each Unix-domain socket's file, set before the first client can connect. A client needs write
+    /// permission. Default: 0o777 without the bits of the process's umask. From 0 to 0o777; higher bits are ignored.
+    pub unix_mode: Option<u32>,
     /// For so long after an event, poll without waiting instead of sleeping: an answer comes some tens of microseconds
     /// sooner, at the price of a processor that is busy meanwhile. Default: never. At most 1 s.
     pub busy_poll: Option<Duration>,
@@ -109,6 +112,7 @@ impl Default for Config {
             stall_timeout: Some(Duration::from_secs(60)),
             drain_timeout: Duration::from_secs(5),
             reuse_port: false,
+            unix_mode: None,
             busy_poll: None,
             stats_every: None,
         }
@@ -190,6 +194,7 @@ impl Server {
             reuse_port: config.reuse_port,
             // Later than the loop itself finds out, which is after twice the timeout at the latest.
             give_up_after: stall_timeout.map(|after| after * 2),
+            unix_mode: config.unix_mode,
         };
         let mut addresses = Vec::new();
         for (n, address) in config.addresses.iter().enumerate() {

@@ -111,6 +111,7 @@ fn of_linux() -> Vec<Trial> {
             owners::one_of_two_servers_that_run_freely_owns_the_path,
             owners::a_lock_file_that_its_owner_removed_is_not_taken,
             owners::a_server_owns_its_path_until_its_lock_file_is_removed,
+            owners::the_mode_is_set_between_bind_and_listen,
         }
         Namespace {
             vanished::a_peer_that_vanishes_with_output_pending_is_reaped,

@@ -269,5 +269,29 @@ pub(crate) fn a_server_owns_its_path_until_its_lock_file_is_removed() {
     assert_eq!(contested.files(), Vec::<String>::new());
 }
 
+/// The permissions are final before a client can connect: connect(2) is refused until listen(2).
+pub(crate) fn the_mode_is_set_between_bind_and_listen() {
+    let contested = Contested::new();
+    let log = contested.folder.path().join("log");
+    let mut command = Command::new("strace");
+    command.args(["-D", "-f", "-qq", "-o"]).arg(&log);
+    command.args(["-e", "trace=bind,listen,/chmod"]);
+    command.arg(env!("CARGO_BIN_EXE_mio-echo"));
+    let address = contested.address();
+    command.args(["serve", "-q", "--unix-mode", "0660", &address]);
+    let server = Process::start(command, 1);
+    until_it_enters("listen", 1, &log);
+    let log = std::fs::read_to_string(&log).unwrap();
+    let at = |call: &str| {
+        log.find(call)
+            .unwrap_or_else(|| panic!("no {call} in {log}"))
+    };
+    assert!(
+        at("bind(") < at("0660") && at("0660") < at("listen("),
+        "{log}"
+    );
+    drop(server);
+}
+
 /// How long strace holds a call: long enough that another server starts and listens meanwhile.
 const HELD: Duration = Duration::from_millis(300);

@@ -175,6 +175,7 @@ fn on_the_real_kernel(script: &Script) -> Outcome {
         backlog: 128,
         reuse_port: false,
         give_up_after: None,
+        unix_mode: None,
     };
     let listener = listen_tcp("127.0.0.1:0".parse().unwrap(), options).unwrap();
     let crate::Address::Tcp { port, .. } = listener.local_address().unwrap() else {

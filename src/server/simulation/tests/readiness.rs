@@ -261,6 +261,7 @@ impl Real {
             backlog: 1,
             reuse_port: false,
             give_up_after: None,
+            unix_mode: None,
         };
         let mut poller = MioPoller::new().unwrap();
         let mut listener = listen_tcp("127.0.0.1:0".parse().unwrap(), options).unwrap();
