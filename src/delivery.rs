@@ -96,6 +96,28 @@ mod linux {
     const SIZE: usize = 148;
 }
 
+/// For how long the kernel goes on with a peer that takes nothing, of itself (`TCP_USER_TIMEOUT`, tcp(7), RFC 5482); `None`
+/// is its default, about a quarter of an hour. More than 24 days count as 24 days: the kernel refuses more milliseconds than
+/// an `int` holds. Other systems do nothing.
+///
+/// # Errors
+/// On what is no TCP socket.
+pub(crate) fn give_up_after(
+    socket: &socket2::Socket,
+    time: Option<std::time::Duration>,
+) -> std::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        let longest = std::time::Duration::from_millis(i32::MAX as u64);
+        socket.set_tcp_user_timeout(time.map(|time| time.min(longest)))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (socket, time);
+        Ok(())
+    }
+}
+
 /// Other systems have no such option, or one of their own that this project does not use.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn of_tcp<S>(_: S) -> Option<Delivery> {

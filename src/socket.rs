@@ -90,8 +90,7 @@ pub(crate) fn listen_tcp(address: SocketAddr, options: ListenOptions) -> io::Res
     // It is a second line behind the loop's own sweeps, as the kernel is less exact: while a peer reads slowly with a small
     // window, it may count from the first probe of a closed window (Linux, `icsk_probes_tstamp`) although bytes are
     // acknowledged meanwhile. For such peers the loop puts it off.
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(options.give_up_after)?;
+    delivery::give_up_after(&socket, options.give_up_after)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     // mio's own bind would fix a backlog of 128, at which thousands that connect at once hang in SYN_SENT.

@@ -164,13 +164,10 @@ impl Socket for Stream {
     }
 
     fn give_up_after(&mut self, time: Option<Duration>) {
-        #[cfg(target_os = "linux")]
         if let Stream::Tcp(stream) = self {
             // Refused only on what is no TCP socket.
-            let _ = SockRef::from(&*stream).set_tcp_user_timeout(time);
+            let _ = delivery::give_up_after(&SockRef::from(&*stream), time);
         }
-        #[cfg(not(target_os = "linux"))]
-        let _ = time;
     }
 
     fn reset_on_close(&mut self) {

@@ -345,8 +345,9 @@ impl<P: Poller> EventLoop<P> {
                 if let Some(after) = self.limits.stall_timeout {
                     // After hours of moving slowly there is no need to put it off again and again.
                     let puts_off = looks < u8::MAX;
-                    peer.stream
-                        .give_up_after(puts_off.then(|| after * (u32::from(looks) + 2)));
+                    peer.stream.give_up_after(
+                        puts_off.then(|| after.saturating_mul(u32::from(looks) + 2)),
+                    );
                 }
             }
         }

@@ -8,6 +8,7 @@
 
 pub(crate) mod benched;
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -109,7 +110,7 @@ impl Drop for Embedded {
 pub(crate) struct Process {
     child: Child,
     stdout: BufReader<ChildStdout>,
-    stderr: Arc<Mutex<String>>,
+    pub(crate) stderr: Arc<Mutex<String>>,
     collector: Option<JoinHandle<()>>,
     /// What it said that it listens on.
     pub(crate) addresses: Vec<String>,
@@ -227,6 +228,11 @@ impl Process {
     /// Asks it to stop, waits for that, and returns the statistics that `--json` printed.
     pub(crate) fn stop_and_count(self) -> serde_json::Value {
         self.signal(Signal::TERM);
+        self.counts()
+    }
+
+    /// Waits for its end, and returns the statistics that `--json` printed.
+    pub(crate) fn counts(self) -> serde_json::Value {
         let ended = self.wait();
         assert_eq!(ended.status.code(), Some(0), "{ended:?}");
         serde_json::from_str(ended.stdout.trim()).unwrap_or_else(|e| panic!("{e}: {ended:?}"))
@@ -236,11 +242,32 @@ impl Process {
         std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
     }
 
+    /// Its state as a letter of proc(5): `T` is stopped.
+    pub(crate) fn state(&self) -> char {
+        let stat = self.proc("stat");
+        // The name before it is in parentheses and may hold anything.
+        let (_, rest) = stat.rsplit_once(") ").unwrap();
+        rest.chars().next().unwrap()
+    }
+
     /// How many descriptors it has open.
     pub(crate) fn descriptors(&self) -> usize {
+        self.open_descriptors().len()
+    }
+
+    fn open_descriptors(&self) -> BTreeSet<usize> {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
             .unwrap()
-            .count()
+            .map(|entry| {
+                entry
+                    .unwrap()
+                    .file_name()
+                    .to_str()
+                    .unwrap()
+                    .parse()
+                    .unwrap()
+            })
+            .collect()
     }
 
     /// Its resident memory, in bytes, without the program's own file: that is read page by page as it is first used.
@@ -263,9 +290,15 @@ impl Process {
 
     /// Leaves it room for so many descriptors more than it has open.
     pub(crate) fn leave_room_for(&self, descriptors: usize) {
-        // Descriptors are the lowest free numbers, and it has closed none: its count is the next number.
+        // A new descriptor is the lowest free number (open(2)), and the limit is on numbers. One that was inherited may have
+        // a high number.
+        let open = self.open_descriptors();
+        let limit = (0..)
+            .filter(|n| !open.contains(n))
+            .nth(descriptors)
+            .unwrap();
         let limit = Rlimit {
-            current: Some((self.descriptors() + descriptors) as u64),
+            current: Some(limit as u64),
             maximum: rustix::process::getrlimit(Resource::Nofile).maximum,
         };
         rustix::process::prlimit(Some(self.pid()), Resource::Nofile, limit).unwrap();
@@ -391,6 +424,40 @@ pub(crate) fn send_until_stopped(mut stream: &TcpStream, bytes: &[u8], still: Du
     }
     stream.set_nonblocking(false).unwrap();
     sent
+}
+
+/// One end of a TCP connection in the kernel's table (proc(5), `/proc/net/tcp`).
+#[derive(Debug)]
+pub(crate) struct KernelSocket {
+    pub(crate) state: String,
+    /// Bytes that the other end's kernel has not acknowledged.
+    pub(crate) send_queue: usize,
+    /// Bytes that wait for a read.
+    pub(crate) receive_queue: usize,
+}
+
+/// The connections of 127.0.0.1 with this local port, also those that no process has open any more. Listeners and
+/// connections in TIME_WAIT, which hold nothing, are left out.
+pub(crate) fn kernel_sockets(local_port: u16) -> Vec<KernelSocket> {
+    const LISTEN: &str = "0A";
+    const TIME_WAIT: &str = "06";
+    let local = format!("0100007F:{local_port:04X}");
+    let length = |hex| usize::from_str_radix(hex, 16).unwrap();
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let sockets = table.lines().filter_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        if fields.next() != Some(&local) {
+            return None;
+        }
+        let state = fields.nth(1).unwrap();
+        let (send_queue, receive_queue) = fields.next().unwrap().split_once(':').unwrap();
+        (state != LISTEN && state != TIME_WAIT).then(|| KernelSocket {
+            state: state.to_owned(),
+            send_queue: length(send_queue),
+            receive_queue: length(receive_queue),
+        })
+    });
+    sockets.collect()
 }
 
 /// Reads to the end of the stream.

@@ -14,3 +14,4 @@ mod endings;
 mod events;
 mod pressure;
 mod shutdown;
+mod timers;
