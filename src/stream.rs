@@ -53,6 +53,10 @@ pub(crate) trait Socket: Read + Write {
     /// How far our stream has got to the peer's kernel; `None` where the system does not tell: it does for TCP on Linux.
     fn delivery(&self) -> Option<Delivery>;
 
+    /// Whether the peer's last packet was handled by the processor that we run on (`SO_INCOMING_CPU`, socket(7)): then the
+    /// peer probably runs there too. `false` where the system does not tell.
+    fn shares_our_processor(&self) -> bool;
+
     /// The error that the socket has and that no call has returned yet (`SO_ERROR`). It is told once.
     fn take_error(&self) -> Option<io::Error>;
 
@@ -152,6 +156,15 @@ impl Socket for Stream {
             #[cfg(unix)]
             Stream::Unix(_) => None,
         }
+    }
+
+    fn shares_our_processor(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        if let Stream::Tcp(stream) = self {
+            let theirs = SockRef::from(stream).cpu_affinity();
+            return theirs.is_ok_and(|theirs| theirs == rustix::thread::sched_getcpu());
+        }
+        false
     }
 
     fn take_error(&self) -> Option<io::Error> {

@@ -55,7 +55,7 @@ impl Pump {
     pub fn new(read: usize, splices: bool) -> Pump {
         let mut buffers = Buffers::new(read, 1 << 20);
         if splices {
-            buffers.use_pipe(0, read / 4);
+            buffers.use_pipe(0, TURN);
         }
         Pump {
             connection: Connection::new(true),
@@ -182,6 +182,10 @@ impl Socket for Numbers {
 
     fn delivery(&self) -> Option<Delivery> {
         None
+    }
+
+    fn shares_our_processor(&self) -> bool {
+        false
     }
 
     fn take_error(&self) -> Option<io::Error> {

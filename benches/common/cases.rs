@@ -23,9 +23,11 @@ pub(crate) fn cases() -> Vec<Case> {
             let blocked = pump.pump(READ, usize::MAX, usize::MAX, TURN);
             assert_eq!(blocked, Pumped::Blocked);
         }),
-        server("64 KiB by the pipe", READ, true, |pump| {
+        server("256 KiB by the pipe", TURN, true, |pump| {
             let before = pump.spliced();
-            let blocked = pump.pump(READ, usize::MAX, usize::MAX, TURN);
+            let yielded = pump.pump(TURN, usize::MAX, usize::MAX, TURN);
+            assert_eq!(yielded, Pumped::Yielded);
+            let blocked = pump.pump(0, usize::MAX, usize::MAX, TURN);
             assert_eq!(blocked, Pumped::Blocked);
             // The first is read, as nothing has shown yet how much comes.
             assert!(pump.spliced() > before || before == 0);

@@ -14,8 +14,8 @@ pub(crate) struct Buffers<P> {
     pub(crate) scratch: Box<[u8]>,
     /// Where bulk goes instead, if there is one. Empty between two rounds.
     pub(crate) pipe: Option<P>,
-    /// From how many bytes at once the pipe is worth its calls.
-    pub(crate) least_bulk: usize,
+    /// From how many bytes on, of which each read found the buffer full, the pipe is worth its calls.
+    pub(crate) bulk: usize,
     /// Where the rest goes.
     pub(crate) spills: Spills,
 }
@@ -49,7 +49,7 @@ impl<P: Pipe> Buffers<P> {
         Buffers {
             scratch: vec![0; capacity].into_boxed_slice(),
             pipe: None,
-            least_bulk: usize::MAX,
+            bulk: usize::MAX,
             spills: Spills {
                 free: Vec::new(),
                 capacity,
@@ -61,10 +61,10 @@ impl<P: Pipe> Buffers<P> {
         }
     }
 
-    /// Sends bulk by this pipe: whatever comes in reads of `least_bulk` bytes or more.
-    pub(crate) fn use_pipe(&mut self, pipe: P, least_bulk: usize) {
+    /// Sends bulk by this pipe: what follows `bulk` bytes that came without a gap.
+    pub(crate) fn use_pipe(&mut self, pipe: P, bulk: usize) {
         self.pipe = Some(pipe);
-        self.least_bulk = least_bulk;
+        self.bulk = bulk;
     }
 
     /// Empties the pipe of its last `left` bytes, at most one read of them, into a spill.

@@ -76,8 +76,8 @@ pub(crate) enum Look {
 enum Phase {
     /// All that comes goes back.
     Echoing,
-    /// The same, but much comes at once, so it goes by the pipe.
-    Carrying,
+    /// The same, but it goes by the pipe. So many bytes have come since the receive queue was last empty.
+    Carrying { moved: u32 },
     /// The server is shutting down. So many bytes had been received by then; they are still echoed.
     LastWords { left: u32 },
     /// Our stream has ended. What still comes is thrown away until the peer's ends too: closing over unread input
@@ -192,7 +192,7 @@ impl Connection {
     /// The server is shutting down: echo what is pending and the `received` bytes that the kernel holds now, then end
     /// the stream. Pump next.
     pub(crate) fn drain(&mut self, received: u32) {
-        if matches!(self.phase, Phase::Echoing | Phase::Carrying) {
+        if matches!(self.phase, Phase::Echoing | Phase::Carrying { .. }) {
             self.phase = Phase::LastWords { left: received };
             // The kernel has said how many there are. A drain begins without an event, so nothing has hinted at an
             // urgent byte yet, in front of which a read stops.
@@ -226,6 +226,8 @@ impl Connection {
         mut budget: usize,
         witness: &mut impl Witness,
     ) -> Progress {
+        // Bytes of reads that found the buffer full, and what went by the pipe.
+        let mut full = 0;
         planted!(DropTheSpillAtTheEnd => if self.read_on { self.release(&mut buffers.spills) });
         loop {
             if self.spill.is_some()
@@ -247,7 +249,16 @@ impl Connection {
             };
             match round {
                 // A peer that sends byte by byte must not hold the turn for as many calls as the budget has bytes.
-                Round::Moved(n) => budget = budget.saturating_sub(n.max(LEAST_CHARGE)),
+                Round::Moved(n) => {
+                    budget = budget.saturating_sub(n.max(LEAST_CHARGE));
+                    if n == buffers.scratch.len() || self.is_carrying() {
+                        full += n;
+                        if full >= buffers.bulk {
+                            self.choose_the_way(full, socket, buffers);
+                            full = 0;
+                        }
+                    }
+                }
                 Round::Drained | Round::Blocked => return Progress::Blocked,
                 Round::Finished(Reason::EndOfStream) => return self.deliver(socket, witness),
                 Round::Finished(reason) => return Progress::Finished(reason),
@@ -271,10 +282,10 @@ impl Connection {
                 Err(reason) => Round::Finished(reason),
             },
             Phase::LastWords { left } => self.echo_last_words(left, socket, buffers, witness),
-            Phase::Carrying if buffers.spills.has_room() => {
-                self.echo_by_pipe(socket, buffers, witness)
+            Phase::Carrying { moved } if buffers.spills.has_room() => {
+                self.echo_by_pipe(moved, socket, buffers, witness)
             }
-            Phase::Carrying | Phase::Echoing => {
+            Phase::Carrying { .. } | Phase::Echoing => {
                 self.echo_without_memory(usize::MAX, socket, buffers, witness)
             }
         }
@@ -352,11 +363,6 @@ impl Connection {
         }
         if n < asked {
             return self.after_reading(n, asked);
-        }
-        // All that the buffer has room for, and it has gone out again: more may well follow. Where only `WouldBlock`
-        // proves a queue empty, a splice's is not good enough for that, and would cost one call more than it saves.
-        if n >= buffers.least_bulk && self.short_read_is_drained && self.phase == Phase::Echoing {
-            self.phase = Phase::Carrying;
         }
         Round::Moved(n)
     }

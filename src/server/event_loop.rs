@@ -73,9 +73,9 @@ impl<P: Poller> EventLoop<P> {
             limits.expected,
         );
         let mut buffers = Buffers::new(limits.read_buffer, limits.memory);
-        if let Some(least_bulk) = limits.least_bulk {
+        if let Some(bulk) = limits.bulk {
             match <P::Stream as Socket>::Pipe::open() {
-                Ok(pipe) => buffers.use_pipe(pipe, least_bulk),
+                Ok(pipe) => buffers.use_pipe(pipe, bulk),
                 Err(error) => log::debug!("bulk is read and written, not spliced: {error}"),
             }
         }

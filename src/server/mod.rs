@@ -133,7 +133,7 @@ pub(crate) struct Limits {
     read_buffer: usize,
     memory: usize,
     /// From how many bytes at once a connection's bytes go by a pipe; `None` is never.
-    least_bulk: Option<usize>,
+    bulk: Option<usize>,
     idle_timeout: Option<Duration>,
     stall_timeout: Option<Duration>,
     drain_timeout: Duration,
@@ -275,7 +275,7 @@ impl Limits {
                 .map_or(MOST_WAITING, |n| (n as usize).min(MOST_WAITING)),
             read_buffer: config.read_buffer.max(1),
             memory: config.memory,
-            least_bulk: (config.splice && config.read_buffer >= LEAST_BULK).then_some(LEAST_BULK),
+            bulk: (config.splice && config.read_buffer >= LEAST_READ).then_some(TURN),
             idle_timeout: config.idle_timeout.map(|after| after.max(SHORTEST)),
             stall_timeout: config
                 .stall_timeout
@@ -320,8 +320,8 @@ const LONGEST_AWAKE: Duration = Duration::from_secs(1);
 /// some tens of microseconds, for which 100 busy peers make any other wait for some milliseconds.
 pub(crate) const TURN: usize = 256 * 1024;
 
-/// Where a splice in and a splice out cost less than a read and a write.
-const LEAST_BULK: usize = 16 * 1024;
+/// The size of a read from which a splice in and a splice out cost less than a read and a write.
+const LEAST_READ: usize = 16 * 1024;
 
 /// One listener's share of a turn, in connections. A burst of thousands takes several turns, and no pinger waits for
 /// more than these.

@@ -3,6 +3,7 @@
 //! A call that the script does not foresee fails the test at once, and dropping the socket asserts that the script
 //! was used up: so a test pins down not only the bytes but each system call.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -24,6 +25,10 @@ pub(crate) struct Scripted {
     script: VecDeque<Line>,
     /// All that was written, in order.
     pub(crate) written: Vec<u8>,
+    pub(crate) delivery: Option<Delivery>,
+    pub(crate) shares_our_processor: bool,
+    /// The error that no call has returned yet.
+    pub(crate) error: Cell<Option<ErrorKind>>,
 }
 
 impl Scripted {
@@ -175,11 +180,15 @@ impl Socket for Scripted {
     }
 
     fn delivery(&self) -> Option<Delivery> {
-        None
+        self.delivery
+    }
+
+    fn shares_our_processor(&self) -> bool {
+        self.shares_our_processor
     }
 
     fn take_error(&self) -> Option<io::Error> {
-        None
+        self.error.take().map(io::Error::from)
     }
 
     fn give_up_after(&mut self, _: Option<std::time::Duration>) {}

@@ -14,6 +14,7 @@ const READ: usize = 8;
 const TURN: usize = 2 * LEAST_CHARGE;
 
 mod bulk;
+mod delivering;
 
 struct World {
     connection: Connection,

@@ -152,7 +152,7 @@ fn limits_of(world: &World) -> Limits {
         memory: world
             .memory
             .map_or(1 << 20, |spills| spills * world.read_buffer),
-        least_bulk: world.splices.then_some(world.read_buffer.div_ceil(2)),
+        bulk: world.splices.then_some(world.read_buffer),
         idle_timeout: after(world.idle),
         stall_timeout: after(world.stall),
         drain_timeout: Duration::from_millis(world.drain),

@@ -148,6 +148,10 @@ impl Socket for SimulatedStream {
         self.kernel.borrow().delivery(self.peer)
     }
 
+    fn shares_our_processor(&self) -> bool {
+        false
+    }
+
     fn take_error(&self) -> Option<io::Error> {
         self.kernel.borrow_mut().take_error(self.peer)
     }

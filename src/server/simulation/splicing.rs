@@ -69,13 +69,13 @@ impl Kernel {
 
     /// What the socket did not take is read out of the pipe next, and that may fail too.
     fn let_the_pipe_fail(&mut self, peer: usize, pipe: &mut SimulatedPipe) {
-        if self.fault(4) {
-            pipe.fails_with = Some(ErrorKind::Interrupted);
-        } else if self.world.faults == Faults::All && self.fault(2) {
+        if self.world.faults == Faults::All && self.fault(2) {
             self.note("pipe", &[peer as u64], || "the pipe fails".to_owned());
             self.seen.failed_pipes += 1;
             self.peers[peer].was_lost_in_the_pipe = true;
             pipe.fails_with = Some(ErrorKind::Other);
+        } else if self.fault(2) {
+            pipe.fails_with = Some(ErrorKind::Interrupted);
         }
     }
 }

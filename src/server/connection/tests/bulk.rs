@@ -2,53 +2,129 @@
 
 use super::*;
 
-/// Reads are of 8 bytes, and 4 are bulk.
+/// Reads are of 8 bytes, and so many are bulk.
 fn with_a_pipe() -> World {
     let mut world = World::edge();
-    world.buffers.use_pipe(VecDeque::new(), READ / 2);
+    world.buffers.use_pipe(VecDeque::new(), READ);
+    world.turn = LEAST_CHARGE;
+    world
+}
+
+/// A turn of full reads is over, and the rest goes by the pipe.
+fn with_bulk() -> World {
+    let mut world = with_a_pipe();
+    let mut socket = Scripted::new().reads(b"12345678").takes(8);
+    assert_eq!(world.pump(&mut socket), Progress::Yielded);
     world.turn = 2 * TURN;
     world
 }
 
 #[test]
-fn bulk_goes_by_the_pipe_from_when_a_read_has_filled_the_buffer() {
+fn bulk_goes_by_the_pipe_after_a_whole_turn_of_full_reads() {
     let mut world = with_a_pipe();
+    world.buffers.bulk = 2 * READ;
+    world.turn = 2 * LEAST_CHARGE;
     let mut socket = Scripted::new()
         .reads(b"12345678")
         .takes(8)
-        .splices_in(b"abcdefgh")
-        .splices_out(8)
-        .splice_in_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), Progress::Blocked);
-    assert_eq!(socket.written, b"12345678abcdefgh");
-    // It goes on so with the next event.
+        .reads(b"abcdefgh")
+        .takes(8);
+    assert_eq!(world.pump(&mut socket), Progress::Yielded);
     let mut socket = Scripted::new()
         .splices_in(b"ijklmnop")
         .splices_out(8)
-        .splice_in_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+        .splices_in(b"qrst")
+        .splices_out(4);
+    assert_eq!(world.pump(&mut socket), Progress::Yielded);
+    assert_eq!(socket.written, b"ijklmnopqrst");
 }
 
 #[test]
-fn a_connection_leaves_the_pipe_when_little_comes() {
+fn one_full_read_is_not_bulk() {
     let mut world = with_a_pipe();
+    world.buffers.bulk = 2 * READ;
+    world.turn = 2 * LEAST_CHARGE;
+    for _ in 0..10 {
+        let mut socket = Scripted::new()
+            .reads(b"12345678")
+            .takes(8)
+            .read_fails(WouldBlock);
+        assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    }
+    // Nor is a turn in which a read found less.
     let mut socket = Scripted::new()
         .reads(b"12345678")
         .takes(8)
+        .reads(b"short")
+        .takes(5);
+    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    let mut socket = Scripted::new().reads(b"12345678").takes(8).reads(b"");
+    assert_eq!(
+        world.pump(&mut socket),
+        Progress::Finished(Reason::EndOfStream)
+    );
+}
+
+#[test]
+fn bulk_of_a_peer_on_our_processor_is_read() {
+    let mut world = with_a_pipe();
+    let mut socket = Scripted::new().reads(b"12345678").takes(8);
+    socket.shares_our_processor = true;
+    assert_eq!(world.pump(&mut socket), Progress::Yielded);
+    let mut socket = Scripted::new().reads(b"abcdefgh").takes(8);
+    assert_eq!(world.pump(&mut socket), Progress::Yielded);
+}
+
+#[test]
+fn bulk_of_a_peer_that_is_behind_with_its_echo_is_read() {
+    let behind = |acknowledged| {
+        Some(Delivery {
+            acknowledged,
+            is_outstanding: true,
+        })
+    };
+    let mut world = with_bulk();
+    world.turn = LEAST_CHARGE;
+    // 32 bytes are echoed then, and 31 on their way: less than four times the bulk.
+    for piece in [b"abcdefgh", b"ijklmnop", b"qrstuvwx"] {
+        let mut socket = Scripted::new().splices_in(piece).splices_out(8);
+        socket.delivery = behind(1);
+        assert_eq!(world.pump(&mut socket), Progress::Yielded);
+    }
+    let mut socket = Scripted::new().splices_in(b"yz012345").splices_out(8);
+    socket.delivery = behind(8);
+    assert_eq!(world.pump(&mut socket), Progress::Yielded);
+    let mut socket = Scripted::new().reads(b"abcdefgh").takes(8);
+    socket.delivery = behind(16);
+    assert_eq!(world.pump(&mut socket), Progress::Yielded);
+    // Once it has caught up, its bulk goes by the pipe again.
+    let mut socket = Scripted::new().reads(b"abcdefgh").takes(8);
+    socket.delivery = behind(48);
+    assert_eq!(world.pump(&mut socket), Progress::Yielded);
+    let mut socket = Scripted::new().splices_in(b"abcdefgh").splices_out(8);
+    assert_eq!(world.pump(&mut socket), Progress::Yielded);
+}
+
+#[test]
+fn a_connection_leaves_the_pipe_when_little_has_come_in_a_row() {
+    let mut world = with_bulk();
+    let mut socket = Scripted::new().splice_in_fails(WouldBlock);
+    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    // As much came as makes a connection go this way, so it goes on.
+    let mut socket = Scripted::new()
         .splices_in(b"abc")
         .splices_out(3)
-        .read_fails(WouldBlock);
+        .splice_in_fails(WouldBlock);
     assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    // That was little.
     let mut socket = Scripted::new().reads(b"small").takes(5);
     assert_eq!(world.pump(&mut socket), Progress::Blocked);
 }
 
 #[test]
 fn what_the_pipe_cannot_get_rid_of_is_a_spill() {
-    let mut world = with_a_pipe();
+    let mut world = with_bulk();
     let mut socket = Scripted::new()
-        .reads(b"12345678")
-        .takes(8)
         .splices_in(b"abcdefgh")
         .splices_out(3)
         .splice_out_fails(WouldBlock);
@@ -64,10 +140,8 @@ fn what_the_pipe_cannot_get_rid_of_is_a_spill() {
 
 #[test]
 fn what_a_broken_connection_leaves_in_the_pipe_is_nobodys() {
-    let mut world = with_a_pipe();
+    let mut world = with_bulk();
     let mut socket = Scripted::new()
-        .reads(b"12345678")
-        .takes(8)
         .splices_in(b"abcdefgh")
         .splices_out(3)
         .splice_out_fails(BrokenPipe);
@@ -77,12 +151,8 @@ fn what_a_broken_connection_leaves_in_the_pipe_is_nobodys() {
 
 #[test]
 fn the_end_of_the_stream_is_left_to_a_read() {
-    let mut world = with_a_pipe();
-    let mut socket = Scripted::new()
-        .reads(b"12345678")
-        .takes(8)
-        .splices_in(b"")
-        .reads(b"");
+    let mut world = with_bulk();
+    let mut socket = Scripted::new().splices_in(b"").reads(b"");
     assert_eq!(
         world.pump(&mut socket),
         Progress::Finished(Reason::EndOfStream)
@@ -91,15 +161,13 @@ fn the_end_of_the_stream_is_left_to_a_read() {
 
 #[test]
 fn a_splice_in_front_of_an_urgent_byte_is_left_to_a_read() {
-    let mut world = with_a_pipe();
+    let mut world = with_bulk();
     world.connection.notice(Readiness {
         readable: true,
         read_on: true,
         ..Readiness::default()
     });
     let mut socket = Scripted::new()
-        .reads(b"12345678")
-        .takes(8)
         .splice_in_fails(WouldBlock)
         .reads(b"!rest")
         .takes(5)
@@ -109,20 +177,15 @@ fn a_splice_in_front_of_an_urgent_byte_is_left_to_a_read() {
 
 #[test]
 fn a_splice_that_takes_the_reset_away_tells_of_it() {
-    let mut world = with_a_pipe();
-    let mut socket = Scripted::new()
-        .reads(b"12345678")
-        .takes(8)
-        .splice_in_fails(ConnectionReset);
+    let mut world = with_bulk();
+    let mut socket = Scripted::new().splice_in_fails(ConnectionReset);
     assert_eq!(world.pump(&mut socket), Progress::Finished(Reason::Reset));
 }
 
 #[test]
 fn a_socket_that_cannot_be_spliced_is_read() {
-    let mut world = with_a_pipe();
+    let mut world = with_bulk();
     let mut socket = Scripted::new()
-        .reads(b"12345678")
-        .takes(8)
         .splice_in_fails(ErrorKind::InvalidInput)
         .reads(b"abc")
         .takes(3);
