@@ -116,11 +116,13 @@ mod switch {
         EndWithOutputInTheKernel,
         /// The listeners are closed before their backlogs are accepted.
         ForgetTheBacklog,
+        /// Free spills are kept for ever.
+        KeepFreeMemory,
     }
 
     impl Bug {
         /// All of them.
-        pub(crate) const ALL: [Bug; 44] = [
+        pub(crate) const ALL: [Bug; 45] = [
             Bug::AcceptOncePerEvent,
             Bug::NoReadyQueueAfterYield,
             Bug::StopAfterShortRead,
@@ -165,6 +167,7 @@ mod switch {
             Bug::LetTheKernelDecide,
             Bug::EndWithOutputInTheKernel,
             Bug::ForgetTheBacklog,
+            Bug::KeepFreeMemory,
         ];
     }
 

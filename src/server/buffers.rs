@@ -5,6 +5,7 @@
 
 use std::io;
 
+use super::room::Room;
 use crate::pipe::Pipe;
 
 /// The buffers that all connections of one loop share.
@@ -21,11 +22,18 @@ pub(crate) struct Buffers<P> {
 }
 
 /// The spill buffers, lent and free, and the budget that bounds them.
+///
+/// Free ones save the system's work when peers spill in turn. What lay unused for a while goes back to the system, or the
+/// worst moment would be kept for ever.
 #[derive(Debug)]
 pub(crate) struct Spills {
     // Boxed, as a table entry has room for a pointer and not for a spill.
     #[allow(clippy::vec_box)]
     free: Vec<Box<Spill>>,
+    /// The fewest that were free at once since [`Spills::begin_to_trim`].
+    least_free: usize,
+    /// How many of the free ones are still to go back.
+    surplus: usize,
     capacity: usize,
     lent: usize,
     most: usize,
@@ -37,7 +45,9 @@ pub(crate) struct Spills {
 /// holds more than one read.
 #[derive(Debug)]
 pub(crate) struct Spill {
-    bytes: Vec<u8>,
+    room: Room,
+    /// What of the room is in use, and how much of that was written.
+    length: usize,
     written: usize,
 }
 
@@ -52,6 +62,8 @@ impl<P: Pipe> Buffers<P> {
             bulk: usize::MAX,
             spills: Spills {
                 free: Vec::new(),
+                least_free: 0,
+                surplus: 0,
                 capacity,
                 lent: 0,
                 most: budget / capacity,
@@ -109,13 +121,10 @@ impl Spills {
 
     /// Keeps `bytes`, at most one read of them.
     pub(crate) fn keep(&mut self, bytes: &[u8]) -> Box<Spill> {
-        let mut spill = self.free.pop().unwrap_or_else(|| {
-            Box::new(Spill {
-                bytes: Vec::with_capacity(self.capacity),
-                written: 0,
-            })
-        });
-        spill.bytes.extend_from_slice(bytes);
+        let mut spill = self.free.pop().unwrap_or_else(|| Spill::new(self.capacity));
+        self.least_free = self.least_free.min(self.free.len());
+        spill.room[..bytes.len()].copy_from_slice(bytes);
+        spill.length = bytes.len();
         self.lent += 1;
         self.pending += bytes.len();
         self.peak = self.peak.max(self.pending);
@@ -130,7 +139,12 @@ impl Spills {
         };
         let both = [older.rest(), bytes].concat();
         self.give_back(older);
-        *pending = Some(self.keep(&both));
+        let mut spill = Spill::new(both.len());
+        spill.room.copy_from_slice(&both);
+        spill.length = both.len();
+        self.lent += 1;
+        self.pending += both.len();
+        *pending = Some(spill);
         true
     }
 
@@ -144,11 +158,32 @@ impl Spills {
     pub(crate) fn give_back(&mut self, mut spill: Box<Spill>) {
         self.lent -= 1;
         self.pending -= spill.rest().len();
-        if self.free.len() < MOST_FREE {
-            spill.bytes.clear();
-            spill.written = 0;
-            self.free.push(spill);
-        }
+        (spill.length, spill.written) = (0, 0);
+        self.free.push(spill);
+    }
+
+    /// Those that lay unused since this was last called are to go back to the system. Called once in a while.
+    pub(crate) fn begin_to_trim(&mut self) {
+        self.surplus = self.least_free;
+        self.least_free = self.free.len();
+    }
+
+    /// Gives back a few of them: to return all at once, each a system call, would hold up the peers.
+    pub(crate) fn trim(&mut self) {
+        let some = self.surplus.min(TRIMMED_AT_ONCE);
+        self.surplus -= some;
+        self.free.truncate(self.free.len().saturating_sub(some));
+        self.least_free = self.least_free.min(self.free.len());
+    }
+
+    /// Whether [`Spills::trim`] has more to do.
+    pub(crate) fn is_trimming(&self) -> bool {
+        self.surplus > 0 && !self.free.is_empty()
+    }
+
+    /// How many are free now.
+    pub(crate) fn free(&self) -> usize {
+        self.free.len()
     }
 
     /// How many are lent now.
@@ -164,12 +199,82 @@ impl Spills {
 }
 
 impl Spill {
+    fn new(capacity: usize) -> Box<Spill> {
+        Box::new(Spill {
+            room: Room::new(capacity),
+            length: 0,
+            written: 0,
+        })
+    }
+
     /// What is still to be written.
     pub(crate) fn rest(&self) -> &[u8] {
-        &self.bytes[self.written..]
+        &self.room[self.written..self.length]
     }
 }
 
-/// Buffers kept for the next spill. A few save the allocator's work when peers spill in turn; all of them would hold
-/// on to the memory of the worst moment for ever.
-const MOST_FREE: usize = 16;
+/// Some 5 µs each.
+const TRIMMED_AT_ONCE: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spills() -> Spills {
+        Buffers::<std::collections::VecDeque<u8>>::new(8, usize::MAX).spills
+    }
+
+    fn lend(spills: &mut Spills, n: usize) {
+        let lent: Vec<_> = (0..n).map(|_| spills.keep(b"pending")).collect();
+        for spill in lent {
+            spills.give_back(spill);
+        }
+    }
+
+    #[test]
+    fn what_lay_unused_goes_back_and_what_is_used_stays() {
+        let mut spills = spills();
+        lend(&mut spills, 10);
+        // They were made meanwhile, so none of them lay unused.
+        spills.begin_to_trim();
+        spills.trim();
+        assert_eq!(spills.free(), 10);
+        lend(&mut spills, 3);
+        spills.begin_to_trim();
+        assert!(spills.is_trimming());
+        spills.trim();
+        assert_eq!(spills.free(), 3);
+        spills.begin_to_trim();
+        spills.trim();
+        assert_eq!(spills.free(), 0);
+        assert!(!spills.is_trimming());
+    }
+
+    #[test]
+    fn many_go_back_a_few_at_a_time() {
+        let mut spills = spills();
+        lend(&mut spills, 2 * TRIMMED_AT_ONCE + 1);
+        spills.begin_to_trim();
+        spills.begin_to_trim();
+        for left in [TRIMMED_AT_ONCE + 1, 1, 0] {
+            assert!(spills.is_trimming());
+            spills.trim();
+            assert_eq!(spills.free(), left);
+        }
+        assert!(!spills.is_trimming());
+    }
+
+    #[test]
+    fn those_that_are_lent_again_meanwhile_stay() {
+        let mut spills = spills();
+        lend(&mut spills, TRIMMED_AT_ONCE + 2);
+        spills.begin_to_trim();
+        spills.begin_to_trim();
+        spills.trim();
+        assert_eq!(spills.free(), 2);
+        let lent = [spills.keep(b"a"), spills.keep(b"b")];
+        assert!(!spills.is_trimming());
+        spills.trim();
+        assert!(lent.iter().all(|spill| spill.rest().len() == 1));
+    }
+}

@@ -48,6 +48,8 @@ pub(crate) struct EventLoop<P: Poller> {
     timeouts: Timeouts,
     sweeps: Sweeps,
     buffers: Buffers<<P::Stream as Socket>::Pipe>,
+    /// When to look which spills lay unused.
+    trim_at: Option<Instant>,
     ready: ReadyQueue,
     limits: Limits,
     control: Arc<Control>,
@@ -87,6 +89,7 @@ impl<P: Poller> EventLoop<P> {
             timeouts,
             sweeps: Sweeps::new(limits.stall_timeout),
             buffers,
+            trim_at: None,
             ready: ReadyQueue::default(),
             control,
             now,
@@ -415,12 +418,28 @@ impl<P: Poller> EventLoop<P> {
         }
         planted!(ForgetTheStallTimer => self.sweeps = Sweeps::new(None));
         self.sweep();
+        self.give_memory_back();
         if self.acceptor.retry_at().is_some_and(|at| at <= self.now) {
             self.resume_accepting();
         }
         if self.report_at.is_some_and(|at| at <= self.now) {
             self.report();
             self.report_at = self.limits.stats_every.map(|every| self.now + every);
+        }
+    }
+
+    /// Free spills that lay unused for [`TRIM_EVERY`] go back to the system. While there are none, no timer runs.
+    fn give_memory_back(&mut self) {
+        planted!(KeepFreeMemory => return);
+        let spills = &mut self.buffers.spills;
+        if self.trim_at.is_some_and(|at| at <= self.now) {
+            self.trim_at = None;
+            spills.begin_to_trim();
+        }
+        spills.trim();
+        match spills.free() {
+            0 => self.trim_at = None,
+            _ => _ = self.trim_at.get_or_insert(self.now + TRIM_EVERY),
         }
     }
 
@@ -484,6 +503,9 @@ fn wait_of<S>(peer: &Peer<S>) -> Option<Timeout> {
 /// A peer that sends nothing for so long after our end of stream has nothing left that could turn our close into a
 /// reset. nginx does the same ("lingering_timeout"), with 5 s.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
+
+/// A spill that lay unused for so long goes back to the system within as long again.
+const TRIM_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ mod connection;
 mod control;
 mod event_loop;
 mod ready;
+mod room;
 #[cfg(test)]
 mod scripted;
 #[cfg(all(unix, any(test, fuzzing)))]

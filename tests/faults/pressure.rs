@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use mio_echo::Config;
 use rustix::process::{Pid, Signal};
+use socket2::SockRef;
 
 use crate::common::*;
 
@@ -52,6 +53,52 @@ fn that_reader_resumes_and_gets_everything_in_order() {
     let stats = server.stop();
     assert!(stats.spills > 0, "{stats}");
     assert!(stats.peak_pending_bytes <= 64 * 1024, "{stats}");
+}
+
+/// What hundreds of clients left behind who did not read goes back to the system within seconds. The clients go in an order
+/// that leaves no long free piece of an allocator's heap.
+#[test]
+fn memory_of_a_burst_goes_back() {
+    let server = Process::serve(&[]);
+    ping(&connect(server.address()), b"warm up");
+    let before = server.resident();
+    let bytes = vec![7; 256 << 10];
+    let mut clients: Vec<_> = (0..200)
+        .map(|_| {
+            let client = connect_narrow(server.address());
+            SockRef::from(&client)
+                .set_send_buffer_size(16 << 10)
+                .unwrap();
+            client.set_nonblocking(true).unwrap();
+            client
+        })
+        .collect();
+    // Until each has a spill.
+    let most = eventually("the burst", || {
+        for mut client in &clients {
+            let _ = client.write(&bytes);
+        }
+        let most = server.resident() - before;
+        match most > 8 << 20 {
+            true => Ok(most),
+            false => Err(most),
+        }
+    });
+    while clients.len() > 1 {
+        clients.remove(clients.len() / 3);
+        clients.swap_remove(0);
+    }
+    drop(clients);
+    let start = Instant::now();
+    eventually("memory to go back", || {
+        let kept = server.resident().saturating_sub(before);
+        match kept < 512 << 10 {
+            true => Ok(()),
+            false => Err(format!("{kept} of {most} bytes are kept")),
+        }
+    });
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
 /// The budget of all spills together: with none, everything still comes back, in order, and nobody waits for the

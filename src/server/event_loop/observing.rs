@@ -12,6 +12,8 @@ pub(crate) struct Observation {
     /// Spills that are lent, and the bytes in them.
     pub(crate) spills_lent: usize,
     pub(crate) pending: usize,
+    /// Spills that are free.
+    pub(crate) spills_free: usize,
 }
 
 /// An entry of the table.
@@ -33,6 +35,7 @@ impl<P: Poller> EventLoop<P> {
                 .collect(),
             spills_lent: self.buffers.spills.lent(),
             pending: self.buffers.spills.pending().0,
+            spills_free: self.buffers.spills.free(),
         }
     }
 }

@@ -12,7 +12,9 @@ impl<P: Poller> EventLoop<P> {
         // empties the descriptor that the wake-up was written to. The flag is there by then, so look at it last.
         let asked_to_stop = self.control.is_stopping() && self.deadline.is_none();
         planted!(WaitForALostWakeUp => if self.ready.is_empty() { return self.time_to_first_timer() });
-        let has_more = !self.ready.is_empty() || self.sweeps.is_under_way();
+        let has_more = !self.ready.is_empty()
+            || self.sweeps.is_under_way()
+            || self.buffers.spills.is_trimming();
         if has_more || asked_to_stop || self.is_wide_awake() {
             return Some(Duration::ZERO);
         }
@@ -33,6 +35,7 @@ impl<P: Poller> EventLoop<P> {
             self.sweeps.next(),
             self.acceptor.retry_at(),
             self.report_at,
+            self.trim_at,
             self.deadline,
         ];
         planted!(WakeUpForNothing => return Some(Duration::from_millis(1)));

@@ -212,6 +212,7 @@ impl Kernel {
     /// A peer's pending bytes are at most one read, all spills are under their budget, and they hold what was read and
     /// not written.
     fn check_memory(&mut self, observed: &Observation) {
+        self.spills_free = observed.spills_free;
         let world = &self.world;
         let budget = world.memory.unwrap_or(usize::MAX);
         if observed.spills_lent > budget {

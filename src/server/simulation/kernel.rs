@@ -50,6 +50,8 @@ pub(crate) struct Kernel {
     /// Turns in a row in which nothing has.
     pub(super) idle_turns: u64,
     /// Keys whose registration ended since the turn began.
+    /// After the last turn.
+    pub(super) spills_free: usize,
     pub(super) keys_freed_in_turn: Vec<usize>,
     /// Keys that events were about since the turn began.
     pub(super) keys_reported_in_turn: Vec<usize>,
@@ -109,6 +111,7 @@ impl Kernel {
             progress: false,
             changed_at: 0,
             idle_turns: 0,
+            spills_free: 0,
             keys_freed_in_turn: Vec::new(),
             keys_reported_in_turn: Vec::new(),
             accept_due: None,
@@ -151,6 +154,12 @@ impl Kernel {
     /// Waits for events, and lets the world go on meanwhile.
     pub(super) fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) {
         events.clear();
+        if timeout.is_none() && self.spills_free > 0 {
+            let free = self.spills_free;
+            self.violate(format!(
+                "the loop sleeps without a timer and keeps {free} free spills"
+            ));
+        }
         let deadline = timeout.map(|timeout| self.now + timeout.as_millis() as u64);
         self.burst();
         // It may as well come while the server is busy: see `meanwhile`.

@@ -77,6 +77,7 @@ fn sign_of(bug: Bug) -> &'static str {
         Bug::LetTheKernelDecide => "was cut off by the kernel",
         Bug::EndWithOutputInTheKernel => "with bytes in the send queue",
         Bug::ForgetTheBacklog => "is closed unanswered",
+        Bug::KeepFreeMemory => "sleeps without a timer",
     }
 }
 
