@@ -163,7 +163,7 @@ enum Order {
 
 /// Measures, and reports.
 pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
-    logging::start(Some(LevelFilter::Warn));
+    logging::start(Some(LevelFilter::Warn))?;
     plans::check(args).map_err(Failure::Usage)?;
     if let Err(error) = raise_descriptor_limit() {
         log::warn!("cannot raise the descriptor limit: {error}");

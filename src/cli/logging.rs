@@ -1,36 +1,55 @@
-//! Log lines to standard error through `simple_logger`, without ever holding up the event loop.
+//! Log lines to standard error through `simple_logger`, written by a thread of their own.
 //!
-//! Standard error may be a pipe that nobody empties or a terminal stopped with Ctrl-S, and a write to it then blocks
-//! its thread: the loop's. So each line is preceded by the question whether there is room for it, and is left out and
-//! counted if there is none; the echo goes on.
-//!
-//! A thread of its own for the log would answer the same need with a queue in front of it. This way there is nothing
-//! to flush at the end, and the process has one thread, as it says.
+//! A write to standard error may block for as long as nothing reads there: a terminal stopped with Ctrl-S, a pipe, a socket.
+//! No question beforehand prevents that. For a pipe poll(2) promises room for `PIPE_BUF` bytes (pipe(7)), which another process
+//! may fill in between, and for a terminal it promises less than a line. `O_NONBLOCK` would change the descriptor for every
+//! process that shares it (fcntl(2)). So the thread that logs only puts its line into a bounded [`Queue`], with the time, and
+//! one more thread writes. The event loop itself stays on one thread.
 
-use std::io;
+mod queue;
+
+use std::fmt;
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simple_logger::SimpleLogger;
 
+use queue::{Entry, Line, Queue};
+
 /// Sends log lines to standard error from here on: at this level, or at the one that `RUST_LOG` names, or from
 /// warnings and milestones up.
-pub(super) fn start(level: Option<LevelFilter>) {
-    let logger = SimpleLogger::new();
-    let logger = match level {
-        Some(level) => logger.with_level(level),
-        None => logger.with_level(LevelFilter::Info).env(),
+///
+/// # Errors
+/// If the system has no thread more.
+pub(super) fn start(level: Option<LevelFilter>) -> io::Result<()> {
+    let queue = Arc::new(Queue::default());
+    let waiting = queue.clone();
+    let writer = Writer {
+        logger: logger(level).without_timestamps(),
+        failed: 0,
+        is_broken_off: false,
     };
-    // mio logs each registration; our own lines say the same in words.
-    let logger = logger.with_module_level("mio::", LevelFilter::Warn);
-    let max_level = logger.max_level();
-    let logger = Unblocked {
-        logger,
-        left_out: AtomicU64::new(0),
+    thread::Builder::new()
+        .name(THREAD.to_owned())
+        .spawn(move || writer.run(&waiting))?;
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if thread::current().name() != Some(THREAD) {
+            others(panic);
+        }
+    }));
+    let front = logger(level);
+    let max_level = front.max_level();
+    let queued = Queued {
+        filter: front,
+        queue: queue.clone(),
     };
-    // Fails only if there is a logger already, and this is the only place that makes one.
-    if log::set_boxed_logger(Box::new(logger)).is_ok() {
+    // Either fails only if there is a logger already, and this is the only place that makes one.
+    if QUEUE.set(queue).is_ok() && log::set_boxed_logger(Box::new(queued)).is_ok() {
         log::set_max_level(max_level);
     }
     if let (None, Ok(wanted)) = (level, std::env::var("RUST_LOG"))
@@ -38,76 +57,138 @@ pub(super) fn start(level: Option<LevelFilter>) {
     {
         log::warn!("RUST_LOG={wanted:?} is no level: off, error, warn, info, debug or trace");
     }
+    Ok(())
 }
 
-/// Writes a line only where that does not block.
-struct Unblocked {
-    logger: SimpleLogger,
-    left_out: AtomicU64,
-}
-
-impl Unblocked {
-    fn write(&self, record: &Record<'_>) {
-        // simple_logger prints with `eprintln!`, which panics when the reader of the pipe has just gone.
-        let _ = catch_unwind(AssertUnwindSafe(|| self.logger.log(record)));
+/// Prints a line of its own on standard error, behind all log lines.
+pub(super) fn tell(line: &dyn fmt::Display) {
+    match QUEUE.get() {
+        Some(queue) => queue.push_last(line.to_string()),
+        // Nothing can be done if standard error is closed.
+        None => _ = writeln!(io::stderr(), "{line}"),
     }
 }
 
-impl Log for Unblocked {
+/// Waits until all lines are written, but not longer than [`LAST_WAIT`]: standard error may never take them.
+pub(super) fn finish() {
+    if let Some(queue) = QUEUE.get() {
+        queue.wait_until_written(LAST_WAIT);
+    }
+}
+
+fn logger(level: Option<LevelFilter>) -> SimpleLogger {
+    let logger = SimpleLogger::new();
+    let logger = match level {
+        Some(level) => logger.with_level(level),
+        None => logger.with_level(LevelFilter::Info).env(),
+    };
+    // mio logs each registration; our own lines say the same in words.
+    logger.with_module_level("mio::", LevelFilter::Warn)
+}
+
+/// The side of the threads that log.
+struct Queued {
+    /// Decides which lines are wanted.
+    filter: SimpleLogger,
+    queue: Arc<Queue>,
+}
+
+impl Log for Queued {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.logger.enabled(metadata)
+        self.filter.enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
-        if !self.enabled(record.metadata()) {
-            return;
-        }
-        if !there_is_room() {
-            self.left_out.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        match self.left_out.swap(0, Ordering::Relaxed) {
-            0 => {}
-            left_out => self.write(
-                &Record::builder()
-                    .level(Level::Warn)
-                    .target("mio_echo")
-                    .args(format_args!(
-                        "lines left out, as nobody took them: {left_out}"
-                    ))
-                    .build(),
-            ),
-        }
-        // The note may have taken the room.
-        if there_is_room() {
-            self.write(record);
-        } else {
-            self.left_out.fetch_add(1, Ordering::Relaxed);
+        if self.enabled(record.metadata()) {
+            self.queue.push(|| Line {
+                time: SystemTime::now(),
+                level: record.level(),
+                target: record.target().to_owned(),
+                text: record.args().to_string(),
+            });
         }
     }
 
-    fn flush(&self) {}
+    fn flush(&self) {
+        self.queue.wait_until_written(LAST_WAIT);
+    }
 }
 
-/// Whether a line can be written to standard error at once.
-///
-/// A pipe that polls as writable takes `PIPE_BUF` bytes without blocking (pipe(7); 4,096 on Linux), and no line is as
-/// long. A pipe whose reader has gone polls as an error, and is not written to.
-#[cfg(unix)]
-fn there_is_room() -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let stderr = io::stderr();
-    let mut wanted = [PollFd::new(&stderr, PollFlags::OUT)];
-    let at_once = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    poll(&mut wanted, Some(&at_once)).is_ok() && wanted[0].revents() == PollFlags::OUT
+/// The side of the thread that writes.
+struct Writer {
+    logger: SimpleLogger,
+    /// Lines that could not be written, since the last that could.
+    failed: u64,
+    /// The last line has a beginning and no end.
+    is_broken_off: bool,
 }
 
-/// There is no portable way to ask.
-#[cfg(not(unix))]
-fn there_is_room() -> bool {
-    let _ = io::stderr();
-    true
+impl Writer {
+    fn run(mut self, queue: &Queue) {
+        loop {
+            match queue.next() {
+                Entry::Line(line) => self.write(&line),
+                Entry::LeftOut { since, lines } => self.write_left_out(since, lines),
+                Entry::Last(text) => _ = writeln!(io::stderr(), "{text}"),
+            }
+        }
+    }
+
+    fn write(&mut self, line: &Line) {
+        if self.failed > 0 {
+            self.write_left_out(line.time, 0);
+        }
+        if self.failed > 0 || !self.print(line) {
+            self.failed += 1;
+        }
+    }
+
+    /// Says how many lines are missing here: so many, and those that could not be written before.
+    fn write_left_out(&mut self, since: SystemTime, lines: u64) {
+        self.failed += lines;
+        let note = Line {
+            time: since,
+            level: Level::Warn,
+            target: "mio_echo".to_owned(),
+            text: format!(
+                "log lines left out, as standard error did not take them: {}",
+                self.failed
+            ),
+        };
+        if self.print(&note) {
+            self.failed = 0;
+        }
+    }
+
+    /// Whether standard error took all of it: a disk may be full, the reader of a pipe may have gone.
+    fn print(&mut self, line: &Line) -> bool {
+        // Other threads of this process print nothing in between.
+        let mut output = io::stderr().lock();
+        let time = humantime::format_rfc3339_millis(line.time);
+        let rest_of_the_last = if self.is_broken_off { "\n" } else { "" };
+        if write!(output, "{rest_of_the_last}{time} ").is_err() {
+            return false;
+        }
+        // simple_logger prints with `eprintln!`, which panics when a write fails.
+        let printed = catch_unwind(AssertUnwindSafe(|| {
+            self.logger.log(
+                &Record::builder()
+                    .level(line.level)
+                    .target(&line.target)
+                    .args(format_args!("{}", line.text))
+                    .build(),
+            );
+        }));
+        self.is_broken_off = printed.is_err();
+        printed.is_ok()
+    }
 }
+
+/// Of the thread that writes.
+const THREAD: &str = "log";
+
+/// Where the lines wait; set once logging has started.
+static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
+
+/// How long the end of the process waits for the last lines.
+const LAST_WAIT: Duration = Duration::from_millis(500);

@@ -11,7 +11,7 @@ mod stop;
 mod values;
 
 use std::fmt;
-use std::io::{self, Write};
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -26,19 +26,20 @@ pub(crate) fn run() -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::Merge(args) => merge::run(&args),
     };
-    match outcome {
+    let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Told(why)) => told(&why, FAILURE),
         Err(Failure::Usage(why)) => told(&why, USAGE),
         Err(Failure::Interrupted(why)) => told(&why, INTERRUPTED),
         Err(Failure::Code(code)) => ExitCode::from(code),
         Err(Failure::OutputClosed) => ExitCode::from(OUTPUT_CLOSED),
-    }
+    };
+    logging::finish();
+    code
 }
 
 fn told(why: &str, code: u8) -> ExitCode {
-    // Nothing can be done for who closes standard error and still wants to be told.
-    let _ = writeln!(io::stderr(), "mio-echo: {why}");
+    logging::tell(&format_args!("mio-echo: {why}"));
     ExitCode::from(code)
 }
 

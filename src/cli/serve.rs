@@ -88,7 +88,7 @@ pub(super) struct ServeArgs {
 
 /// Serves, and says on standard output where.
 pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
-    logging::start(level(args));
+    logging::start(level(args))?;
     if let Err(error) = raise_descriptor_limit() {
         log::warn!("cannot raise the descriptor limit: {error}");
     }

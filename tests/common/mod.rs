@@ -138,29 +138,39 @@ impl Process {
     }
 
     /// A command that listens on so many addresses, and says so.
-    pub(crate) fn start(mut command: Command, addresses: usize) -> Process {
+    pub(crate) fn start(command: Command, addresses: usize) -> Process {
+        Process::start_with_errors_to(Stdio::piped(), command, addresses)
+    }
+
+    /// The same with this as its standard error. Only what comes through a new pipe is read.
+    pub(crate) fn start_with_errors_to(
+        errors: impl Into<Stdio>,
+        mut command: Command,
+        addresses: usize,
+    ) -> Process {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(errors)
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let mut errors = BufReader::new(child.stderr.take().unwrap());
         let stderr = Arc::new(Mutex::new(String::new()));
-        let collected = stderr.clone();
-        let collector = thread::spawn(move || {
-            let mut line = Vec::new();
-            while errors.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-                let text = String::from_utf8_lossy(&line);
-                collected.lock().unwrap().push_str(&text);
-                line.clear();
-            }
+        let collector = child.stderr.take().map(|errors| {
+            let (mut errors, collected) = (BufReader::new(errors), stderr.clone());
+            thread::spawn(move || {
+                let mut line = Vec::new();
+                while errors.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+                    let text = String::from_utf8_lossy(&line);
+                    collected.lock().unwrap().push_str(&text);
+                    line.clear();
+                }
+            })
         });
         let mut process = Process {
             stdout: BufReader::new(child.stdout.take().unwrap()),
             child,
             stderr,
-            collector: Some(collector),
+            collector,
             addresses: Vec::new(),
         };
         for _ in 0..addresses {
@@ -217,7 +227,9 @@ impl Process {
         let mut stdout = String::new();
         self.stdout.read_to_string(&mut stdout).unwrap();
         // To the end of the pipe: what it said last may still be on the way.
-        self.collector.take().unwrap().join().unwrap();
+        if let Some(collector) = self.collector.take() {
+            collector.join().unwrap();
+        }
         Ended {
             status,
             stdout,

@@ -12,6 +12,7 @@ mod accepting;
 mod bulk;
 mod endings;
 mod events;
+mod logging;
 mod pressure;
 mod shutdown;
 mod timers;

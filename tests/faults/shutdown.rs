@@ -1,8 +1,7 @@
-//! Signals, draining, and a log that nobody reads.
+//! Signals and draining.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -281,60 +280,6 @@ fn shutdown_while_a_peer_still_sends_loses_no_tail() {
     client.shutdown(Shutdown::Both).unwrap();
     sending.join().unwrap();
     server.stop();
-}
-
-/// Fault 32: standard error is a pipe that is full, and every step is to be logged.
-#[test]
-fn a_log_that_nobody_reads_holds_up_nothing() {
-    let mut server = mio_echo()
-        .args(["serve", "127.0.0.1:auto", "-vv", "--json"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdout = std::io::BufReader::new(server.stdout.take().unwrap());
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
-    let address = line.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
-    let client = connect(address);
-    // Each ping is some four lines; a pipe holds 64 KiB, the queue behind it some thousands of lines.
-    for _ in 0..10_000 {
-        ping(&client, b"ping\x1b[31m\r\n");
-    }
-    drop(client);
-    let pid = rustix::process::Pid::from_child(&server);
-    rustix::process::kill_process(pid, Signal::TERM).unwrap();
-    let status = eventually("the end", || server.try_wait().unwrap().ok_or("it runs"));
-    assert_eq!(status.code(), Some(0));
-    let mut stats = String::new();
-    stdout.read_to_string(&mut stats).unwrap();
-    assert!(stats.contains("\"bytes_out\":110000"), "{stats}");
-    // What it did say is whole lines, and the client's control characters are escaped.
-    let mut log = String::new();
-    server
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut log)
-        .unwrap();
-    assert!(log.contains(r"ping\x1b[31m\r\n"), "{log}");
-    assert!(!log.contains("\x1b[31m\r"), "{log}");
-}
-
-/// And standard error may be closed altogether.
-#[test]
-fn a_closed_log_holds_up_nothing() {
-    let mut command = std::process::Command::new("sh");
-    let program = env!("CARGO_BIN_EXE_mio-echo");
-    command.args([
-        "-c",
-        "exec \"$0\" serve 127.0.0.1:auto -vv --json 2>&-",
-        program,
-    ]);
-    let server = Process::start(command, 1);
-    ping(&connect(server.address()), b"hello");
-    let stats = server.stop_and_count();
-    assert_eq!(stats["accepted"], 1, "{stats}");
 }
 
 /// The longest and the shortest of every timer are times like any other.

@@ -9,6 +9,8 @@
 mod common;
 
 #[cfg(target_os = "linux")]
+mod disk;
+#[cfg(target_os = "linux")]
 mod injected;
 #[cfg(target_os = "linux")]
 mod owners;
@@ -31,6 +33,8 @@ enum Needs {
     Strace,
     /// `ip` from iproute2, and the permission to make a network namespace.
     Namespace,
+    /// The permission to mount a file system in a namespace.
+    Mounts,
     /// The permission to put a TCP socket into repair mode.
     Repair,
     /// Chromium.
@@ -47,6 +51,9 @@ impl Needs {
             }
             Needs::Namespace if !vanished::namespaces_work() => {
                 Some("no network namespace can be made: run as root, apt-get install iproute2")
+            }
+            Needs::Mounts if !disk::mounts_work() => {
+                Some("no file system can be mounted: run as root")
             }
             Needs::Repair if !vanished::repair_works() => {
                 Some("TCP_REPAIR is not permitted: run as root")
@@ -119,6 +126,9 @@ fn of_linux() -> Vec<Trial> {
             ports::ports_that_are_used_up_are_the_clients_own_limit,
             ports::on_loopback_further_addresses_are_used_when_ports_run_short,
             ports::several_sources_have_as_many_ports_each,
+        }
+        Mounts {
+            disk::a_full_disk_stops_nothing_and_missing_lines_are_counted,
         }
         Repair {
             vanished::a_peer_that_vanishes_while_idle_is_reaped,
