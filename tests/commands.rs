@@ -113,6 +113,39 @@ fn the_unix_mode_decides_on_permissions_and_without_it_the_umask() {
     }
 }
 
+/// A socket for IPv6 alone cannot bind an IPv4 address written as IPv6.
+#[test]
+fn an_ipv4_address_written_as_ipv6_is_listened_on() {
+    let mut command = mio_echo();
+    command.args(["serve", "[::ffff:127.0.0.1]:auto"]);
+    let server = Process::start(command, 1);
+    ping(&connect(server.address()), b"hello");
+}
+
+#[test]
+fn the_room_for_connections_is_one_figure() {
+    let server = Process::serve(&["--max-connections", "4294967295"]);
+    let said = server.until_it_says("memory, with all of them stalled");
+    let figure = |after: &str| {
+        let (_, rest) = said.split_once(after).unwrap();
+        rest.split(' ').next().unwrap().to_owned()
+    };
+    let warned = figure("the descriptor limit has room for ");
+    assert_eq!(warned, figure("] room for "), "{said}");
+    assert!(warned.parse::<u32>().unwrap() < 4_294_967_295, "{said}");
+}
+
+#[test]
+fn a_server_without_an_address_is_an_error() {
+    let error = mio_echo::Server::bind(&mio_echo::Config {
+        addresses: Vec::new(),
+        ..mio_echo::Config::default()
+    })
+    .unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("name at least one"), "{error}");
+}
+
 /// The kernel releases the lock of a process that is killed; both files stay.
 #[test]
 fn a_server_that_was_killed_leaves_its_path_to_the_next() {

@@ -50,6 +50,20 @@ fn sigterm_does_not_wait_for_idle_clients() {
     );
 }
 
+/// A client that has sent nothing is owed nothing, and no reset can overtake an echo: no second of silence is waited for.
+#[test]
+fn a_shutdown_with_a_client_that_has_sent_nothing_ends_at_once() {
+    let server = Embedded::start();
+    let client = connect(server.address);
+    server.until("the client", |stats| stats.open == 1);
+    let start = Instant::now();
+    let stats = server.stop();
+    let took = start.elapsed();
+    assert_eq!(read_to_end(&client), b"");
+    assert_eq!(stats.closed.drained, 1, "{stats}");
+    assert!(took < Duration::from_millis(900), "{took:?}");
+}
+
 /// Fault 22: the reader is slow, but it reads, and in time.
 #[test]
 fn draining_writes_out_what_was_received() {
