@@ -3,6 +3,9 @@
 // Each bench includes this module and uses its own part of it.
 #![allow(dead_code)]
 
+use std::time::Duration;
+
+pub(crate) mod output;
 pub(crate) mod process;
 pub(crate) mod spread;
 
@@ -22,3 +25,11 @@ pub(crate) fn environment() -> String {
 
 /// How `cargo bench` starts our own server.
 pub(crate) const SERVE: [&str; 2] = ["serve", "127.0.0.1:auto"];
+
+/// Parses how long a measurement is.
+pub(crate) fn window(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(window) if window >= Duration::from_millis(50) => Ok(window),
+        _ => Err("a duration of at least 50ms, such as 400ms or 2s".to_owned()),
+    }
+}

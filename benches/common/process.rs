@@ -89,6 +89,16 @@ impl Server {
         Ok(Duration::from(ClockId::pid_cpu_clock_id(pid)?.now()?))
     }
 
+    /// How long its main thread has waited in the run queue, ready to run, while its core ran other threads.
+    pub(crate) fn waited(&self) -> io::Result<Duration> {
+        let schedstat = self.proc("schedstat")?;
+        let nanoseconds = schedstat.split_whitespace().nth(1);
+        nanoseconds
+            .and_then(|nanoseconds| nanoseconds.parse().ok())
+            .map(Duration::from_nanos)
+            .ok_or_else(|| io::Error::other(schedstat))
+    }
+
     fn proc(&self, file: &str) -> io::Result<String> {
         fs::read_to_string(format!("/proc/{}/{file}", self.child.id()))
     }
@@ -124,6 +134,17 @@ impl Server {
         rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM)?;
         self.child.wait()?;
         Ok(())
+    }
+
+    /// Like [`Server::stop`]; returns the last line that it printed before its end.
+    pub(crate) fn stop_and_read(mut self) -> io::Result<String> {
+        let output = self.child.stdout.take();
+        let mut printed = String::new();
+        self.stop()?;
+        if let Some(mut output) = output {
+            output.read_to_string(&mut printed)?;
+        }
+        Ok(printed.lines().last().unwrap_or_default().to_owned())
     }
 }
 
@@ -185,7 +206,12 @@ pub(crate) fn pin(process: Option<Pid>, core: usize) -> bool {
 
 /// Keeps this process off the servers' core. Whether there are two to keep apart.
 pub(crate) fn pin_load() -> bool {
-    allowed().len() > 1 && pin(None, LOAD_CORE)
+    has_two_cores() && pin(None, LOAD_CORE)
+}
+
+/// Returns true if the server and the load can each have a core.
+pub(crate) fn has_two_cores() -> bool {
+    allowed().len() > 1
 }
 
 /// The cores that this process was allowed to use when it first asked.

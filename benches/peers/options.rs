@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::block::Timing;
-use crate::common::environment;
 use crate::common::process::{crowd, end_servers_on_signals, pin_load};
+use crate::common::{environment, window};
 use crate::workloads::{WORKLOADS, Workload};
 use crate::{fairness, goals, growth, race, report, servers};
 
@@ -44,13 +44,6 @@ struct Args {
     /// What cargo says to every bench
     #[arg(long, hide = true)]
     bench: bool,
-}
-
-fn window(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(window) if window >= Duration::from_millis(50) => Ok(window),
-        _ => Err("a duration of at least 50ms, such as 400ms or 2s".to_owned()),
-    }
 }
 
 pub(crate) fn main() -> ExitCode {
@@ -135,6 +128,6 @@ impl Args {
             || self
                 .only
                 .iter()
-                .any(|only| name.contains(&only.to_lowercase()))
+                .any(|only| name.to_lowercase().contains(&only.to_lowercase()))
     }
 }

@@ -1,8 +1,9 @@
 //! Who runs against whom, round by round.
 
-use std::io::{self, Write};
+use std::io;
 
 use crate::block::{Contender, Sample, Start, Timing, measure};
+use crate::common::output::tell;
 use crate::common::spread::Spread;
 use crate::servers::PEERS;
 use crate::workloads::Workload;
@@ -99,16 +100,6 @@ pub(crate) fn run(
     }
     tell("");
     heats
-}
-
-/// One line of progress on standard error, over the last one.
-fn tell(what: &str) {
-    use std::io::IsTerminal;
-    let mut output = io::stderr();
-    if output.is_terminal() {
-        let _ = write!(output, "\r\x1b[K{what}");
-        let _ = output.flush();
-    }
 }
 
 /// How many servers could not be measured, or echoed wrong.

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::block::{Sample, Timing};
+use crate::common::output::aligned;
 use crate::growth::Point;
 use crate::race::{Heat, LIMIT, OURS, Row};
 
@@ -143,38 +144,6 @@ pub(crate) fn curve(points: &[Point]) -> String {
         "## Growth\n\nClients in ping-pong, 64 bytes a message.\n\n{}",
         aligned(&lines)
     )
-}
-
-/// A Markdown table whose columns line up on a terminal too.
-fn aligned<const N: usize>(lines: &[[String; N]]) -> String {
-    let width = |column: usize| {
-        let cells = lines.iter().map(|line| line[column].chars().count());
-        cells.max().unwrap_or(0).max(2)
-    };
-    let mut text = String::new();
-    for (n, line) in lines.iter().enumerate() {
-        text.push('|');
-        for (column, cell) in line.iter().enumerate() {
-            let width = width(column);
-            text += &match column {
-                0 => format!(" {cell:<width$} |"),
-                _ => format!(" {cell:>width$} |"),
-            };
-        }
-        text.push('\n');
-        if n == 0 {
-            text.push('|');
-            for column in 0..N {
-                let dashes = "-".repeat(width(column));
-                text += &match column {
-                    0 => format!("-{dashes}-|"),
-                    _ => format!("-{dashes}:|"),
-                };
-            }
-            text.push('\n');
-        }
-    }
-    text
 }
 
 fn plural(count: usize, noun: &str) -> String {

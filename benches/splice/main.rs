@@ -1,0 +1,27 @@
+//! Where moving bulk through a pipe (`splice(2)`) pays, beside plain read and write: `cargo bench --bench splice`.
+//!
+//! Both contenders are our own server, once with `--no-splice`. The load is a plain epoll client that does not verify:
+//! verification reads every byte, which would hide what the pipe costs the peer. So this bench says nothing about whether
+//! the echo is right.
+
+#[cfg(target_os = "linux")]
+#[path = "../common/mod.rs"]
+mod common;
+#[cfg(target_os = "linux")]
+mod generator;
+#[cfg(target_os = "linux")]
+mod options;
+#[cfg(target_os = "linux")]
+mod pairs;
+#[cfg(target_os = "linux")]
+mod report;
+
+#[cfg(target_os = "linux")]
+fn main() -> std::process::ExitCode {
+    options::main()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    println!("splice(2) is a Linux system call, and elsewhere the server does not use a pipe");
+}
