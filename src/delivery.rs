@@ -3,6 +3,8 @@
 //! Only acknowledgements prove that a peer takes its echo. A write that succeeds proves nothing: Linux goes on taking
 //! bytes into the send buffer of a peer that reads nothing, 64 KiB at a time, for many seconds.
 
+use std::time::Duration;
+
 /// How far a stream has got to its peer's kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Delivery {
@@ -10,6 +12,8 @@ pub(crate) struct Delivery {
     pub(crate) acknowledged: u64,
     /// Whether our kernel still holds bytes, or our end of stream, that the peer's kernel has not acknowledged.
     pub(crate) is_outstanding: bool,
+    /// How long ago the last acknowledgement came, whether it acknowledged anything new or not.
+    pub(crate) since_last_ack: Duration,
 }
 
 #[cfg(target_os = "linux")]
@@ -24,7 +28,7 @@ mod linux {
     use nix::libc;
     use nix::sys::socket::{getsockopt, sockopt};
 
-    use super::Delivery;
+    use super::{Delivery, Duration};
 
     /// The delivery of a TCP stream, also of one that has failed. `None` before Linux 4.6, which does not tell all of it.
     pub(crate) fn of_tcp(stream: impl AsFd) -> Option<Delivery> {
@@ -32,6 +36,7 @@ mod linux {
         Some(Delivery {
             acknowledged: info.u64_at(BYTES_ACKED)?,
             is_outstanding: info.u32_at(UNACKED)? > 0 || info.u32_at(NOTSENT_BYTES)? > 0,
+            since_last_ack: Duration::from_millis(info.u32_at(LAST_ACK_RECV)?.into()),
         })
     }
 
@@ -91,6 +96,7 @@ mod linux {
 
     /// Offsets in `struct tcp_info` (linux/tcp.h), which grows only at its end.
     const UNACKED: usize = 24;
+    const LAST_ACK_RECV: usize = 56;
     const BYTES_ACKED: usize = 120;
     const NOTSENT_BYTES: usize = 144;
     const SIZE: usize = 148;
@@ -104,11 +110,11 @@ mod linux {
 /// On what is no TCP socket.
 pub(crate) fn give_up_after(
     socket: &socket2::Socket,
-    time: Option<std::time::Duration>,
+    time: Option<Duration>,
 ) -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     {
-        let longest = std::time::Duration::from_millis(i32::MAX as u64);
+        let longest = Duration::from_millis(i32::MAX as u64);
         socket.set_tcp_user_timeout(time.map(|time| time.min(longest)))
     }
     #[cfg(not(target_os = "linux"))]
@@ -149,7 +155,7 @@ mod tests {
     fn acknowledged_bytes_are_counted_from_the_accept_and_the_end_of_stream_is_one() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (mut stream, _) = listener.accept().unwrap();
+        let (stream, _) = listener.accept().unwrap();
         let delivery = || of_tcp(&stream).unwrap();
         assert_eq!(delivery().acknowledged, 0);
         (&stream).write_all(b"hello").unwrap();
@@ -160,8 +166,14 @@ mod tests {
         eventually("the end to be acknowledged", || {
             delivery().acknowledged == 6 && !delivery().is_outstanding
         });
+        eventually("the acknowledgement to be 50 ms old", || {
+            delivery().since_last_ack >= Duration::from_millis(50)
+        });
+        // A segment with data acknowledges too.
         peer.write_all(b"x").unwrap();
-        stream.read_exact(&mut [0]).unwrap();
+        (&stream).read_exact(&mut [0]).unwrap();
+        let age = delivery().since_last_ack;
+        assert!(age < Duration::from_millis(50), "{age:?}");
     }
 
     #[test]

@@ -108,6 +108,8 @@ mod switch {
         TakeAWriteForProgress,
         /// An idle timeout counts what the peer sends, and not what it acknowledges.
         IdleWhileItReads,
+        /// An idle timeout does not count what was acknowledged while it ran.
+        IdleWhileItAcknowledges,
         /// A connection is closed at the peer's end of stream while the kernel holds bytes of its echo.
         CloseWithOutputInTheKernel,
         /// The kernel's own timer for peers that take nothing is left as it is.
@@ -122,7 +124,7 @@ mod switch {
 
     impl Bug {
         /// All of them.
-        pub(crate) const ALL: [Bug; 45] = [
+        pub(crate) const ALL: [Bug; 46] = [
             Bug::AcceptOncePerEvent,
             Bug::NoReadyQueueAfterYield,
             Bug::StopAfterShortRead,
@@ -163,6 +165,7 @@ mod switch {
             Bug::TrustAStallTimer,
             Bug::TakeAWriteForProgress,
             Bug::IdleWhileItReads,
+            Bug::IdleWhileItAcknowledges,
             Bug::CloseWithOutputInTheKernel,
             Bug::LetTheKernelDecide,
             Bug::EndWithOutputInTheKernel,

@@ -36,10 +36,14 @@ pub(super) fn start(level: Option<LevelFilter>) -> io::Result<()> {
     thread::Builder::new()
         .name(THREAD.to_owned())
         .spawn(move || writer.run(&waiting))?;
-    let others = std::panic::take_hook();
+    // The default hook would wait for standard error, which the writing thread may hold for ever.
     std::panic::set_hook(Box::new(move |panic| {
-        if thread::current().name() != Some(THREAD) {
-            others(panic);
+        let current = thread::current();
+        let name = current.name().unwrap_or("<unnamed>");
+        if name != THREAD {
+            let backtrace = std::backtrace::Backtrace::capture();
+            tell(&format_args!("thread '{name}' {panic}\n{backtrace}"));
+            finish();
         }
     }));
     let front = logger(level);
@@ -167,6 +171,7 @@ impl Writer {
         let time = humantime::format_rfc3339_millis(line.time);
         let rest_of_the_last = if self.is_broken_off { "\n" } else { "" };
         if write!(output, "{rest_of_the_last}{time} ").is_err() {
+            self.is_broken_off = true;
             return false;
         }
         // simple_logger prints with `eprintln!`, which panics when a write fails.

@@ -42,7 +42,7 @@ pub(super) struct ServeArgs {
     #[arg(long)]
     no_splice: bool,
 
-    /// Close a client that sends nothing for so long, and whose kernel acknowledges nothing
+    /// Close a client that sends nothing for so long, if its kernel has acknowledged nothing for three quarters of that
     #[arg(long, value_name = "TIME", default_value = "off", value_parser = values::timeout)]
     idle_timeout: OrOff,
 
@@ -91,6 +91,10 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     logging::start(level(args))?;
     if let Err(error) = raise_descriptor_limit() {
         log::warn!("cannot raise the descriptor limit: {error}");
+    }
+    let is_unix = |address: &Address| matches!(address, Address::Unix(_));
+    if args.unix_mode.is_some() && !args.addresses.iter().any(is_unix) {
+        log::warn!("--unix-mode has no effect: no address is a Unix-domain path");
     }
     let mut server = Server::bind(&config(args))?;
     stop_on_signals(&mut server)?;

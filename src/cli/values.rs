@@ -36,12 +36,14 @@ pub(super) fn timeout(text: &str) -> Result<OrOff, String> {
 
 /// A stall timeout, or `off`. One lost packet alone costs 200 ms and more, so a shorter one would close healthy clients.
 pub(super) fn stall_timeout(text: &str) -> Result<OrOff, String> {
-    let timeout = timeout(text)?;
-    match timeout.0 {
-        Some(after) if after < Duration::from_secs(1) => {
+    if text == "off" {
+        return Ok(OrOff(None));
+    }
+    match span(text).map_err(|error| format!("{error}, or off"))? {
+        after if after < Duration::from_secs(1) => {
             Err("at least 1s, as one lost packet costs 200ms and more; or off".to_owned())
         }
-        _ => Ok(timeout),
+        after => Ok(OrOff(Some(after))),
     }
 }
 
@@ -180,6 +182,7 @@ mod tests {
         assert!(timeout("0s").unwrap_err().contains("off"));
         assert!(timeout("30d").unwrap_err().contains("24days"));
         assert!(stall_timeout("999ms").unwrap_err().contains("1s"));
+        assert!(stall_timeout("0s").unwrap_err().contains("1s"));
         assert_eq!(stall_timeout("off").unwrap().0, None);
         assert!(duration("30").unwrap_err().contains("500ms"));
         assert!(size("lots").unwrap_err().contains("64KiB"));

@@ -61,14 +61,20 @@ pub(crate) enum Direction {
 
 /// What a look at a connection's delivery has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
-    /// Nothing is to be delivered.
-    Settled,
-    /// Something is, and some of it was delivered since the last look, or it was written since. So many looks in a row have
-    /// found something.
-    Moves { looks: u8 },
-    /// Something is, as at the last look, and nothing was delivered since.
-    Still,
+pub(crate) struct Look {
+    /// Whether anything was delivered since the last look.
+    pub(crate) moved: bool,
+    /// Looks in a row, this one included, that found something undelivered; 0 if everything is delivered.
+    pub(crate) owing: u8,
+    /// The same at the last look.
+    pub(crate) owing_before: u8,
+}
+
+impl Look {
+    /// Whether something is undelivered that was there at the last look too, and nothing was delivered since.
+    pub(crate) fn is_stalled(self) -> bool {
+        self.owing > 0 && self.owing_before > 0 && !self.moved
+    }
 }
 
 /// How far the conversation has come.
@@ -140,6 +146,11 @@ impl Connection {
         self.awaits
     }
 
+    /// How many looks in a row have found something undelivered.
+    pub(crate) fn owing(&self) -> u8 {
+        self.looks
+    }
+
     /// How many bytes of the echo the kernel has taken.
     pub(crate) fn echoed(&self) -> u64 {
         self.echoed
@@ -155,16 +166,17 @@ impl Connection {
             None => (self.echoed, self.awaits == Direction::Write),
         };
         let before = std::mem::replace(&mut self.delivered_before, delivered as u32);
-        let looks = std::mem::replace(&mut self.looks, 0);
-        if !owes {
-            return Look::Settled;
+        let owing = if owes {
+            self.looks.saturating_add(1)
+        } else {
+            0
+        };
+        let owing_before = std::mem::replace(&mut self.looks, owing);
+        Look {
+            moved: before != delivered as u32,
+            owing,
+            owing_before,
         }
-        self.looks = looks.saturating_add(1);
-        // What was written since the last look is on its way, and no peer is late with it yet.
-        if looks > 0 && before == delivered as u32 {
-            return Look::Still;
-        }
-        Look::Moves { looks: self.looks }
     }
 
     /// Whether all was delivered at the last look and nothing was written since. So a sweep need not ask the kernel.
@@ -172,6 +184,11 @@ impl Connection {
         self.looks == 0
             && self.awaits == Direction::Read
             && self.delivered_before == self.echoed as u32
+    }
+
+    /// How many bytes the kernel was given, our end of stream included, which it counts as one.
+    pub(crate) fn given(&self) -> u64 {
+        self.echoed + u64::from(matches!(self.phase, Phase::Discarding | Phase::Delivering))
     }
 
     /// Whether the peer has ended its stream and only our kernel still has something to do.

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use super::Limits;
 use super::acceptor::{Acceptor, Complaints};
 use super::buffers::Buffers;
-use super::connection::{Direction, Look, Progress};
+use super::connection::{Direction, Progress};
 use super::control::Control;
 use super::ready::ReadyQueue;
 use super::step::{Reason, Step};
@@ -232,7 +232,7 @@ impl<P: Poller> EventLoop<P> {
         );
         let moved =
             counters.reads.get() != read_before || peer.connection.echoed() != echoed_before;
-        let waits_for = wait_of(peer);
+        let waits_for = wait_of(peer, self.limits.stall_timeout);
         match progress {
             Progress::Finished(reason) => {
                 self.close(key, reason);
@@ -271,7 +271,7 @@ impl<P: Poller> EventLoop<P> {
         let Some(peer) = self.table.peer_mut(key) else {
             return;
         };
-        if wait_of(peer) != Some(timeout) {
+        if wait_of(peer, self.limits.stall_timeout) != Some(timeout) {
             // It has sent something that cannot go out yet.
             return;
         }
@@ -284,15 +284,13 @@ impl<P: Poller> EventLoop<P> {
         let delivery = peer.stream.delivery();
         let is_outstanding = delivery.is_some_and(|delivery| delivery.is_outstanding);
         let goes_on = match timeout {
-            Timeout::Idle if is_outstanding && self.limits.stall_timeout.is_some() => {
-                // The sweeps watch what is on its way to the peer, and start this timer again when it is there.
-                return self.timeouts.stop(key);
-            }
+            // The sweeps decide on what is undelivered. `pump_within` has started this timer again.
+            Timeout::Idle if is_outstanding && self.limits.stall_timeout.is_some() => true,
+            Timeout::Idle if is_outstanding => peer.connection.look_at_delivery(delivery).moved,
             Timeout::Idle => {
-                matches!(
-                    peer.connection.look_at_delivery(delivery),
-                    Look::Moves { .. }
-                )
+                planted!(IdleWhileItAcknowledges => return self.close(key, Reason::Idle));
+                let idle = self.limits.idle_timeout.unwrap_or_default();
+                delivery.is_some_and(|delivery| delivery.since_last_ack < idle - idle / 4)
             }
             // The deadline of the drain bounds how often.
             Timeout::Linger => is_outstanding,
@@ -308,7 +306,8 @@ impl<P: Poller> EventLoop<P> {
         let counters = self.control.counters();
         let writes = counters.writes.get() + counters.would_blocks.get();
         self.sweeps.count_writes(writes, self.now);
-        for key in self.sweeps.keys(self.table.end(), writes, self.now) {
+        let table = &self.table;
+        for key in self.sweeps.keys(|| table.end(), writes, self.now) {
             self.look_for_a_stall(key);
         }
         self.sweeps.end_turn(self.now);
@@ -334,25 +333,19 @@ impl<P: Poller> EventLoop<P> {
             return;
         };
         planted!(TakeAWriteForProgress => delivery = None);
-        match peer.connection.look_at_delivery(delivery) {
-            Look::Settled => {
-                if let Some(timeout) = wait_of(peer) {
-                    self.timeouts.resume(key, timeout, self.tick);
-                }
-            }
-            Look::Still => self.close(key, Reason::Stalled),
-            Look::Moves { looks } => {
-                self.sweeps.come_again();
-                // The kernel counts in its own way: it is to be later than the next look.
-                planted!(LetTheKernelDecide => return);
-                if let Some(after) = self.limits.stall_timeout {
-                    // After hours of moving slowly there is no need to put it off again and again.
-                    let puts_off = looks < u8::MAX;
-                    peer.stream.give_up_after(
-                        puts_off.then(|| after.saturating_mul(u32::from(looks) + 2)),
-                    );
-                }
-            }
+        let look = peer.connection.look_at_delivery(delivery);
+        if look.is_stalled() {
+            return self.close(key, Reason::Stalled);
+        }
+        if look.owing > 0 {
+            self.sweeps.come_again();
+        }
+        // The kernel counts in its own way: it is to be later than the next look.
+        planted!(LetTheKernelDecide => return);
+        if let Some(after) = self.limits.stall_timeout
+            && (look.owing > 0 || look.owing_before > 0)
+        {
+            peer.stream.give_up_after(kernel_timeout(after, look.owing));
         }
     }
 
@@ -368,8 +361,11 @@ impl<P: Poller> EventLoop<P> {
         if matches!(reason, Reason::Idle | Reason::Abandoned)
             && let Some(after) = self.limits.stall_timeout
         {
-            // From here on the kernel alone watches what it holds.
-            peer.stream.give_up_after(Some(after));
+            // From here on the kernel alone watches what it holds. It counts from when the peer's window was first closed, so a
+            // peer that was seen to read slowly gets its time on top of that.
+            let looks = peer.connection.owing();
+            peer.stream
+                .give_up_after(Some(after.saturating_mul(u32::from(looks) + 2)));
         }
         if reason == Reason::Stalled {
             // Closed in the plain way, the kernel would go on for minutes trying to deliver what nobody takes.
@@ -400,11 +396,11 @@ impl<P: Poller> EventLoop<P> {
     /// acknowledged (Linux, `tcp_keepalive_timer`).
     #[cold]
     fn reason_of_time_out(&self, peer: &Peer<P::Stream>) -> Reason {
-        let echoed = peer.connection.echoed();
+        let given = peer.connection.given();
         let owes = peer
             .stream
             .delivery()
-            .is_some_and(|delivery| delivery.acknowledged < echoed);
+            .is_some_and(|delivery| delivery.acknowledged < given);
         match self.limits.stall_timeout {
             Some(_) if owes => Reason::Stalled,
             _ => Reason::Failed(io::ErrorKind::TimedOut),
@@ -490,19 +486,42 @@ fn reason_of_timer(timeout: Timeout) -> Reason {
     }
 }
 
-/// The timeout that a peer is subject to; none while something is to be delivered, which the sweeps watch.
-fn wait_of<S>(peer: &Peer<S>) -> Option<Timeout> {
-    match peer.connection.awaits() {
-        Direction::Write => None,
-        Direction::Read if peer.connection.is_discarding() => Some(Timeout::Linger),
-        Direction::Read if peer.connection.is_delivering() => None,
-        Direction::Read => Some(Timeout::Idle),
+/// The timeout that a peer is subject to. While something is to be delivered, that is the stall timeout, for which the sweeps
+/// watch, and the idle timeout only if there is none.
+fn wait_of<S>(peer: &Peer<S>, stall: Option<Duration>) -> Option<Timeout> {
+    let owes = peer.connection.awaits() == Direction::Write || peer.connection.is_delivering();
+    match (owes, stall) {
+        (true, Some(_)) => None,
+        (true, None) => Some(Timeout::Idle),
+        _ if peer.connection.is_discarding() => Some(Timeout::Linger),
+        _ => Some(Timeout::Idle),
+    }
+}
+
+/// For how long the kernel is to go on by itself with a peer that takes nothing (`TCP_USER_TIMEOUT`), when so many looks in a
+/// row, one every `stall` timeout, have found something undelivered.
+///
+/// Linux counts from when the peer's window was first too small, whatever was acknowledged since. A peer that two looks have
+/// seen to read gets [`GRACE`] on top, as the loop may be stopped (a debugger) and then puts nothing off.
+fn kernel_timeout(stall: Duration, owing: u8) -> Option<Duration> {
+    match owing {
+        0 | 1 => Some(stall.saturating_mul(u32::from(owing) + 2)),
+        // After so many looks there is no need to put it off again and again.
+        u8::MAX => None,
+        looks => Some(
+            stall
+                .saturating_mul(u32::from(looks) + 2)
+                .saturating_add(GRACE),
+        ),
     }
 }
 
 /// A peer that sends nothing for so long after our end of stream has nothing left that could turn our close into a
 /// reset. nginx does the same ("lingering_timeout"), with 5 s.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
+
+/// How much longer than the loop's own timers the kernel goes on with a peer that has been seen to read.
+const GRACE: Duration = Duration::from_secs(600);
 
 /// A spill that lay unused for so long goes back to the system within as long again.
 const TRIM_EVERY: Duration = Duration::from_secs(1);

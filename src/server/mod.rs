@@ -72,8 +72,8 @@ pub struct Config {
     /// splice(2), `MSG_ZEROCOPY`) is then not copied here either: if it changes them before it has its echo, the echo may be
     /// of what they are then.
     pub splice: bool,
-    /// Close a peer that sends nothing for so long while its kernel acknowledges nothing either. Default: never. From 1 ms
-    /// to 24 days.
+    /// Close a peer that sends nothing for so long, if its kernel has acknowledged nothing for three quarters of that. While
+    /// something is undelivered the stall timeout decides instead, if there is one. Default: never. From 1 ms to 24 days.
     pub idle_timeout: Option<Duration>,
     /// Close a peer whose kernel acknowledges nothing of its echo for so long, at the latest after twice as long. Default:
     /// 60 s. From 1 s to 24 days: a shorter one is taken as 1 s, as one lost packet costs 200 ms and more.
@@ -264,7 +264,7 @@ impl Limits {
         let max_connections = wanted.min(room);
         if wanted > room {
             log::warn!(
-                "the descriptor limit has room for {room} connections, which is fewer than the {wanted} that are allowed"
+                "the descriptor limit has room for {room} connections, which is fewer than the {wanted} that were asked for"
             );
         }
         let limits = Limits {

@@ -43,8 +43,13 @@ impl Sweeps {
         }
     }
 
-    /// The keys to look at in this turn, of a table that has keys below `end`; none when no sweep is due.
-    pub(crate) fn keys(&mut self, end: usize, writes: u64, now: Instant) -> Range<usize> {
+    /// The keys to look at in this turn, of a table that has keys below `end()`; none when no sweep is due.
+    pub(crate) fn keys(
+        &mut self,
+        end: impl FnOnce() -> usize,
+        writes: u64,
+        now: Instant,
+    ) -> Range<usize> {
         if self.next.is_some_and(|next| next <= now) {
             self.next = None;
             self.at = Some(0);
@@ -54,9 +59,10 @@ impl Sweeps {
         let Some(from) = self.at else {
             return 0..0;
         };
+        let end = end();
         let to = end.min(from + KEYS_A_TURN);
         self.at = (to < end).then_some(to);
-        from..to
+        from.min(to)..to
     }
 
     /// A connection has something that is still to be delivered.
@@ -100,8 +106,8 @@ mod tests {
         assert_eq!(sweeps.next(), None);
         sweeps.count_writes(1, start);
         assert_eq!(sweeps.next(), Some(start + EVERY));
-        assert_eq!(sweeps.keys(10, 1, start), 0..0);
-        assert_eq!(sweeps.keys(10, 1, start + EVERY), 0..10);
+        assert_eq!(sweeps.keys(|| 10, 1, start), 0..0);
+        assert_eq!(sweeps.keys(|| 10, 1, start + EVERY), 0..10);
         sweeps.end_turn(start + EVERY);
         sweeps.count_writes(1, start + EVERY);
         assert_eq!(sweeps.next(), None, "nothing was written since");
@@ -114,7 +120,7 @@ mod tests {
         sweeps.count_writes(1, start);
         // Late, as after a stop of the process: the next one is a whole timeout after this one.
         let late = start + 5 * EVERY;
-        assert_eq!(sweeps.keys(1, 1, late), 0..1);
+        assert_eq!(sweeps.keys(|| 1, 1, late), 0..1);
         sweeps.come_again();
         sweeps.end_turn(late);
         assert_eq!(sweeps.next(), Some(late + EVERY));
@@ -126,13 +132,13 @@ mod tests {
         let mut sweeps = Sweeps::new(Some(EVERY));
         sweeps.count_writes(1, start);
         let now = start + EVERY;
-        assert_eq!(sweeps.keys(KEYS_A_TURN + 1, 1, now), 0..KEYS_A_TURN);
+        assert_eq!(sweeps.keys(|| KEYS_A_TURN + 1, 1, now), 0..KEYS_A_TURN);
         sweeps.come_again();
         sweeps.end_turn(now);
         assert!(sweeps.is_under_way());
         assert_eq!(sweeps.next(), None);
         assert_eq!(
-            sweeps.keys(KEYS_A_TURN + 1, 1, now),
+            sweeps.keys(|| KEYS_A_TURN + 1, 1, now),
             KEYS_A_TURN..KEYS_A_TURN + 1
         );
         sweeps.end_turn(now);
@@ -146,6 +152,6 @@ mod tests {
         let mut sweeps = Sweeps::new(None);
         sweeps.count_writes(1, start);
         assert_eq!(sweeps.next(), None);
-        assert_eq!(sweeps.keys(10, 1, start + EVERY), 0..0);
+        assert_eq!(sweeps.keys(|| 10, 1, start + EVERY), 0..0);
     }
 }

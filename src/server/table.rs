@@ -64,9 +64,9 @@ impl<P: Poller> Table<P> {
         }
     }
 
-    /// All keys are below this.
+    /// All keys are below this. Looks from the end of the table for the last key.
     pub(crate) fn end(&self) -> usize {
-        self.slab.capacity()
+        self.slab.iter().next_back().map_or(0, |(key, _)| key + 1)
     }
 
     /// Registers a listener and keeps it.

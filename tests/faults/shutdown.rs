@@ -186,6 +186,24 @@ fn the_backlog_of_a_unix_socket_is_echoed_before_the_end() {
     assert_eq!(server.counts()["accepted"], 21);
 }
 
+/// Clients that have sent nothing are closed first, so that those in the backlog have their places.
+#[test]
+fn a_shutdown_at_the_cap_serves_the_backlog_instead_of_silent_clients() {
+    let server = Process::serve(&["--max-connections", "21", "--json"]);
+    let silent: Vec<_> = (0..20).map(|_| connect(server.address())).collect();
+    let (accepted, clients) = in_the_backlog(&server, || connect(server.address()));
+    for (n, client) in clients.iter().enumerate() {
+        assert_eq!(read_to_end(client), b"sent before SIGTERM", "client {n}");
+    }
+    drop((accepted, clients, silent));
+    let stats = server.counts();
+    assert_eq!(
+        (&stats["accepted"], &stats["rejected"]),
+        (&41.into(), &0.into()),
+        "{stats}"
+    );
+}
+
 /// Without descriptors the backlog cannot be accepted. That is counted and said.
 #[test]
 fn a_backlog_that_cannot_be_accepted_is_counted_and_said() {

@@ -66,6 +66,75 @@ fn a_stop_longer_than_the_stall_timeout_closes_no_client_that_has_read() {
     assert_same(&echo, &bytes);
 }
 
+/// Fault 33 and 34: the kernel's own timer does not look at acknowledgements. The loop puts it off for a peer that it has seen
+/// to read, far enough for a stop of many stall timeouts.
+#[test]
+fn a_long_stop_resets_no_slow_reader_with_a_small_buffer() {
+    let server = Process::serve(&["--stall-timeout", "1s", "--json"]);
+    let reader = SlowReader {
+        name: "small buffer, 10 KB a second",
+        client: connect_narrow(server.address()),
+        step: 1000,
+        pause: Duration::from_millis(100),
+    };
+    let bytes = pattern(300_000);
+    (&reader.client).write_all(&bytes).unwrap();
+    reader.client.shutdown(Shutdown::Write).unwrap();
+    let mut echo = Vec::new();
+    // Two looks have seen it read by then.
+    let end = reader.read_for(Duration::from_millis(3500), &mut echo);
+    assert_eq!(end, Ok(()), "before the stop");
+    server.stop_for(Duration::from_secs(6), || {
+        let end = reader.read_for(Duration::from_secs(6), &mut echo);
+        assert_eq!(end, Ok(()), "during the stop, after {} bytes", echo.len());
+    });
+    let end = (&reader.client).read_to_end(&mut echo);
+    assert!(end.is_ok(), "{end:?}: {}", server.stop_and_count());
+    assert_same(&echo, &bytes);
+}
+
+/// The client sends nothing, and its kernel acknowledges the last of its echo shortly before the idle timeout.
+#[test]
+fn a_client_that_has_just_read_its_echo_is_not_idle() {
+    for stall in ["off", "1s", "1m"] {
+        let server = Process::serve(&["--idle-timeout", "2s", "--stall-timeout", stall, "--json"]);
+        let client = connect_narrow(server.address());
+        let bytes = pattern(100_000);
+        (&client).write_all(&bytes).unwrap();
+        thread::sleep(Duration::from_millis(1500));
+        let mut echo = vec![0; bytes.len()];
+        (&client).read_exact(&mut echo).unwrap();
+        let read_all = Instant::now();
+        assert_same(&echo, &bytes);
+        assert_eq!(read_to_end(&client), b"");
+        let idle = read_all.elapsed();
+        let expected = Duration::from_millis(1500)..Duration::from_secs(5);
+        let stats = server.stop_and_count();
+        assert!(expected.contains(&idle), "{stall}: {idle:?}: {stats}");
+        assert_eq!(stats["closed"]["idle"], 1, "{stall}: {stats}");
+    }
+}
+
+/// Without a stall timeout the idle timeout is the only one that reaches clients which read nothing.
+#[test]
+fn without_a_stall_timeout_clients_that_read_nothing_are_idle() {
+    let server = Bound::new(&Config {
+        stall_timeout: None,
+        idle_timeout: Some(Duration::from_secs(1)),
+        ..config()
+    })
+    .run();
+    let [pending, half_closed] = [(); 2].map(|()| connect_narrow(server.address));
+    send_until_stopped(&pending, &vec![7; 64 << 20], Duration::from_millis(100));
+    (&half_closed).write_all(&pattern(100_000)).unwrap();
+    half_closed.shutdown(Shutdown::Write).unwrap();
+    let start = Instant::now();
+    let stats = server.until("both to be closed", |stats| stats.open == 0);
+    assert_eq!(stats.closed.idle, 2, "{stats}");
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(6), "{took:?}");
+}
+
 /// Reads until nothing has come for a tenth of a second.
 fn read_what_is_there(mut client: &TcpStream, into: &mut Vec<u8>) {
     let still = Some(Duration::from_millis(100));

@@ -12,6 +12,16 @@ impl<P: Poller> EventLoop<P> {
     pub(super) fn begin_draining(&mut self) {
         self.deadline = Some(self.now + self.limits.drain_timeout);
         planted!(GiveUpTooEarly => self.deadline = Some(self.now + self.limits.drain_timeout / 2));
+        // Nothing was sent and nothing is owed, so there is no echo that a reset could overtake. They go first: their places
+        // and descriptors are there for the backlogs.
+        for key in self.table.peer_keys() {
+            let Some(peer) = self.table.peer_mut(key) else {
+                continue;
+            };
+            if peer.connection.is_untouched() && peer.stream.received() == 0 {
+                self.close(key, Reason::Drained);
+            }
+        }
         for key in self.table.listener_keys() {
             planted!(ForgetTheBacklog => { drop(self.table.remove(&mut self.poller, key)); continue });
             self.accept_the_backlog(key);
@@ -29,7 +39,6 @@ impl<P: Poller> EventLoop<P> {
             };
             let received = peer.stream.received();
             if received == 0 && peer.connection.is_untouched() {
-                // Nothing was sent and nothing is owed, so there is no echo that a reset could overtake.
                 self.close(key, Reason::Drained);
             } else {
                 peer.connection.drain(received);
@@ -103,8 +112,21 @@ impl<P: Poller> EventLoop<P> {
         let (lost, _) = self.buffers.spills.pending();
         if !left.is_empty() {
             let connections = left.len();
+            let unacknowledged: u64 = left
+                .iter()
+                .filter_map(|key| {
+                    let peer = self.table.peer_mut(*key)?;
+                    let delivery = peer.stream.delivery()?;
+                    Some(
+                        peer.connection
+                            .echoed()
+                            .saturating_sub(delivery.acknowledged),
+                    )
+                })
+                .sum();
             log::warn!(
-                "the drain timeout has come; connections abandoned: {connections}, bytes not written: {lost}"
+                "the drain timeout has come; connections abandoned: {connections}, bytes not written: {lost}, bytes in the \
+                 kernel's queues: {unacknowledged}"
             );
         }
         for key in left {

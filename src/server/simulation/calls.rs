@@ -1,6 +1,7 @@
 //! The server's system calls on the simulated kernel, each with what it does to the socket and to the selector.
 
 use std::io::{self, ErrorKind};
+use std::time::Duration;
 
 use super::kernel::Kernel;
 use super::peer::{Last, Link, Registration, Waits};
@@ -250,6 +251,7 @@ impl Kernel {
         self.world.tells_delivery.then_some(Delivery {
             acknowledged: it.got + u64::from(end),
             is_outstanding,
+            since_last_ack: Duration::from_millis(self.now - it.acknowledged_at),
         })
     }
 

@@ -120,13 +120,25 @@ impl Kernel {
                     (peer.unread() > 0).then_some("it was closed at once with something to read")
                 }
                 Claim::Idle => {
-                    if !due(world.idle, peer.since) {
+                    // Three quarters, as an echo is acknowledged a while after the timer was started.
+                    let acknowledged = match outstanding {
+                        true => world.idle,
+                        false => world.idle.map(|after| after - after / 4),
+                    };
+                    // A byte that is only looked at moves nothing.
+                    let since = match peer.waits {
+                        Waits::Read => peer.since,
+                        Waits::Write => peer.since.min(peer.written_at),
+                    };
+                    if !due(world.idle, since) {
                         Some(nothing_had_asked)
-                    } else if peer.is_readable() {
+                    } else if peer.waits == Waits::Read && !ended && peer.is_readable() {
                         Some("a timer closed it with something to read")
+                    } else if peer.waits == Waits::Write && peer.room(world) > 0 {
+                        Some("it was closed as idle, and there was room again")
                     } else if outstanding && world.stall.is_some() {
                         Some("it was closed as idle, and its echo is on its way")
-                    } else if outstanding && !due(world.idle, peer.acknowledged_at) {
+                    } else if world.tells_delivery && !due(acknowledged, peer.acknowledged_at) {
                         Some("it was closed as idle, and it had just acknowledged bytes")
                     } else {
                         None
@@ -268,8 +280,17 @@ impl Kernel {
                 _ if outstanding && world.stall.is_some() => {
                     ("stall", twice(world.stall), progress)
                 }
+                // Nothing else watches then, but for a drain's deadline.
+                _ if outstanding
+                    && (peer.discards_from.is_none() || peer.last == Last::EndOfStream) =>
+                {
+                    ("idle", twice(world.idle), peer.since.max(progress))
+                }
                 // It has taken everything, and the event that says so is on its way.
                 Waits::Write if world.tells_delivery => continue,
+                Waits::Write if world.stall.is_none() => {
+                    ("idle", twice(world.idle), progress.max(blocked_from))
+                }
                 Waits::Write => ("stall", twice(world.stall), progress.max(blocked_from)),
                 // The end of the stream is an event.
                 Waits::Read if peer.fin => continue,
@@ -279,12 +300,9 @@ impl Kernel {
                     let since = peer.since.max(progress);
                     ("linger", Some(linger(world)), since)
                 }
-                Waits::Read if outstanding => ("idle", twice(world.idle), peer.since.max(progress)),
-                // The sweep that finds the echo delivered starts the idle timer.
+                // It may have acknowledged bytes while the timer ran, which then ran once more.
                 Waits::Read if world.tells_delivery => {
-                    let sweep = world.stall.map_or(0, |after| after + 2 * self.most_late);
-                    let after = world.idle.map(|after| after + sweep);
-                    ("idle", after, peer.since.max(progress))
+                    ("idle", twice(world.idle), peer.since.max(progress))
                 }
                 Waits::Read => ("idle", world.idle, peer.since),
             };
@@ -322,7 +340,16 @@ impl Kernel {
         } else {
             self.idle_turns + 1
         };
-        let allowed = IDLE_TURNS + 2 * self.registrations().count() as u64;
+        // While an echo is on its way, the idle timer expires in vain until the stall timeout decides. Each time its read may
+        // re-arm both directions.
+        let expiries = match (self.world.idle, self.world.stall) {
+            (Some(idle), Some(stall)) => 4 * (2 * stall / idle.max(1) + 2),
+            _ => 0,
+        };
+        let outstanding = self.peers.iter().filter(|peer| peer.untaken() > 0);
+        let allowed = IDLE_TURNS
+            + 2 * self.registrations().count() as u64
+            + expiries * outstanding.count() as u64;
         if self.idle_turns > allowed {
             let turns = self.idle_turns;
             self.violate(format!(

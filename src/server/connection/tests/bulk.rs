@@ -79,6 +79,7 @@ fn bulk_of_a_peer_on_our_processor_is_read() {
 fn bulk_of_a_peer_that_is_behind_with_its_echo_is_read() {
     let behind = |acknowledged| {
         Some(Delivery {
+            since_last_ack: std::time::Duration::ZERO,
             acknowledged,
             is_outstanding: true,
         })

@@ -73,6 +73,7 @@ fn sign_of(bug: Bug) -> &'static str {
         Bug::TrustAStallTimer => "there was room again",
         Bug::TakeAWriteForProgress => "the stall timeout",
         Bug::IdleWhileItReads => "its echo is on its way",
+        Bug::IdleWhileItAcknowledges => "had just acknowledged bytes",
         Bug::CloseWithOutputInTheKernel => "closed before its echo is delivered",
         Bug::LetTheKernelDecide => "was cut off by the kernel",
         Bug::EndWithOutputInTheKernel => "with bytes in the send queue",
