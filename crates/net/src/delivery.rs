@@ -7,17 +7,17 @@ use std::time::Duration;
 
 /// How far a stream has got to its peer's kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Delivery {
+pub struct Delivery {
     /// Bytes that the peer's kernel has acknowledged since the connection was accepted. Our end of stream counts as one.
-    pub(crate) acknowledged: u64,
+    pub acknowledged: u64,
     /// Whether our kernel still holds bytes, or our end of stream, that the peer's kernel has not acknowledged.
-    pub(crate) is_outstanding: bool,
+    pub is_outstanding: bool,
     /// How long ago the last acknowledgement came, whether it acknowledged anything new or not.
-    pub(crate) since_last_ack: Duration,
+    pub since_last_ack: Duration,
 }
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{of_tcp, waiting};
+pub use linux::{of_tcp, waiting};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -31,7 +31,7 @@ mod linux {
     use super::{Delivery, Duration};
 
     /// The delivery of a TCP stream, also of one that has failed. `None` before Linux 4.6, which does not tell all of it.
-    pub(crate) fn of_tcp(stream: impl AsFd) -> Option<Delivery> {
+    pub fn of_tcp(stream: impl AsFd) -> Option<Delivery> {
         let info = Info::of(stream)?;
         Some(Delivery {
             acknowledged: info.u64_at(BYTES_ACKED)?,
@@ -42,7 +42,7 @@ mod linux {
 
     /// How many connections wait in the backlog of a TCP listener. For a socket that listens, `tcpi_unacked` is that
     /// number (Linux, `tcp_get_info`).
-    pub(crate) fn waiting(listener: impl AsFd) -> Option<usize> {
+    pub fn waiting(listener: impl AsFd) -> Option<usize> {
         Info::of(listener)?.u32_at(UNACKED).map(|n| n as usize)
     }
 
@@ -108,10 +108,7 @@ mod linux {
 ///
 /// # Errors
 /// On what is no TCP socket.
-pub(crate) fn give_up_after(
-    socket: &socket2::Socket,
-    time: Option<Duration>,
-) -> std::io::Result<()> {
+pub fn give_up_after(socket: &socket2::Socket, time: Option<Duration>) -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         let longest = Duration::from_millis(i32::MAX as u64);
@@ -126,13 +123,13 @@ pub(crate) fn give_up_after(
 
 /// Other systems have no such option, or one of their own that this project does not use.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn of_tcp<S>(_: S) -> Option<Delivery> {
+pub fn of_tcp<S>(_: S) -> Option<Delivery> {
     None
 }
 
 /// Other systems do not tell.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn waiting<S>(_: S) -> Option<usize> {
+pub fn waiting<S>(_: S) -> Option<usize> {
     None
 }
 

@@ -23,21 +23,22 @@ use crate::stream::Stream;
 
 /// How to listen. See [`listen_tcp`] and [`listen_unix`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ListenOptions {
+pub struct ListenOptions {
     /// Connections that may wait for `accept`; the kernel lowers it to its own maximum in silence.
-    pub(crate) backlog: i32,
+    pub backlog: i32,
     /// Whether other processes may listen on the same port, the kernel spreading clients over them.
-    pub(crate) reuse_port: bool,
+    pub reuse_port: bool,
     /// For how long the kernel goes on with a peer that takes nothing, of itself (TCP on Linux).
-    pub(crate) give_up_after: Option<Duration>,
+    pub give_up_after: Option<Duration>,
     /// Permissions of a Unix-domain socket's file, 0 to 0o777; `None` is 0o777 without the bits
     /// of umask(2) (unix(7)).
-    pub(crate) unix_mode: Option<u32>,
+    pub unix_mode: Option<u32>,
 }
 
 /// A listening socket.
 #[derive(Debug)]
-pub(crate) enum Listener {
+pub enum Listener {
+    /// Listens on a TCP address.
     Tcp(mio::net::TcpListener),
     /// Dropped in this order: the listener is closed, its file is removed, and then another server may own the path.
     #[cfg(unix)]
@@ -46,9 +47,11 @@ pub(crate) enum Listener {
 
 /// Who is at the other end, for the log.
 #[derive(Debug)]
-pub(crate) enum PeerAddress {
+pub enum PeerAddress {
+    /// Of a TCP client.
     Tcp(SocketAddr),
     #[cfg(unix)]
+    /// Of a Unix-domain client, most often without a name.
     Unix(Box<mio_unix::SocketAddr>),
 }
 
@@ -59,7 +62,7 @@ use std::os::unix::net as mio_unix;
 ///
 /// # Errors
 /// Those of socket(2), bind(2) and listen(2), as they are.
-pub(crate) fn listen_tcp(address: SocketAddr, options: ListenOptions) -> io::Result<Listener> {
+pub fn listen_tcp(address: SocketAddr, options: ListenOptions) -> io::Result<Listener> {
     let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, None)?;
     // Without it, "address in use" for a minute after a restart: connections of the last run linger in TIME_WAIT.
     // On Windows the same name means that anybody may take the port over, and TIME_WAIT does not hinder anyway.
@@ -106,7 +109,7 @@ pub(crate) fn listen_tcp(address: SocketAddr, options: ListenOptions) -> io::Res
 /// `AddrInUse` when another server owns the path or answers on it, `AlreadyExists` when something else than a socket
 /// lies there, and those of open(2), flock(2), socket(2), bind(2), chmod(2) and listen(2).
 #[cfg(unix)]
-pub(crate) fn listen_unix(path: &Path, options: ListenOptions) -> io::Result<Listener> {
+pub fn listen_unix(path: &Path, options: ListenOptions) -> io::Result<Listener> {
     let address = socket2::SockAddr::unix(path)?;
     let lock = PathLock::acquire(path)?;
     socket_file::remove_if_stale(path, &address)?;
@@ -131,7 +134,7 @@ impl Listener {
     ///
     /// # Errors
     /// Those of accept(2): see the acceptor for what each of them asks for.
-    pub(crate) fn accept(&self) -> io::Result<(Stream, PeerAddress)> {
+    pub fn accept(&self) -> io::Result<(Stream, PeerAddress)> {
         match self {
             Listener::Tcp(listener) => listener
                 .accept()
@@ -146,7 +149,7 @@ impl Listener {
     }
 
     /// How many connections wait in the backlog; `None` where the system does not tell: it does for TCP on Linux.
-    pub(crate) fn waiting(&self) -> Option<usize> {
+    pub fn waiting(&self) -> Option<usize> {
         match self {
             Listener::Tcp(listener) => delivery::waiting(listener),
             #[cfg(unix)]
@@ -158,16 +161,16 @@ impl Listener {
     ///
     /// # Errors
     /// Those of getsockname(2).
-    pub(crate) fn local_address(&self) -> io::Result<crate::Address> {
+    pub fn local_address(&self) -> io::Result<crate::address::Address> {
         match self {
-            Listener::Tcp(listener) => listener.local_addr().map(crate::Address::from),
+            Listener::Tcp(listener) => listener.local_addr().map(crate::address::Address::from),
             #[cfg(unix)]
-            Listener::Unix(_, file) => Ok(crate::Address::Unix(file.path().to_owned())),
+            Listener::Unix(_, file) => Ok(crate::address::Address::Unix(file.path().to_owned())),
         }
     }
 
     /// What a selector registers.
-    pub(crate) fn source(&mut self) -> &mut dyn Source {
+    pub fn source(&mut self) -> &mut dyn Source {
         match self {
             Listener::Tcp(listener) => listener,
             #[cfg(unix)]
@@ -206,7 +209,7 @@ mod tests {
     #[test]
     fn accepted_streams_inherit_the_listeners_options() {
         let listener = listen_tcp("127.0.0.1:0".parse().unwrap(), OPTIONS).unwrap();
-        let crate::Address::Tcp { port, .. } = listener.local_address().unwrap() else {
+        let crate::address::Address::Tcp { port, .. } = listener.local_address().unwrap() else {
             panic!("not a TCP address");
         };
         // Blocking, so it has connected when it returns, and the backlog holds it.

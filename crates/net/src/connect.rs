@@ -1,30 +1,149 @@
-//! Client sockets: how to make one, and what became of it.
+//! The client's side of a kernel: the trait [`Connector`], and the sockets that connect.
 //!
-//! Knows every option that the load generator sets, and why. Performs no registration and waits for nothing.
+//! Knows every option that the load generator sets, and why.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
 
+use crate::clock;
+use crate::poller::{Event, MioPoller, Poller};
 use crate::stream::Stream;
+
+/// All that a client's event loop asks of a kernel beyond [`Poller`]. A simulated kernel with a virtual clock
+/// implements it too.
+///
+/// A connection takes three steps: [`connect`](Connector::connect) begins an attempt,
+/// [`register_stream`](Poller::register_stream) asks for its events, and [`attempt`](Connector::attempt) says
+/// after an event what became of it.
+///
+/// Time is part of the kernel. A loop that reads no other clock runs the same in virtual time.
+pub trait Connector: Poller {
+    /// Ends a [`poll`](Poller::poll) of this kernel from any thread.
+    type Waker: Wake + 'static;
+
+    /// Makes a waker of this kernel.
+    ///
+    /// # Errors
+    /// Those of eventfd(2) and its kin.
+    fn waker(&self) -> io::Result<Self::Waker>;
+
+    /// Begins to connect, from this source address if one is given.
+    ///
+    /// # Errors
+    /// Those of socket(2), bind(2) and connect(2). `EAGAIN` from a Unix-domain socket means that the server's backlog is
+    /// full: no attempt is under way then, and no event will announce room.
+    fn connect(
+        &mut self,
+        target: &Target,
+        source: Option<IpAddr>,
+        options: &ConnectOptions,
+    ) -> io::Result<Self::Stream>;
+
+    /// What has become of an attempt. Asked after an event, which is only a hint.
+    fn attempt(&self, stream: &Self::Stream) -> Attempt;
+
+    /// Waits as [`poll`](Poller::poll) does, but never beyond the end of `wait`, by more than one system call takes.
+    ///
+    /// It sleeps until `awake` before that end, and returns at once from there on: the caller calls again until the
+    /// moment has come. `awake` covers what the kernel takes to wake a thread up.
+    ///
+    /// # Errors
+    /// Those of [`poll`](Poller::poll).
+    fn poll_punctually(
+        &mut self,
+        events: &mut Vec<Event>,
+        wait: Duration,
+        awake: Duration,
+    ) -> io::Result<()>;
+
+    /// The time in nanoseconds since some moment. It never goes back, and all kernels of a run count from the
+    /// same moment.
+    fn now_ns(&self) -> u64;
+
+    /// The processor time that the calling thread has used; zero where the system does not tell.
+    fn thread_processor_time(&self) -> Duration;
+}
+
+/// Ends a [`poll`](Poller::poll) that waits, from any thread.
+pub trait Wake: Send + Sync + fmt::Debug {
+    /// Makes the `poll` under way return, or the next one if none is.
+    ///
+    /// # Errors
+    /// Those of write(2) on an eventfd, and its kin.
+    fn wake(&self) -> io::Result<()>;
+}
+
+impl Wake for mio::Waker {
+    fn wake(&self) -> io::Result<()> {
+        mio::Waker::wake(self)
+    }
+}
+
+impl Connector for MioPoller {
+    type Waker = mio::Waker;
+
+    fn waker(&self) -> io::Result<mio::Waker> {
+        MioPoller::waker(self)
+    }
+
+    fn connect(
+        &mut self,
+        target: &Target,
+        source: Option<IpAddr>,
+        options: &ConnectOptions,
+    ) -> io::Result<Stream> {
+        connect(target, source, options)
+    }
+
+    fn attempt(&self, stream: &Stream) -> Attempt {
+        attempt(stream)
+    }
+
+    /// epoll counts in whole milliseconds, and mio rounds up to the next of them: so this sleeps for less, and polls
+    /// without waiting at the end.
+    fn poll_punctually(
+        &mut self,
+        events: &mut Vec<Event>,
+        wait: Duration,
+        awake: Duration,
+    ) -> io::Result<()> {
+        match wait.checked_sub(awake) {
+            Some(asleep) if !asleep.is_zero() => self.sleep(events, asleep),
+            _ => self.poll(events, Some(Duration::ZERO)),
+        }
+    }
+
+    #[inline(always)]
+    fn now_ns(&self) -> u64 {
+        clock::monotonic_ns()
+    }
+
+    fn thread_processor_time(&self) -> Duration {
+        clock::thread_processor_time()
+    }
+}
 
 /// How to connect.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ConnectOptions {
+pub struct ConnectOptions {
     /// Whether a small message leaves at once (`TCP_NODELAY`) or waits for the acknowledgement of the last one.
-    pub(crate) no_delay: bool,
+    pub no_delay: bool,
     /// `SO_SNDBUF`, in bytes; the kernel doubles it for its own needs (socket(7)).
-    pub(crate) send_buffer: Option<usize>,
+    pub send_buffer: Option<usize>,
     /// `SO_RCVBUF`, in bytes; doubled too.
-    pub(crate) receive_buffer: Option<usize>,
+    pub receive_buffer: Option<usize>,
 }
 
-/// Whom to connect to, resolved.
+/// The address to connect to, resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
+pub enum Target {
+    /// A TCP address.
     Tcp(SocketAddr),
+    /// The path of a Unix-domain socket.
     #[cfg(unix)]
     Unix(std::path::PathBuf),
 }
@@ -41,23 +160,21 @@ impl fmt::Display for Target {
 
 /// What has become of a connection attempt.
 #[derive(Debug)]
-pub(crate) enum Attempt {
+pub enum Attempt {
     /// It is made.
     Made,
     /// It is under way; an event will tell.
     Pending,
     /// It failed.
     Failed(io::Error),
-    /// It connected to itself: see [`attempt`].
+    /// It connected to itself. TCP has simultaneous open (RFC 9293, 3.5): a socket that connects to a port of
+    /// the ephemeral range, on its own host, where nothing listens, may be given that same port by the kernel.
+    /// Then its own SYN completes its handshake, and it echoes perfectly.
     ToItself,
 }
 
-/// Begins to connect, from this address if one is given.
-///
-/// # Errors
-/// Those of socket(2), bind(2) and connect(2). `EAGAIN` from a Unix-domain socket means that the server's backlog is
-/// full: no attempt is under way then, and no event will tell when there is room.
-pub(crate) fn connect(
+/// Begins to connect: see [`Connector::connect`].
+fn connect(
     target: &Target,
     source: Option<IpAddr>,
     options: &ConnectOptions,
@@ -73,7 +190,7 @@ pub(crate) fn connect(
 ///
 /// # Errors
 /// Those of bind(2): `EADDRNOTAVAIL` if it is not.
-pub(crate) fn can_connect_from(source: IpAddr) -> io::Result<()> {
+pub fn can_connect_from(source: IpAddr) -> io::Result<()> {
     let address = SocketAddr::new(source, 0);
     let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.bind(&address.into())
@@ -145,13 +262,9 @@ fn is_under_way(error: &io::Error) -> bool {
         || cfg!(windows) && error.kind() == io::ErrorKind::WouldBlock
 }
 
-/// What has become of an attempt, asked after an event, which is only a hint: connect(2) says that it is writable when
-/// it is over, and the selector may say so earlier.
-///
-/// TCP has simultaneous open (RFC 9293, 3.5): a socket that connects to a port of the ephemeral range, on its own host,
-/// where nobody listens, may be given that same port by the kernel, and then its own SYN completes its handshake. It is
-/// connected to itself, and echoes perfectly.
-pub(crate) fn attempt(stream: &Stream) -> Attempt {
+/// What has become of an attempt. The selector may report a stream as writable before connect(2) is over, so
+/// the socket itself is asked.
+fn attempt(stream: &Stream) -> Attempt {
     let stream = match stream {
         Stream::Tcp(stream) => stream,
         // Connected when connect(2) returned.
@@ -172,7 +285,8 @@ pub(crate) fn attempt(stream: &Stream) -> Attempt {
 }
 
 /// Whether this error is the client's own limit: no port is left to connect from, or no descriptor.
-pub(crate) fn is_the_clients_limit(error: &io::Error) -> bool {
+#[must_use]
+pub fn is_the_clients_limit(error: &io::Error) -> bool {
     #[cfg(unix)]
     {
         use rustix::io::Errno;
@@ -187,7 +301,8 @@ pub(crate) fn is_the_clients_limit(error: &io::Error) -> bool {
 }
 
 /// Whether every port of this source is taken towards this target.
-pub(crate) fn is_out_of_ports(error: &io::Error) -> bool {
+#[must_use]
+pub fn is_out_of_ports(error: &io::Error) -> bool {
     // connect(2) says EADDRNOTAVAIL; bind(2), where the port is chosen early, says EADDRINUSE.
     matches!(
         error.kind(),

@@ -16,7 +16,7 @@ use socket2::{Domain, Socket as RawSocket, Type};
 /// It is a lock of flock(2) on `PATH.lock`. The kernel releases it when the last descriptor of this open file is
 /// closed, which a crash does too. A lock file that a crash left behind is thus one that the next server can lock.
 #[derive(Debug)]
-pub(crate) struct PathLock {
+pub struct PathLock {
     path: PathBuf,
     file: File,
 }
@@ -26,7 +26,7 @@ impl PathLock {
     ///
     /// # Errors
     /// `AddrInUse` if another server has it, in this process or another, and those of open(2) and flock(2).
-    pub(crate) fn acquire(socket_path: &Path) -> io::Result<PathLock> {
+    pub fn acquire(socket_path: &Path) -> io::Result<PathLock> {
         let mut path = socket_path.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
@@ -158,7 +158,7 @@ pub(crate) fn remove_if_stale(path: &Path, address: &socket2::SockAddr) -> io::R
 /// The file that bind(2) made for a Unix-domain listener. Dropping it removes the file, if the path still names it, and
 /// then gives up the path's lock.
 #[derive(Debug)]
-pub(crate) struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     identity: Identity,
     _lock: PathLock,
@@ -169,7 +169,7 @@ impl SocketFile {
     ///
     /// # Errors
     /// Those of stat(2).
-    pub(crate) fn remember(path: &Path, lock: PathLock) -> io::Result<SocketFile> {
+    pub fn remember(path: &Path, lock: PathLock) -> io::Result<SocketFile> {
         Ok(SocketFile {
             path: path.to_owned(),
             identity: Identity::of_path(path)?,
@@ -177,7 +177,7 @@ impl SocketFile {
         })
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
@@ -186,7 +186,7 @@ impl SocketFile {
     ///
     /// # Errors
     /// Those of chmod(2).
-    pub(crate) fn set_mode(&self, mode: u32) -> io::Result<()> {
+    pub fn set_mode(&self, mode: u32) -> io::Result<()> {
         // fchmod(2) on the socket's descriptor would not change the file: the descriptor is not one of this file.
         std::fs::set_permissions(&self.path, Permissions::from_mode(mode & 0o777))
     }

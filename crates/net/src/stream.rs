@@ -18,7 +18,7 @@ use crate::delivery::{self, Delivery};
 use crate::pipe::{KernelPipe, Pipe};
 
 /// What the connection's state machine asks of its socket. All of it answers at once or with `WouldBlock`.
-pub(crate) trait Socket: Read + Write {
+pub trait Socket: Read + Write {
     /// What its bytes can go through without coming into this process.
     type Pipe: Pipe;
 
@@ -70,15 +70,17 @@ pub(crate) trait Socket: Read + Write {
 
 /// A stream of the real kernel.
 #[derive(Debug)]
-pub(crate) enum Stream {
+pub enum Stream {
+    /// A TCP connection.
     Tcp(mio::net::TcpStream),
     #[cfg(unix)]
+    /// A Unix-domain connection.
     Unix(mio::net::UnixStream),
 }
 
 impl Stream {
     /// What a selector registers.
-    pub(crate) fn source(&mut self) -> &mut dyn Source {
+    pub fn source(&mut self) -> &mut dyn Source {
         match self {
             Stream::Tcp(stream) => stream,
             #[cfg(unix)]
@@ -195,7 +197,7 @@ impl Socket for Stream {
 }
 
 /// On Linux the two calls of every echo go to the kernel directly, through rustix, so that they can be inlined into the
-/// loop: see the verdicts for what a function of their own, such as libc's, costs. `try_io` lets mio see a `WouldBlock`.
+/// loop: see `outcome::attempt` for what a function of their own, such as libc's, costs. `try_io` lets mio see a `WouldBlock`.
 #[cfg(target_os = "linux")]
 impl Read for Stream {
     #[inline(always)]

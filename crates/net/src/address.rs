@@ -21,14 +21,15 @@ use std::str::FromStr;
 /// | `[::1]:7007` | an IPv6 address and a port |
 /// | `localhost:7007` | a hostname, of which the first address is taken |
 /// | `:7007` | every IPv4 interface |
-/// | `127.0.0.1:auto` | a free port that the system chooses |
+/// | `127.0.0.1:auto`, `127.0.0.1:0` | a free port that the system chooses |
 /// | `unix:/run/echo.sock` | a Unix-domain stream socket |
 ///
 /// ```
-/// let address: mio_echo::Address = "[::1]:7007".parse()?;
+/// let address: mio_echo_net::address::Address = "[::1]:7007".parse()?;
 /// assert_eq!(address.to_string(), "[::1]:7007");
-/// assert!("127.0.0.1:0".parse::<mio_echo::Address>().unwrap_err().to_string().contains("auto"));
-/// # Ok::<(), mio_echo::ParseAddressError>(())
+/// let any: mio_echo_net::address::Address = "127.0.0.1:0".parse()?;
+/// assert_eq!(any.to_string(), "127.0.0.1:auto");
+/// # Ok::<(), mio_echo_net::address::ParseAddressError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
@@ -74,6 +75,17 @@ impl Port {
 }
 
 impl Address {
+    /// The socket address, if this is a numeric TCP address; port 0 stands for [`Port::Auto`].
+    pub fn socket_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Address::Tcp {
+                host: Host::Ip(ip),
+                port,
+            } => Some(SocketAddr::new(*ip, port.number())),
+            _ => None,
+        }
+    }
+
     /// Every socket address that this one stands for, in the order in which the resolver gave them.
     ///
     /// Empty for a Unix-domain path, which needs no resolving.
@@ -237,9 +249,7 @@ fn parse_port(port: &str) -> Result<Port, ParseAddressError> {
     let number: u16 = port
         .parse()
         .map_err(|_| Wrong::PortTooLarge(port.to_owned()))?;
-    NonZeroU16::new(number)
-        .map(Port::Number)
-        .ok_or(Wrong::PortReserved)
+    Ok(NonZeroU16::new(number).map_or(Port::Auto, Port::Number))
 }
 
 /// Why a text is not an [`Address`]. Each message says what to write instead.
@@ -248,8 +258,6 @@ fn parse_port(port: &str) -> Result<Port, ParseAddressError> {
 pub enum ParseAddressError {
     /// There is no `:PORT` at the end.
     NoPort(String),
-    /// The port is 0.
-    PortReserved,
     /// The port is above 65535.
     PortTooLarge(String),
     /// The port is neither a number nor `auto`.
@@ -285,9 +293,6 @@ impl fmt::Display for ParseAddressError {
             Self::NoPort(text) => write!(
                 f,
                 "{text:?} has no port: write HOST:PORT, such as 127.0.0.1:{DEFAULT_PORT}"
-            ),
-            Self::PortReserved => f.write_str(
-                "port 0 is reserved: name a port from 1 to 65535, or auto for a free one that the system chooses",
             ),
             Self::PortTooLarge(port) => write!(
                 f,
@@ -359,9 +364,11 @@ mod tests {
     }
 
     #[test]
-    fn port_zero_is_refused_by_name() {
-        let said = wrong("127.0.0.1:0");
-        assert!(said.contains("reserved") && said.contains("auto"), "{said}");
+    fn port_zero_is_the_systems_choice_as_in_a_socket_address() {
+        let text = "127.0.0.1:0";
+        let socket: SocketAddr = text.parse().unwrap();
+        assert_eq!(text.parse(), Ok(Address::from(socket)));
+        assert_eq!(text.parse(), "127.0.0.1:auto".parse::<Address>());
     }
 
     #[test]

@@ -4,8 +4,7 @@ use std::io;
 
 /// Raises the soft descriptor limit to the hard one, which needs no privilege, and returns what it is now.
 ///
-/// It is the process's limit, so a library does not touch it unasked: a program calls this before
-/// [`Server::bind`](crate::Server::bind).
+/// It is the process's limit, so a library does not touch it unasked: a program calls this before it binds a server.
 ///
 /// # Errors
 /// Those of setrlimit(2). Always succeeds where there is no such limit.
@@ -30,13 +29,14 @@ pub fn raise_descriptor_limit() -> io::Result<usize> {
 }
 
 /// How many connections the descriptor limit has room for now.
-pub(crate) fn room_for_connections() -> usize {
+pub fn room_for_connections() -> usize {
     descriptor_limit()
         .saturating_sub(RESERVED)
         .clamp(1, MOST_CONNECTIONS)
 }
 
-pub(crate) fn descriptor_limit() -> usize {
+/// The soft descriptor limit; `usize::MAX` where there is none.
+pub fn descriptor_limit() -> usize {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, getrlimit};

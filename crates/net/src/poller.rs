@@ -13,7 +13,7 @@ use crate::socket::{Listener, PeerAddress};
 use crate::stream::{Socket, Stream};
 
 /// All that the event loop asks of a kernel; a simulated one implements it too.
-pub(crate) trait Poller {
+pub trait Poller {
     /// A listening socket.
     type Listener: fmt::Debug;
     /// An accepted stream.
@@ -68,7 +68,7 @@ pub(crate) trait Poller {
 
 /// One line of what `poll` saw: a hint to try, never a fact to act upon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Event {
+pub struct Event {
     /// The key under which the socket was registered.
     pub key: usize,
     /// What may be worth trying.
@@ -77,7 +77,7 @@ pub(crate) struct Event {
 
 /// What a readiness event hints at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Readiness {
+pub struct Readiness {
     /// A read may find bytes, the end of the stream or an error.
     pub readable: bool,
     /// A write may find room or an error.
@@ -87,19 +87,11 @@ pub(crate) struct Readiness {
     pub read_on: bool,
 }
 
-#[cfg(test)]
-impl Readiness {
-    /// As after a reset, for bugs that take hints for facts.
-    pub(crate) fn says_that_all_is_over(self) -> bool {
-        self.readable && self.writable && self.read_on
-    }
-}
-
 /// What an operator asks by a signal.
 // Where there are no such signals, nobody makes one.
 #[cfg_attr(not(unix), allow(dead_code))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Signal {
+pub enum Signal {
     /// SIGINT or SIGTERM: drain and end.
     Stop,
     /// SIGUSR1: log the statistics.
@@ -107,7 +99,7 @@ pub(crate) enum Signal {
 }
 
 /// The real kernel, through mio.
-pub(crate) struct MioPoller {
+pub struct MioPoller {
     poll: Poll,
     events: Events,
     #[cfg(unix)]
@@ -115,10 +107,19 @@ pub(crate) struct MioPoller {
     signalled: Vec<Signal>,
 }
 
+impl fmt::Debug for MioPoller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MioPoller")
+            .field("poll", &self.poll)
+            .field("signalled", &self.signalled)
+            .finish_non_exhaustive()
+    }
+}
+
 impl MioPoller {
     /// # Errors
     /// Those of epoll_create1(2) and its kin, `EMFILE` above all.
-    pub(crate) fn new() -> io::Result<MioPoller> {
+    pub fn new() -> io::Result<MioPoller> {
         Ok(MioPoller {
             poll: Poll::new()?,
             events: Events::with_capacity(EVENTS_A_TURN),
@@ -132,7 +133,7 @@ impl MioPoller {
     ///
     /// # Errors
     /// Those of eventfd(2) and its kin.
-    pub(crate) fn waker(&self) -> io::Result<Waker> {
+    pub fn waker(&self) -> io::Result<Waker> {
         Waker::new(self.poll.registry(), WAKER)
     }
 
@@ -141,7 +142,7 @@ impl MioPoller {
     /// # Errors
     /// Those of socketpair(2) and sigaction(2).
     #[cfg(unix)]
-    pub(crate) fn catch_signals(&mut self) -> io::Result<()> {
+    pub fn catch_signals(&mut self) -> io::Result<()> {
         use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
         let mut signals = signal_hook_mio::v1_0::Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
         self.registry()
@@ -150,30 +151,12 @@ impl MioPoller {
         Ok(())
     }
 
-    /// Waits as [`poll`](Poller::poll) does, but not beyond the moment when `wait` is over: epoll counts in whole
-    /// milliseconds, and mio rounds up to the next of them. So it sleeps until `awake` before that moment, and polls
-    /// without waiting from there on; whoever calls it again and again is late by a poll at most.
-    ///
-    /// # Errors
-    /// Those of [`poll`](Poller::poll).
-    pub(crate) fn poll_punctually(
-        &mut self,
-        events: &mut Vec<Event>,
-        wait: Duration,
-        awake: Duration,
-    ) -> io::Result<()> {
-        match wait.checked_sub(awake) {
-            Some(asleep) if !asleep.is_zero() => self.sleep(events, asleep),
-            _ => self.poll(events, Some(Duration::ZERO)),
-        }
-    }
-
     /// A selector that can itself be polled can be waited for in nanoseconds (ppoll(2)).
     #[cfg(all(
         any(target_os = "linux", target_os = "android"),
         not(mio_unsupported_force_poll_poll)
     ))]
-    fn sleep(&mut self, events: &mut Vec<Event>, asleep: Duration) -> io::Result<()> {
+    pub(crate) fn sleep(&mut self, events: &mut Vec<Event>, asleep: Duration) -> io::Result<()> {
         use rustix::event::{PollFd, PollFlags, Timespec};
         if let Ok(timeout) = Timespec::try_from(asleep) {
             let mut selector = [PollFd::new(self.registry(), PollFlags::IN)];
@@ -190,7 +173,7 @@ impl MioPoller {
         any(target_os = "linux", target_os = "android"),
         not(mio_unsupported_force_poll_poll)
     )))]
-    fn sleep(&mut self, events: &mut Vec<Event>, asleep: Duration) -> io::Result<()> {
+    pub(crate) fn sleep(&mut self, events: &mut Vec<Event>, asleep: Duration) -> io::Result<()> {
         let whole = Duration::from_millis(asleep.as_millis().try_into().unwrap_or(u64::MAX));
         self.poll(events, Some(whole))
     }
@@ -255,6 +238,10 @@ impl Poller for MioPoller {
         Ok(())
     }
 
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the real kernel's time is read here"
+    )]
     fn now(&self) -> Instant {
         Instant::now()
     }

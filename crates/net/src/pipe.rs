@@ -14,7 +14,7 @@ use std::fmt;
 use std::io;
 
 /// What the connection's state machine asks of a pipe. It is empty between two echoes.
-pub(crate) trait Pipe: Sized + fmt::Debug {
+pub trait Pipe: Sized + fmt::Debug {
     /// Makes one, empty.
     ///
     /// # Errors
@@ -29,7 +29,7 @@ pub(crate) trait Pipe: Sized + fmt::Debug {
 }
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::KernelPipe;
+pub use linux::KernelPipe;
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -42,7 +42,7 @@ mod linux {
 
     /// A pipe of the real kernel.
     #[derive(Debug)]
-    pub(crate) struct KernelPipe {
+    pub struct KernelPipe {
         reader: OwnedFd,
         writer: OwnedFd,
     }
@@ -50,13 +50,13 @@ mod linux {
     impl KernelPipe {
         /// Moves up to `most` received bytes out of a socket.
         #[inline]
-        pub(crate) fn fill(&mut self, from: impl AsFd, most: usize) -> io::Result<usize> {
+        pub fn fill(&mut self, from: impl AsFd, most: usize) -> io::Result<usize> {
             Ok(splice(from, None, &self.writer, None, most, FLAGS)?)
         }
 
         /// Moves up to `most` bytes into a socket.
         #[inline]
-        pub(crate) fn empty(&mut self, into: impl AsFd, most: usize) -> io::Result<usize> {
+        pub fn empty(&mut self, into: impl AsFd, most: usize) -> io::Result<usize> {
             Ok(splice(&self.reader, None, into, None, most, FLAGS)?)
         }
     }
@@ -95,22 +95,10 @@ mod linux {
     const CAPACITY: usize = 64 * 4096;
 }
 
-/// A pipe for tests and simulations.
-#[cfg(any(test, fuzzing))]
-impl Pipe for std::collections::VecDeque<u8> {
-    fn open() -> io::Result<Self> {
-        Ok(Self::new())
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        io::Read::read(self, buffer)
-    }
-}
-
 /// Where there is none.
 #[cfg(not(target_os = "linux"))]
 #[derive(Debug)]
-pub(crate) enum KernelPipe {}
+pub enum KernelPipe {}
 
 #[cfg(not(target_os = "linux"))]
 impl Pipe for KernelPipe {
