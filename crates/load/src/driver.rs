@@ -1,0 +1,858 @@
+//! The load generator's loop, one thread's share of a run: poll → read and verify → send what is due → dial →
+//! tick → phase.
+//!
+//! The driver alone registers, dials, times and closes; the exchange, the pace, the dialing and the recorder
+//! only answer. It sees the kernel through [`Connector`] and asks nothing behind it: over a simulated kernel it
+//! runs in virtual time.
+//!
+//! Unlike the server's loop it reads the clock again after each read and before each message: the times are the
+//! product here. The functions between the loop and the system calls are inlined, as in the server. A
+//! non-inlined return after a system call is usually mispredicted (8 to 10 % of a small message).
+
+mod dialing;
+mod slot;
+
+use std::io::{self, Read};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use crate::diagnosis::{Fault, FaultKind};
+use crate::duration::ns;
+use crate::exchange::{Exchange, Received};
+use crate::pace::{Next, Pace};
+use crate::payload::{MOST_CONNECTIONS, Payload};
+use crate::plan::{Plan, Until};
+use crate::recorder::{Recorder, Window};
+use crate::recording::{Interval, Recording};
+use crate::schedule::Schedule;
+use crate::start_barrier::StartBarrier;
+use crate::stopper::Stopper;
+use dialing::Dialing;
+use net::connect::{Attempt, Connector, Target};
+use net::outcome::{IoFailure, IoOutcome, attempt};
+use net::poller::Event;
+use slot::{Opened, Replaces, Slot, Slots, State};
+
+/// What all drivers of a run share.
+#[derive(Clone, Debug)]
+pub(super) struct Common {
+    pub(super) plan: Arc<Plan>,
+    pub(super) target: Target,
+    pub(super) barrier: Arc<StartBarrier>,
+    pub(super) stopper: Stopper,
+    /// How many connections have been dialled: the next one's number.
+    pub(super) numbers: Arc<AtomicU32>,
+    /// How long before a message is due a driver must be awake.
+    pub(super) awake: Duration,
+}
+
+/// What a driver reports while it runs.
+#[derive(Debug)]
+pub(super) enum Update {
+    /// This many more connections are open.
+    Opened(usize),
+    /// All connections that can be made are made.
+    Ready,
+    /// A second is over.
+    Interval(Interval),
+    /// It has ended.
+    Over(Box<Result<Recording, DriveError>>),
+}
+
+/// Why a driver measured nothing.
+#[derive(Debug)]
+pub(super) enum DriveError {
+    /// No connection could be made.
+    Unreachable(Fault),
+    /// The run was stopped before the schedule started.
+    Stopped,
+    /// The selector failed.
+    Poll(io::Error),
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Connections are being made.
+    Connecting,
+    /// They are made, and the other threads may not be as far.
+    Ready,
+    /// Messages are sent.
+    Running,
+    /// Nothing is sent any more, and echoes are awaited until then.
+    Draining(u64),
+    /// Nothing is owed, or the time to wait for it is over.
+    Over,
+}
+
+/// One thread's share of a run, over the kernel `K`.
+#[derive(Debug)]
+pub(super) struct Driver<K: Connector> {
+    common: Common,
+    kernel: K,
+    /// The bytes of every stream.
+    payload: Payload,
+    /// The bytes that are being sent, or were just read.
+    scratch: Vec<u8>,
+    /// Its connections, by their keys.
+    slots: Slots<K::Stream>,
+    /// Which connection to make next.
+    dialing: Dialing,
+    /// Which message may begin.
+    pace: Pace,
+    /// Makes the recording.
+    recorder: Recorder,
+    updates: Sender<Update>,
+    phase: Phase,
+    /// The time when the clock was last read.
+    now_ns: u64,
+    /// Messages under way.
+    in_flight: usize,
+    /// Connections that are open.
+    open: usize,
+    /// How many of these were reported as [`Update::Opened`].
+    reported_open: usize,
+    /// Keys of connections that used up their turn's budget and must run again without a new event.
+    run_queue: Vec<usize>,
+    /// Which slots to look at for what has taken too long.
+    ticker: Ticker,
+    /// When a message last came to its end, a good one or not.
+    ended_ns: u64,
+    /// Since when there have been errors and no echo; `u64::MAX` after an echo.
+    failing_ns: u64,
+    /// The thread's processor time at the start of the window, once that has come.
+    cpu_start: Option<Duration>,
+    /// Processor time within the window, once that is over.
+    cpu: Duration,
+}
+
+impl<K: Connector> Driver<K> {
+    /// The share of thread `thread`, 0 being the first.
+    ///
+    /// # Errors
+    /// Those of the kernel's waker.
+    pub(super) fn new(
+        kernel: K,
+        common: Common,
+        thread: usize,
+        updates: Sender<Update>,
+    ) -> io::Result<Driver<K>> {
+        common.stopper.add(kernel.waker()?);
+        let plan = common.plan.clone();
+        let (all, threads) = (plan.connections as u64, plan.threads);
+        let indices = || (thread as u64..all).step_by(threads);
+        let slots = Slots::new(indices().map(|index| {
+            let schedule = |rate| Schedule::new(plan.arrivals, rate, index, all, plan.seed);
+            Slot::new(plan.rate.map(schedule))
+        }));
+        let remaining = match plan.until {
+            Until::Elapsed(_) => u64::MAX,
+            // Dealt out to the connections in turn, as a schedule deals them out.
+            Until::Count(n) => indices()
+                .map(|index| n.saturating_sub(index).div_ceil(all))
+                .sum(),
+        };
+        Ok(Driver {
+            kernel,
+            payload: Payload::new(plan.seed),
+            scratch: vec![0; SCRATCH],
+            dialing: Dialing::new(&plan, common.target.clone(), thread, slots.len()),
+            pace: Pace::new(remaining, slots.len()),
+            slots,
+            recorder: Recorder::new(plan.rate.is_some()),
+            updates,
+            phase: Phase::Connecting,
+            now_ns: 0,
+            in_flight: 0,
+            open: 0,
+            reported_open: 0,
+            run_queue: Vec::new(),
+            ticker: Ticker::new(plan.timeout),
+            ended_ns: 0,
+            failing_ns: u64::MAX,
+            cpu_start: None,
+            cpu: Duration::ZERO,
+            common,
+        })
+    }
+
+    /// Does its share, and reports it.
+    pub(super) fn run(mut self) {
+        let updates = self.updates.clone();
+        let outcome = self.drive().map(|()| self.finish());
+        // Fails only if the run has already failed elsewhere.
+        let _ = updates.send(Update::Over(Box::new(outcome)));
+    }
+
+    fn drive(&mut self) -> Result<(), DriveError> {
+        let mut events = Vec::new();
+        while self.phase != Phase::Over {
+            self.turn(&mut events)?;
+        }
+        Ok(())
+    }
+
+    /// One turn of the loop.
+    #[inline(always)]
+    fn turn(&mut self, events: &mut Vec<Event>) -> Result<(), DriveError> {
+        let waiting_ns = self.now_ns;
+        let planned_ns = self.wait(events).map_err(DriveError::Poll)?;
+        let woken_ns = self.read_clock();
+        if events.is_empty() || woken_ns - waiting_ns > A_POLL_NS {
+            self.recorder.idle(waiting_ns, woken_ns.min(planned_ns));
+        }
+        for event in events.iter() {
+            self.dispatch(*event);
+        }
+        for key in std::mem::take(&mut self.run_queue) {
+            self.receive(key, true);
+        }
+        // What falls due meanwhile has the next turn: above the rate that can be sent, something always does.
+        while let Some(key) = self.pace.pop(woken_ns) {
+            self.send(key);
+        }
+        // From when it should have woken up: a loop that is not given a processor does not see it otherwise.
+        let began_ns = woken_ns.min(planned_ns);
+        self.recorder.turn(self.now_ns - began_ns);
+        self.dial_some();
+        if let Some(fault) = self.dialing.take_fatal() {
+            return Err(DriveError::Unreachable(fault));
+        }
+        self.report_intervals();
+        if self.common.stopper.ends_this_run() {
+            self.stop()?;
+        }
+        for key in self.ticker.due(self.now_ns, self.slots.len()) {
+            self.check_timeouts(key);
+        }
+        self.advance_phase()
+    }
+
+    /// Waits for events: punctually if a message is due next, or the start. Returns until when it was to wait
+    /// at most.
+    fn wait(&mut self, events: &mut Vec<Event>) -> io::Result<u64> {
+        let now_ns = self.now_ns;
+        let until = |at_ns: u64| Duration::from_nanos(at_ns.saturating_sub(now_ns));
+        if self.common.plan.never_sleep && self.phase == Phase::Running {
+            // It returns at once: what takes longer is time in which the processor was given to others.
+            self.kernel.poll(events, Some(Duration::ZERO))?;
+            return Ok(now_ns.saturating_add(A_POLL_NS));
+        }
+        if !self.run_queue.is_empty() || self.dialing.next_ns() <= now_ns {
+            self.kernel.poll(events, Some(Duration::ZERO))?;
+            return Ok(u64::MAX);
+        }
+        let lazy_ns = match self.phase {
+            Phase::Draining(until_ns) => self.ticker.next_ns.min(until_ns),
+            _ => self.ticker.next_ns.min(self.recorder.current_end_ns()),
+        };
+        let lazy_ns = lazy_ns.min(self.dialing.next_ns());
+        let due_ns = match self.phase {
+            Phase::Ready => Some(self.common.barrier.start_ns()),
+            Phase::Running => self.pace.next_ns(),
+            _ => None,
+        };
+        match due_ns {
+            // A lazy wait that ends shortly before would be rounded up to beyond it.
+            Some(due_ns) if due_ns < lazy_ns.saturating_add(ROUNDING_NS) => {
+                let until_ns = due_ns.min(lazy_ns);
+                let wait = until(until_ns);
+                self.kernel
+                    .poll_punctually(events, wait, self.common.awake)?;
+                Ok(until_ns)
+            }
+            _ => {
+                self.kernel.poll(events, Some(until(lazy_ns)))?;
+                Ok(lazy_ns.saturating_add(ROUNDING_NS))
+            }
+        }
+    }
+
+    fn dispatch(&mut self, event: Event) {
+        let Event { key, readiness } = event;
+        match self.slots.get(key).map(|slot| &slot.state) {
+            Some(State::Connecting { .. }) => {
+                self.check_attempt(key);
+                // Data that came with the handshake is announced with it, and not again.
+                if readiness.readable {
+                    self.receive(key, readiness.read_on);
+                }
+            }
+            Some(State::Open { .. }) => {
+                if readiness.readable {
+                    self.receive(key, readiness.read_on);
+                }
+                if readiness.writable && self.slots[key].has_room(self.now_ns) {
+                    self.send(key);
+                }
+            }
+            // An event of a stream that has been closed since.
+            Some(State::New | State::Backoff { .. } | State::Gone) | None => {}
+        }
+    }
+
+    /// Reads what is there, records what is complete, and sends what may follow.
+    #[inline(always)]
+    fn receive(&mut self, key: usize, read_on: bool) {
+        let mut budget = TURN;
+        let check = (self.payload, self.common.plan.verify);
+        loop {
+            let State::Open { stream, .. } = &mut self.slots[key].state else {
+                return;
+            };
+            let n = match attempt(|| stream.read(&mut self.scratch)) {
+                IoOutcome::Moved(0) => return self.end_of_stream(key),
+                IoOutcome::Moved(n) => n,
+                IoOutcome::WouldBlock => break,
+                IoOutcome::Failed(failure) => return self.read_failed(key, failure),
+            };
+            let drained =
+                n < self.scratch.len() && self.kernel.short_read_is_drained(stream) && !read_on;
+            // After each read, not once for a batch of events: the last of a batch would seem as fast as the first.
+            let now_ns = self.read_clock();
+            let slot = &mut self.slots[key];
+            let recorder = &mut self.recorder;
+            #[expect(
+                clippy::indexing_slicing,
+                reason = "a read returns at most the buffer's length"
+            )]
+            let bytes = &self.scratch[..n];
+            let before = slot.exchange.outstanding();
+            let received = slot
+                .exchange
+                .received(bytes, now_ns, check, |echo| recorder.echo(&echo));
+            let echoes = before - slot.exchange.outstanding();
+            if echoes > 0 {
+                slot.ok += echoes as u64;
+                if before >= self.common.plan.pipeline {
+                    slot.free_ns = now_ns;
+                }
+                self.in_flight -= echoes;
+                (self.ended_ns, self.failing_ns) = (now_ns, u64::MAX);
+            }
+            match received {
+                Received::Right => {}
+                Received::Doubtful => slot.doubt_ns = slot.doubt_ns.min(now_ns + DOUBT_NS),
+                Received::Wrong => return self.wrong_echo(key),
+            }
+            if drained {
+                break;
+            }
+            budget = budget.saturating_sub(n);
+            if budget == 0 {
+                // Under edge triggering no event will announce what is left.
+                self.run_queue.push(key);
+                break;
+            }
+        }
+        self.send(key);
+    }
+
+    /// Begins what is due on a connection, and writes what the kernel accepts.
+    #[inline(always)]
+    fn send(&mut self, key: usize) {
+        self.read_clock();
+        loop {
+            let offers_all = self.begin(key);
+            let slot = &mut self.slots[key];
+            if !slot.is_writable() {
+                return;
+            }
+            let outstanding = slot.exchange.outstanding();
+            if outstanding == 0 && slot.exchange.messages() >= self.messages_a_connection() {
+                return self.reconnect(key);
+            }
+            let slot = &mut self.slots[key];
+            if slot.write_out(self.payload, &mut self.scratch) {
+                self.run_queue.push(key);
+            }
+            // A message begins when it can be written, not when it is in a row of others: more than is offered
+            // at once waits.
+            if offers_all || outstanding >= self.common.plan.pipeline {
+                return;
+            }
+        }
+    }
+
+    /// Begins messages that are due, as many as there is room for and are offered at once. Returns false if
+    /// that offer was the limit.
+    #[inline(always)]
+    fn begin(&mut self, key: usize) -> bool {
+        let now_ns = self.now_ns;
+        let most = self.messages_a_connection();
+        let plan = &self.common.plan;
+        let slot = &mut self.slots[key];
+        if !slot.is_writable() || slot.exchange.is_in_doubt() {
+            return true;
+        }
+        while slot.exchange.outstanding() < plan.pipeline && slot.exchange.messages() < most {
+            match self.pace.take(slot.schedule.as_mut(), now_ns) {
+                Next::Due(intended_ns) => {
+                    let size = plan.sizes.draw(slot.exchange.rng());
+                    slot.exchange.begin(size, intended_ns, now_ns);
+                    self.recorder.sent(intended_ns, slot.free_ns, now_ns);
+                    self.in_flight += 1;
+                    if slot.exchange.waiting_bytes() >= self.scratch.len() as u64 {
+                        return false;
+                    }
+                }
+                Next::At(due_ns) => {
+                    self.pace.wait(due_ns, key);
+                    return true;
+                }
+                Next::Never => return true,
+            }
+        }
+        true
+    }
+
+    /// How many messages a connection has before another takes its place.
+    #[inline(always)]
+    fn messages_a_connection(&self) -> u64 {
+        self.common.plan.reconnect.unwrap_or(u64::MAX)
+    }
+
+    #[cold]
+    fn end_of_stream(&mut self, key: usize) {
+        let kind = match self.slots[key].is_broken() {
+            true => FaultKind::Reset,
+            false => FaultKind::Closed,
+        };
+        self.stream_failed(key, kind, None);
+    }
+
+    #[cold]
+    fn read_failed(&mut self, key: usize, failure: IoFailure) {
+        match failure {
+            IoFailure::Other(kind) => {
+                self.stream_failed(key, FaultKind::Socket, Some(kind.to_string()));
+            }
+            IoFailure::Reset => self.stream_failed(key, FaultKind::Reset, None),
+        }
+    }
+
+    fn stream_failed(&mut self, key: usize, kind: FaultKind, detail: Option<String>) {
+        self.read_clock();
+        let exchange = &self.slots[key].exchange;
+        let fault = match exchange.is_in_doubt() {
+            true => self.diagnosed(key),
+            false => exchange.ended(kind),
+        };
+        let detail = detail.unwrap_or(fault.detail);
+        self.fail(key, Fault { detail, ..fault });
+    }
+
+    #[cold]
+    fn wrong_echo(&mut self, key: usize) {
+        let fault = self.diagnosed(key);
+        self.read_clock();
+        self.fail(key, fault);
+    }
+
+    fn diagnosed(&self, key: usize) -> Fault {
+        let connections = self.common.numbers.load(Ordering::Relaxed);
+        self.slots[key]
+            .exchange
+            .diagnose(self.payload, connections.min(MOST_CONNECTIONS))
+    }
+
+    /// Closes an open connection for an error. Another takes its place after a while.
+    fn fail(&mut self, key: usize, fault: Fault) {
+        let now_ns = self.now_ns;
+        let exchange = &self.slots[key].exchange;
+        self.dialing.remember(&fault);
+        self.recorder.fault(
+            fault,
+            exchange.connection(),
+            exchange.under_way_ns(),
+            now_ns,
+        );
+        self.in_flight -= exchange.outstanding();
+        self.open -= 1;
+        self.recorder.down(now_ns, 1);
+        self.ended_ns = now_ns;
+        self.failing_ns = self.failing_ns.min(now_ns);
+        let backoff = State::Backoff {
+            until_ns: now_ns + FAILED_BACKOFF_NS,
+            replaces: Replaces::Failed,
+        };
+        self.close(key, backoff);
+    }
+
+    /// Closes a stream, if there is one. Its messages under way are lost.
+    fn close(&mut self, key: usize, next: State<K::Stream>) {
+        if let Some(mut stream) = self.slots[key].close(next) {
+            self.kernel.forget_stream(&mut stream);
+        }
+    }
+
+    /// Makes some of the connections that are due, at most so many a turn that events do not wait for long.
+    fn dial_some(&mut self) {
+        self.dialing.begin(self.now_ns);
+        for _ in 0..DIALS_A_TURN {
+            let Some(key) = self.dialing.take_next(self.now_ns) else {
+                break;
+            };
+            self.dial(key);
+        }
+        if self.phase == Phase::Connecting && self.dialing.is_late(self.now_ns) {
+            self.go_on_without();
+        }
+    }
+
+    /// The time for connecting is over: goes on with the connections that are open.
+    fn go_on_without(&mut self) {
+        for key in 0..self.slots.len() {
+            if let State::Connecting { .. } = self.slots[key].state {
+                self.attempt_timed_out(key);
+            }
+            if !self.slots[key].is_open() {
+                self.slots[key].state = State::Gone;
+            }
+        }
+        self.dialing.stop();
+    }
+
+    /// Closes a connection that has had its messages, and makes another.
+    #[inline(never)]
+    fn reconnect(&mut self, key: usize) {
+        self.open -= 1;
+        self.close(key, State::New);
+        self.redial(key);
+    }
+
+    /// Makes a connection where there was one, or an attempt.
+    fn redial(&mut self, key: usize) {
+        let is_ending = matches!(self.phase, Phase::Draining(_) | Phase::Over);
+        if is_ending || self.pace.is_used_up() {
+            self.slots[key].state = State::Gone;
+        } else {
+            self.dial(key);
+        }
+    }
+
+    fn dial(&mut self, key: usize) {
+        let since_ns = self.read_clock();
+        let number = self.common.numbers.fetch_add(1, Ordering::Relaxed) % MOST_CONNECTIONS;
+        let plan = &self.common.plan;
+        self.slots[key].exchange = Exchange::new(number, plan.seed, plan.pipeline);
+        let kernel = &mut self.kernel;
+        let made = self.dialing.connect(kernel).and_then(|mut stream| {
+            kernel.register_stream(&mut stream, key)?;
+            Ok(stream)
+        });
+        match made {
+            Ok(stream) => {
+                self.slots[key].connecting(stream, since_ns);
+                self.dialing.attempt_began();
+                // On loopback the handshake is over when connect(2) returns.
+                self.check_attempt(key);
+            }
+            // Only a Unix-domain socket says so: the server's backlog is full.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.back_off(key),
+            Err(error) => self.attempt_failed(key, dialing::fault_of(&error)),
+        }
+    }
+
+    /// Sees what has become of an attempt, after an event that may say so.
+    fn check_attempt(&mut self, key: usize) {
+        let now_ns = self.read_clock();
+        let State::Connecting { stream, .. } = &self.slots[key].state else {
+            return;
+        };
+        let fault = match self.kernel.attempt(stream) {
+            Attempt::Pending => return,
+            Attempt::Made => return self.attempt_succeeded(key, now_ns),
+            Attempt::Failed(error) => dialing::fault_of(&error),
+            Attempt::ToItself => dialing::self_connect_fault(),
+        };
+        self.dialing.attempt_ended();
+        self.attempt_failed(key, fault);
+    }
+
+    fn attempt_succeeded(&mut self, key: usize, now_ns: u64) {
+        let Some(Opened { since_ns, replaces }) = self.slots[key].opened(now_ns) else {
+            return;
+        };
+        self.dialing.attempt_ended();
+        if replaces == Replaces::Failed {
+            self.recorder.down(now_ns, -1);
+        }
+        self.open += 1;
+        self.recorder.connected(now_ns - since_ns);
+        self.send(key);
+    }
+
+    fn attempt_timed_out(&mut self, key: usize) {
+        self.dialing.attempt_ended();
+        let timeout = self.common.plan.timeout;
+        self.attempt_failed(key, dialing::timeout_fault(timeout));
+    }
+
+    /// Counts a connection that could not be made, and has it tried again later.
+    fn attempt_failed(&mut self, key: usize, fault: Fault) {
+        let is_first = self.phase == Phase::Connecting && self.open == 0;
+        if is_first && fault.kind != FaultKind::SelfConnect {
+            // Not one is open, so every further attempt will get the same answer.
+            self.dialing.remember_as_fatal(&fault);
+        }
+        self.dialing.remember(&fault);
+        self.failing_ns = self.failing_ns.min(self.now_ns);
+        let number = self.slots[key].exchange.connection();
+        self.recorder
+            .fault(fault, number, std::iter::empty(), self.now_ns);
+        self.back_off(key);
+    }
+
+    /// Has another attempt made after a while.
+    fn back_off(&mut self, key: usize) {
+        let backoff = State::Backoff {
+            until_ns: self.now_ns + ATTEMPT_BACKOFF_NS,
+            replaces: self.slots[key].replaces(),
+        };
+        self.close(key, backoff);
+    }
+
+    /// Acts on what has taken too long at one slot.
+    fn check_timeouts(&mut self, key: usize) {
+        let now_ns = self.now_ns;
+        let timeout_ns = ns(self.common.plan.timeout);
+        let slot = &self.slots[key];
+        match slot.state {
+            State::Backoff { until_ns, .. } if now_ns >= until_ns => self.redial(key),
+            State::Connecting { since_ns, .. } if now_ns >= since_ns + timeout_ns => {
+                self.attempt_timed_out(key);
+            }
+            State::Open { .. } if now_ns >= slot.doubt_ns => {
+                let fault = self.diagnosed(key);
+                self.fail(key, fault);
+            }
+            State::Open { .. } => {
+                let oldest_ns = slot.exchange.oldest_ns().unwrap_or(u64::MAX);
+                if now_ns.saturating_sub(timeout_ns) >= oldest_ns {
+                    let fault = slot.exchange.ended(FaultKind::Timeout);
+                    self.fail(key, fault);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn report_intervals(&mut self) {
+        if self.now_ns >= self.recorder.current_end_ns() {
+            self.recorder.pass(self.now_ns);
+        }
+        for interval in self.recorder.finished(self.open) {
+            let _ = self.updates.send(Update::Interval(interval));
+        }
+    }
+
+    /// Leads the run from its first connection to its last echo.
+    fn advance_phase(&mut self) -> Result<(), DriveError> {
+        match self.phase {
+            Phase::Connecting => self.become_ready()?,
+            Phase::Ready if self.now_ns >= self.common.barrier.start_ns() => self.start(),
+            Phase::Running => self.end_if_due(),
+            Phase::Draining(until_ns) if self.in_flight == 0 || self.now_ns >= until_ns => {
+                self.phase = Phase::Over;
+            }
+            Phase::Ready | Phase::Draining(_) | Phase::Over => {}
+        }
+        Ok(())
+    }
+
+    /// Waits for the other drivers, once all connections are made that can be.
+    fn become_ready(&mut self) -> Result<(), DriveError> {
+        self.report_open();
+        if !self.dialing.is_done() || !self.slots.iter().all(Slot::is_settled) {
+            return Ok(());
+        }
+        if self.open == 0 {
+            let last = self.dialing.take_last_fault();
+            return Err(DriveError::Unreachable(last));
+        }
+        self.phase = Phase::Ready;
+        if self.common.barrier.arrive(self.now_ns) {
+            self.common.stopper.wake();
+        }
+        let _ = self.updates.send(Update::Ready);
+        Ok(())
+    }
+
+    fn report_open(&mut self) {
+        let more = self.open.saturating_sub(self.reported_open);
+        if more >= REPORT_EVERY || more > 0 && self.open == self.slots.len() {
+            self.reported_open = self.open;
+            let _ = self.updates.send(Update::Opened(more));
+        }
+    }
+
+    fn start(&mut self) {
+        let schedule_ns = self.common.barrier.start_ns();
+        let plan = &self.common.plan;
+        let start_ns = schedule_ns + ns(plan.warmup);
+        let end_ns = match plan.until {
+            Until::Elapsed(duration) => start_ns + ns(duration),
+            Until::Count(_) => u64::MAX,
+        };
+        let window = Window {
+            schedule_ns,
+            start_ns,
+            end_ns,
+        };
+        self.recorder.open(window, self.open as u64);
+        self.pace.start(schedule_ns, end_ns);
+        self.phase = Phase::Running;
+        self.ended_ns = self.now_ns;
+        for key in 0..self.slots.len() {
+            self.send(key);
+        }
+    }
+
+    fn end_if_due(&mut self) {
+        if self.cpu_start.is_none() && self.now_ns >= self.recorder.start_ns() {
+            self.cpu_start = Some(self.kernel.thread_processor_time());
+            // The echoes of the warm-up are not a share of what is measured.
+            self.slots.iter_mut().for_each(|slot| slot.ok = 0);
+        }
+        let plan = &self.common.plan;
+        let timeout_ns = ns(plan.timeout);
+        let grace_ns = timeout_ns.min(GRACE_NS);
+        let end_ns = match plan.until {
+            Until::Elapsed(_) => self.recorder.end_ns(),
+            Until::Count(_) if self.pace.is_used_up() && self.in_flight == 0 => self.ended_ns,
+            // There have been errors and nothing else for so long that there will be nothing else.
+            Until::Count(_) if self.now_ns > self.failing_ns.saturating_add(2 * timeout_ns) => {
+                self.now_ns
+            }
+            Until::Count(_) => return,
+        };
+        if self.now_ns >= end_ns {
+            // The last message of a count came back at that very moment, and is within the window.
+            let within = u64::from(matches!(plan.until, Until::Count(_)));
+            self.end(end_ns + within, grace_ns);
+        }
+    }
+
+    /// Ends the run because it was stopped.
+    fn stop(&mut self) -> Result<(), DriveError> {
+        match self.phase {
+            Phase::Connecting | Phase::Ready => Err(DriveError::Stopped),
+            Phase::Running => {
+                // A message that was begun in this very moment is within the window.
+                self.end(self.now_ns + 1, SHORT_GRACE_NS);
+                Ok(())
+            }
+            Phase::Draining(_) | Phase::Over => Ok(()),
+        }
+    }
+
+    /// Nothing is due from `end_ns` on.
+    fn end(&mut self, end_ns: u64, grace_ns: u64) {
+        let now = self.kernel.thread_processor_time();
+        self.cpu = now.saturating_sub(self.cpu_start.unwrap_or(now));
+        self.pace.end(end_ns);
+        self.recorder.close(end_ns);
+        self.phase = Phase::Draining(self.now_ns + grace_ns);
+    }
+
+    /// Counts what has not come back, and hands out what was measured.
+    fn finish(mut self) -> Recording {
+        let now_ns = self.now_ns;
+        let recorder = &mut self.recorder;
+        for slot in self.slots.iter_mut() {
+            for (intended_ns, begun_ns) in slot.exchange.under_way_ns() {
+                recorder.unfinished(intended_ns, begun_ns, now_ns);
+            }
+            self.pace.left_over(slot.schedule.as_mut(), |due_ns| {
+                recorder.unsent(due_ns, now_ns);
+            });
+        }
+        let shares = self.slots.iter().map(|slot| slot.ok).collect();
+        for interval in self.recorder.finished(self.open) {
+            let _ = self.updates.send(Update::Interval(interval));
+        }
+        self.recorder.finish(shares, ns(self.cpu))
+    }
+
+    #[inline(always)]
+    fn read_clock(&mut self) -> u64 {
+        self.now_ns = self.kernel.now_ns();
+        self.now_ns
+    }
+}
+
+/// Looks at a tenth of the slots each tick: thousands at once would make a message late.
+#[derive(Debug)]
+struct Ticker {
+    /// When the next tick is.
+    next_ns: u64,
+    tick_ns: u64,
+    /// Where the next tick goes on.
+    cursor: usize,
+}
+
+impl Ticker {
+    fn new(timeout: Duration) -> Ticker {
+        Ticker {
+            next_ns: 0,
+            tick_ns: (ns(timeout) / 100).clamp(SHORTEST_TICK_NS, LONGEST_TICK_NS),
+            cursor: 0,
+        }
+    }
+
+    /// The keys of the slots to look at now: none between ticks.
+    fn due(&mut self, now_ns: u64, slots: usize) -> Range<usize> {
+        if now_ns < self.next_ns {
+            return 0..0;
+        }
+        self.next_ns = now_ns + self.tick_ns;
+        let start = self.cursor;
+        let end = (start + slots.div_ceil(10)).min(slots);
+        self.cursor = if end == slots { 0 } else { end };
+        start..end
+    }
+}
+
+/// The most bytes of one write, and of one read. They stay in the processor's second-level cache.
+const SCRATCH: usize = 64 * 1024;
+
+/// One connection's share of a turn, in bytes. Without it one that sends without end would starve the others,
+/// as in the server.
+const TURN: usize = 256 * 1024;
+
+/// How long to wait for the rest of what is not as it should be, to see what it is.
+const DOUBT_NS: u64 = 100_000_000;
+
+/// How much later than asked for a lazy poll may end: it counts in milliseconds, and wakes up with the timer's slack.
+const ROUNDING_NS: u64 = 1_100_000;
+
+/// A poll that takes longer has waited; a shorter one that found something has only been a call.
+const A_POLL_NS: u64 = 20_000;
+
+/// The most connections that are dialled in one turn. More would make the events of open ones wait.
+const DIALS_A_TURN: usize = 32;
+
+/// How long after an open connection failed another takes its place: a server that fails at once is not to be
+/// stormed.
+const FAILED_BACKOFF_NS: u64 = 100_000_000;
+
+/// How long after an attempt failed the next one follows.
+const ATTEMPT_BACKOFF_NS: u64 = 50_000_000;
+
+/// Ten ticks look at every slot once, so timeouts are late by 100 ms at most, or by a tenth of a short one.
+const SHORTEST_TICK_NS: u64 = 1_000_000;
+const LONGEST_TICK_NS: u64 = 10_000_000;
+
+/// How long to wait at the end for messages under way, if the timeout is not shorter. Those that have not come
+/// back by then are reported as unfinished, with their age.
+const GRACE_NS: u64 = 1_000_000_000;
+
+/// The same after a stop: the user waits.
+const SHORT_GRACE_NS: u64 = 100_000_000;
+
+/// While connections are made, an update reports so many of them.
+const REPORT_EVERY: usize = 100;

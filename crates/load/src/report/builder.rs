@@ -1,0 +1,324 @@
+//! From measured runs to a whole [`Document`].
+//!
+//! Reads no clock: each run is told when its window began.
+
+use std::time::SystemTime;
+
+use super::assertion::Assertion;
+use super::comparison::compare;
+use super::document::{
+    Document, KnownMaximum, Options, Program, Run, SCHEMA, Side, Validity, Verdict,
+};
+use super::findings::Comparison;
+use super::summary::Measured;
+use super::validity;
+use crate::duration::ns;
+use crate::environment::Environment;
+use crate::{Plan, Until, Verify};
+
+/// Makes a [`Document`]: [`add`](DocumentBuilder::add) each run, then [`build`](DocumentBuilder::build).
+///
+/// ```
+/// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let target = listener.local_addr()?;
+/// # std::thread::spawn(move || {
+/// #     for stream in listener.incoming().flatten() {
+/// #         std::thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
+/// #     }
+/// # });
+/// use std::time::{Duration, SystemTime};
+/// use mio_echo_load::report::{DocumentBuilder, Measured, Options, text};
+/// use mio_echo_load::{Plan, Progress, Stopper, Until, run};
+///
+/// let mut plan = Plan::new(target.into());
+/// plan.until = Until::Elapsed(Duration::from_millis(100));
+/// plan.warmup = Duration::ZERO;
+///
+/// let mut window_start = SystemTime::now();
+/// let mut builder = DocumentBuilder::new(Options::from(&plan), window_start);
+/// let recording = run(&plan, &Stopper::default(), |progress| {
+///     if let Progress::Started = progress {
+///         window_start = SystemTime::now() + plan.warmup;
+///     }
+/// })?;
+/// builder.add(Measured::new(&plan, recording, window_start));
+/// builder.fail_if("errors>0".parse()?);
+/// let document = builder.build();
+/// assert_eq!(document.assertions[0].met, Some(false));
+/// println!("{}", text(&document));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "nothing is made before build"]
+pub struct DocumentBuilder {
+    program: Program,
+    started_at: SystemTime,
+    options: Options,
+    runs: Vec<Run>,
+    /// Why the document is invalid as a whole.
+    reasons: Vec<String>,
+    notes: Vec<String>,
+    find_max: Option<KnownMaximum>,
+    assertions: Vec<Assertion>,
+}
+
+impl DocumentBuilder {
+    /// A document with these options whose first run started at `started_at`. [`Options::from`] takes those of
+    /// a plan.
+    pub fn new(options: Options, started_at: SystemTime) -> DocumentBuilder {
+        DocumentBuilder {
+            program: Program {
+                name: env!("CARGO_PKG_NAME").to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+            started_at,
+            options,
+            runs: Vec::new(),
+            reasons: Vec::new(),
+            notes: Vec::new(),
+            find_max: None,
+            assertions: Vec::new(),
+        }
+    }
+
+    /// Names the program that makes the document. Default: this library.
+    pub fn program(mut self, program: Program) -> DocumentBuilder {
+        self.program = program;
+        self
+    }
+
+    /// Adds a run, summarised and judged: the last of [`runs`](DocumentBuilder::runs).
+    ///
+    /// With sides, the n-th run of A is compared with the n-th run of B, whichever of the two was made first.
+    pub fn add(&mut self, measured: Measured<'_>) {
+        let run = Run::new(self.runs.len(), measured);
+        self.runs.push(run);
+    }
+
+    /// The runs so far, in the order of their making.
+    #[must_use]
+    pub fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// Marks the last run as interrupted: there are fewer runs than planned.
+    pub fn mark_interrupted(&mut self) {
+        if let Some(last) = self.runs.last_mut() {
+            last.interrupted = true;
+        }
+    }
+
+    /// Makes the document invalid as a whole, and says why.
+    pub fn invalidate(&mut self, reason: impl Into<String>) {
+        self.reasons.push(reason.into());
+    }
+
+    /// Says what the reader must know.
+    pub fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+
+    /// Adds what a [`RateSearch`](super::RateSearch) found. Then an invalid run does not make the document
+    /// invalid: those beyond the limit are meant to fail.
+    pub fn find_max(&mut self, found: KnownMaximum) {
+        self.find_max = Some(found);
+    }
+
+    /// Adds a condition; the document says whether it is met. [`Options::fail_if`] lists the conditions that
+    /// were asked for.
+    pub fn fail_if(&mut self, condition: Assertion) {
+        self.assertions.push(condition);
+    }
+
+    /// Judges all runs together, compares the two sides if there are any, and checks the conditions. The
+    /// environment is that of this process.
+    #[must_use]
+    pub fn build(self) -> Document {
+        let mut validity = self.judge();
+        let comparison = compare_sides(&self.runs, &mut validity.notes);
+        validity.notes.extend(self.notes);
+        let mut document = Document {
+            schema: SCHEMA.to_owned(),
+            program: self.program,
+            started_at: humantime::format_rfc3339_seconds(self.started_at).to_string(),
+            options: self.options,
+            environment: Environment::here(),
+            validity,
+            runs: self.runs,
+            comparison,
+            find_max: self.find_max,
+            assertions: Vec::new(),
+        };
+        let results = self.assertions.iter().map(|a| a.check(&document));
+        document.assertions = results.collect();
+        document
+    }
+
+    fn judge(&self) -> Validity {
+        let mut validity = validity::of_runs(&self.runs);
+        if let Some(found) = &self.find_max {
+            // The runs beyond the limit are meant to fail; what counts is that one below it did not.
+            validity.reasons.clear();
+            if found.rate.is_none() {
+                validity.reasons.push(format!(
+                    "{} held at no rate that was tried",
+                    found.condition
+                ));
+            }
+        }
+        if self.runs.is_empty() {
+            validity.reasons.push("nothing was measured".to_owned());
+        }
+        validity.reasons.extend(self.reasons.iter().cloned());
+        validity.verdict = match validity.reasons.is_empty() {
+            true => Verdict::Valid,
+            false => Verdict::Invalid,
+        };
+        validity
+    }
+}
+
+/// The second target beside the first, if there are sides. A note says why they cannot be compared.
+fn compare_sides(runs: &[Run], notes: &mut Vec<String>) -> Option<Comparison> {
+    let of = |side| -> Vec<&Run> { runs.iter().filter(|run| run.side == Some(side)).collect() };
+    let (mut a, mut b) = (of(Side::A), of(Side::B));
+    if a.is_empty() && b.is_empty() {
+        return None;
+    }
+    let pairs = a.len().min(b.len());
+    a.truncate(pairs);
+    b.truncate(pairs);
+    match compare(&a, &b) {
+        Ok(comparison) => Some(comparison),
+        Err(why) => {
+            notes.push(format!("no comparison: {why}"));
+            None
+        }
+    }
+}
+
+/// A plan's options, with one run of it.
+impl From<&Plan> for Options {
+    fn from(plan: &Plan) -> Options {
+        let (duration_ns, count) = match plan.until {
+            Until::Elapsed(duration) => (Some(ns(duration)), None),
+            Until::Count(count) => (None, Some(count)),
+        };
+        Options {
+            targets: vec![plan.target.to_string()],
+            connections: plan.connections,
+            duration_ns,
+            count,
+            threads: plan.threads,
+            rate: plan.rate,
+            arrivals: plan.rate.map(|_| plan.arrivals),
+            size: plan.sizes.to_string(),
+            pipeline: plan.pipeline,
+            connect_rate: plan.connect_rate,
+            reconnect: plan.reconnect,
+            source: plan.sources.iter().map(ToString::to_string).collect(),
+            no_delay: plan.no_delay,
+            never_sleep: plan.never_sleep,
+            sndbuf: plan.send_buffer,
+            rcvbuf: plan.receive_buffer,
+            warmup_ns: ns(plan.warmup),
+            timeout_ns: ns(plan.timeout),
+            seed: plan.seed,
+            verify: plan.verify == Verify::Full,
+            sweep: None,
+            find_max: None,
+            runs: 1,
+            order: None,
+            fail_if: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::Recording;
+
+    fn plan() -> Plan {
+        Plan::new("127.0.0.1:7007".parse().unwrap())
+    }
+
+    fn builder() -> DocumentBuilder {
+        DocumentBuilder::new(Options::from(&plan()), UNIX_EPOCH)
+    }
+
+    /// A run of one message.
+    fn measured(plan: &Plan) -> Measured<'_> {
+        let mut recording = Recording::empty();
+        recording.response.record(1_000).unwrap();
+        recording.service = recording.response.clone();
+        (recording.counts.ok, recording.completed) = (1, 1);
+        recording.counts.scheduled = 1;
+        recording.window_ns = 1_000_000_000;
+        recording.health.opened = plan.connections as u64;
+        Measured::new(plan, recording, UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_document_without_a_run_is_invalid() {
+        let document = builder().build();
+        assert_eq!(document.validity.reasons, ["nothing was measured"]);
+        assert_eq!(document.started_at, "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_document_is_as_valid_as_its_runs_and_no_reason_makes_it() {
+        let plan = plan();
+        let mut builder = builder();
+        builder.add(measured(&plan));
+        let valid = builder.clone().build();
+        assert_eq!(valid.validity.verdict, Verdict::Valid, "{valid:?}");
+        builder.invalidate("the machine was on fire");
+        let invalid = builder.build();
+        assert_eq!(invalid.validity.verdict, Verdict::Invalid);
+        assert_eq!(invalid.validity.reasons, ["the machine was on fire"]);
+    }
+
+    #[test]
+    fn runs_beyond_a_maximum_that_was_found_may_be_invalid() {
+        let plan = plan();
+        let mut builder = builder();
+        let mut lost = measured(&plan);
+        lost.recording.counts.ok = 0;
+        builder.add(lost);
+        let mut found = KnownMaximum {
+            condition: "p99<2ms".to_owned(),
+            rate: Some(4000.0),
+            failed_at: None,
+        };
+        builder.find_max(found.clone());
+        let document = builder.clone().build();
+        assert_eq!(document.validity.verdict, Verdict::Valid);
+        found.rate = None;
+        builder.find_max(found);
+        let document = builder.build();
+        let reasons = document.validity.reasons;
+        assert_eq!(reasons, ["p99<2ms held at no rate that was tried"]);
+    }
+
+    #[test]
+    fn sides_that_cannot_be_compared_are_a_note() {
+        let plan = plan();
+        let mut builder = builder();
+        builder.add(Measured {
+            side: Some(Side::A),
+            ..measured(&plan)
+        });
+        builder.note("the last note");
+        let document = builder.build();
+        assert_eq!(document.comparison, None);
+        let notes = &document.validity.notes;
+        let [.., why, last] = notes.as_slice() else {
+            panic!("{notes:?}");
+        };
+        assert_eq!(why, "no comparison: there is no whole run to compare");
+        assert_eq!(last, "the last note");
+    }
+}

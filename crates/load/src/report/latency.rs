@@ -1,0 +1,181 @@
+//! A latency as it is reported: a histogram, and what may honestly be read off it.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
+use serde::{Deserialize, Serialize};
+
+/// How long something took, in nanoseconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Latency {
+    /// How many values.
+    pub count: u64,
+    /// The smallest; 0 if there is none.
+    pub min: u64,
+    /// The mean; 0 if there is none.
+    pub mean: f64,
+    /// The largest; 0 if there is none.
+    pub max: u64,
+    /// The value below which so many per cent are, by that number as it is written: `"50"`, `"99.9"`. One with fewer
+    /// than ten values above it is not here: it would say more about luck than about the server.
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, u64>"))]
+    pub percentiles: BTreeMap<Percentile, u64>,
+    /// The HDR histogram itself, three digits: V2, compressed, in base64.
+    #[serde(with = "encoded")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub histogram: Histogram<u64>,
+}
+
+impl Latency {
+    /// What this histogram says.
+    #[must_use]
+    pub fn new(histogram: Histogram<u64>) -> Latency {
+        let count = histogram.len();
+        let percentiles = PERCENTILES
+            .iter()
+            .filter_map(|name| {
+                let value = percentile(&histogram, name.parse().ok()?)?;
+                Some((Percentile((*name).to_owned()), value))
+            })
+            .collect();
+        Latency {
+            count,
+            min: histogram.min(),
+            mean: histogram.mean(),
+            max: histogram.max(),
+            percentiles,
+            histogram,
+        }
+    }
+
+    /// The value below which so many per cent are, if enough values are above it.
+    #[must_use]
+    pub fn percentile(&self, percent: f64) -> Option<u64> {
+        percentile(&self.histogram, percent)
+    }
+
+    /// The p99, or the largest value where there are too few for that.
+    #[must_use]
+    pub fn tail(&self) -> Option<u64> {
+        let largest = (self.count > 0).then_some(self.max);
+        self.percentile(99.0).or(largest)
+    }
+}
+
+/// A percentile's name. Sorted by its number: `"9"` is before `"10"`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(transparent)]
+pub struct Percentile(pub String);
+
+impl Percentile {
+    fn number(&self) -> f64 {
+        self.0.parse().unwrap_or(f64::MAX)
+    }
+}
+
+impl PartialOrd for Percentile {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Percentile {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let by_number = self.number().total_cmp(&other.number());
+        by_number.then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+fn percentile(histogram: &Histogram<u64>, percent: f64) -> Option<u64> {
+    let above = histogram.len() as f64 * (1.0 - percent / 100.0);
+    // With some room for 1 - 0.999, which is a little less than 0.001.
+    (above + 1e-6 >= FEWEST_ABOVE).then(|| histogram.value_at_quantile(percent / 100.0))
+}
+
+mod encoded {
+    use super::*;
+    use serde::de::Error as _;
+    use serde::ser::Error as _;
+
+    pub(super) fn serialize<S: serde::Serializer>(
+        histogram: &Histogram<u64>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let mut bytes = Vec::new();
+        let written = V2DeflateSerializer::new().serialize(histogram, &mut bytes);
+        written.map_err(S::Error::custom)?;
+        to.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        from: D,
+    ) -> Result<Histogram<u64>, D::Error> {
+        let text = String::deserialize(from)?;
+        let bytes = STANDARD.decode(text).map_err(D::Error::custom)?;
+        let read = Deserializer::new().deserialize(&mut bytes.as_slice());
+        let mut histogram: Histogram<u64> =
+            read.map_err(|error| D::Error::custom(format!("not a V2 histogram: {error}")))?;
+        histogram.auto(true);
+        Ok(histogram)
+    }
+}
+
+/// Those of the JSON document.
+const PERCENTILES: [&str; 8] = ["50", "75", "90", "95", "99", "99.9", "99.99", "99.999"];
+
+/// With ten values above, a percentile is off by about a third of their distance to the end; with fewer it is anything.
+const FEWEST_ABOVE: f64 = 10.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::histogram;
+
+    fn of(values: impl IntoIterator<Item = u64>) -> Latency {
+        let mut histogram = histogram();
+        for value in values {
+            histogram.record(value).unwrap();
+        }
+        Latency::new(histogram)
+    }
+
+    #[test]
+    fn a_percentile_needs_ten_values_above_it() {
+        let keys = |count| -> Vec<String> {
+            let percentiles = of(1..=count).percentiles;
+            percentiles.into_keys().map(|key| key.0).collect()
+        };
+        assert_eq!(keys(19), [""; 0]);
+        assert_eq!(keys(20), ["50"]);
+        assert_eq!(keys(999), ["50", "75", "90", "95"]);
+        assert_eq!(keys(1000), ["50", "75", "90", "95", "99"]);
+        assert_eq!(keys(10_000).last().unwrap(), "99.9");
+    }
+
+    #[test]
+    fn a_latency_reads_back_as_it_was_written() {
+        let latency = of([1, 1_000, 123_456_789, 7_200_000_000_000]);
+        let text = serde_json::to_string(&latency).unwrap();
+        let back: Latency = serde_json::from_str(&text).unwrap();
+        assert_eq!(back, latency);
+        assert!(
+            back.max >= 7_200_000_000_000,
+            "nothing is cut off: {back:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_histogram_is_refused() {
+        for histogram in ["!", "AAAA"] {
+            let text = serde_json::to_string(&of([1])).unwrap();
+            let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            value["histogram"] = histogram.into();
+            serde_json::from_value::<Latency>(value).unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The figures of several runs: one target beside another, and latency as the rate rises.
+
+use maud::{Markup, html};
+
+use super::axis::Axis;
+use super::figures::{percentile_plot, percentile_points, percentile_table};
+use super::plot::{LEFT, Plot, TOP, number};
+use crate::report::document::{Document, Run, Side, Verdict};
+use crate::report::findings::{Comparison, Metric};
+use crate::report::latency::Latency;
+use crate::report::units;
+
+/// The second target beside the first: both curves, and the ratios with their intervals.
+pub(super) fn comparison(comparison: &Comparison, runs: &[Run]) -> Markup {
+    let (a, b) = (together(runs, Side::A), together(runs, Side::B));
+    let plot = percentile_plot(&[&a.histogram, &b.histogram]);
+    let overlay = html! {
+        (plot.curve("one", &percentile_points(&a.histogram)))
+        (plot.curve("two", &percentile_points(&b.histogram)))
+        (plot.legend(&[&format!("A: {}", comparison.a), &format!("B: {}", comparison.b)]))
+    };
+    html! {
+        div.figures {
+            figure {
+                figcaption { "Response by percentile, all runs of each" }
+                (plot.draw("Response time of both targets by percentile", &overlay))
+                (percentile_table(&[("A", &a), ("B", &b)]))
+            }
+            figure {
+                figcaption { "Ratio, B by A" }
+                p.about {
+                    "A: " (comparison.a) ". B: " (comparison.b) ". " (comparison.count_a) " and " (comparison.count_b) " "
+                    (comparison.unit) @if comparison.paired { ", in pairs" } ". Each line is where the true ratio lies, "
+                    (format!("{:.0} %", comparison.confidence * 100.0)) " sure of all together; across 1 it may be chance."
+                }
+                (ratios(comparison))
+                (table_of_metrics(comparison))
+                @for note in &comparison.notes { p.about { (note) } }
+            }
+        }
+    }
+}
+
+/// All runs of a side: their histograms added up.
+fn together(runs: &[Run], side: Side) -> Latency {
+    let mut all = crate::histogram();
+    for run in runs.iter().filter(|run| run.side == Some(side)) {
+        crate::add(&mut all, &run.latency.response.histogram);
+    }
+    Latency::new(all)
+}
+
+fn ratios(comparison: &Comparison) -> Markup {
+    let furthest = |metric: &Metric| metric.high.max(1.0 / metric.low.max(1e-9));
+    let reach = comparison
+        .metrics
+        .iter()
+        .map(furthest)
+        .fold(1.05, f64::max)
+        .min(100.0);
+    let place = |ratio: f64| LEFT + (ratio.ln() / reach.ln() + 1.0) / 2.0 * 390.0;
+    let height = TOP + 44.0 * comparison.metrics.len() as f64;
+    html! {
+        svg viewBox=(format!("0 0 480 {}", height + 24.0)) role="img" aria-label="Ratios with their intervals" {
+            @for (ratio, shown) in [(1.0 / reach, format!("{:.2}", 1.0 / reach)), (1.0, "1".into()), (reach, format!("{reach:.2}"))] {
+                @let x = number(place(ratio));
+                line.grid x1=(x) x2=(x) y1=(TOP - 10.0) y2=(height) {}
+                text x=(x) y=(height + 16.0) text-anchor="middle" { (shown) }
+            }
+            @for (n, metric) in comparison.metrics.iter().enumerate() {
+                @let y = number(TOP + 22.0 + 44.0 * n as f64);
+                @let class = if metric.difference { "two" } else { "one" };
+                text x="4" y=(y) dy="4" { (metric.name) }
+                line class=(format!("curve {class}")) x1=(number(place(metric.low.max(1.0 / reach)))) x2=(number(place(metric.high.min(reach)))) y1=(y) y2=(y) {}
+                circle class=(format!("dot {class}")) cx=(number(place(metric.ratio))) cy=(y) r="5" {
+                    title { (format!("{:.3}", metric.ratio)) }
+                }
+            }
+        }
+    }
+}
+
+fn table_of_metrics(comparison: &Comparison) -> Markup {
+    html! {
+        div.scroll { table {
+            thead { tr { th { "" } th { "A" } th { "B" } th { "B / A" } th { "within" } th { "detectable" } th { "" } } }
+            tbody {
+                @for metric in &comparison.metrics {
+                    @let show = |v| if metric.name == "rate" { format!("{}/s", units::rate(v)) } else { units::time(v) };
+                    tr {
+                        th { (metric.name) }
+                        td { (show(metric.a)) }
+                        td { (show(metric.b)) }
+                        td { (format!("{:.3}", metric.ratio)) }
+                        td { (format!("{:.3} to {:.3}", metric.low, metric.high)) }
+                        td { (units::percent(metric.detectable)) }
+                        td { (metric.verdict()) }
+                    }
+                }
+            }
+        } }
+    }
+}
+
+/// Whether the runs differ in what they were asked for.
+pub(super) fn is_a_sweep(runs: &[Run]) -> bool {
+    let mut pairs = runs.iter().zip(runs.iter().skip(1));
+    pairs.any(|(one, next)| one.parameters != next.parameters)
+}
+
+/// Latency as the load rises, and where it begins to rise faster.
+pub(super) fn rate_and_latency(runs: &[Run], document: &Document) -> Markup {
+    let mut points: Vec<(f64, f64, f64)> = runs
+        .iter()
+        .filter_map(|run| {
+            let response = &run.latency.response;
+            let (p50, p99) = (response.percentile(50.0)?, response.percentile(99.0)?);
+            Some((run.throughput.messages_per_second, p50 as f64, p99 as f64))
+        })
+        .collect();
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let most = points.iter().map(|p| p.0).fold(0.0, f64::max);
+    let low = points
+        .iter()
+        .map(|p| p.1)
+        .fold(f64::MAX, f64::min)
+        .min(1e15);
+    let high = points.iter().map(|p| p.2).fold(1.0, f64::max);
+    let plot = Plot {
+        x: Axis::linear("messages a second, achieved", most, units::rate),
+        y: Axis::times("response", low * 0.8, high * 1.2),
+    };
+    let p50: Vec<_> = points.iter().map(|p| (p.0, p.1)).collect();
+    let p99: Vec<_> = points.iter().map(|p| (p.0, p.2)).collect();
+    let knee = knee(&p99);
+    let inside = html! {
+        (plot.curve("one", &p99))
+        (plot.curve("two", &p50))
+        @for point in &p99 { (plot.dot("one", *point, &format!("{}/s: p99 {}", units::rate(point.0), units::time(point.1)))) }
+        @if let Some((rate, _)) = knee {
+            @let x = plot.x_at(rate);
+            line.mark x1=(number(x)) x2=(number(x)) y1=(number(plot.y_at(f64::MAX))) y2=(number(plot.y_at(0.0))) {}
+            text.marked x=(number(x + 5.0)) y=(number(plot.y_at(0.0) - 6.0)) { "knee" }
+        }
+        (plot.legend(&["p99", "p50"]))
+    };
+    html! {
+        figure {
+            figcaption { "Rate and latency" }
+            @if let Some((rate, ns)) = knee {
+                p.about {
+                    "The knee, where latency begins to rise faster than the rate, is at " (units::rate(rate))
+                    " messages/s, with a p99 of " (units::time(ns)) "."
+                }
+            }
+            @if let Some(found) = &document.find_max {
+                @if let Some(rate) = found.rate {
+                    p.about { (found.condition) " holds up to " (units::rate(rate)) " messages/s." }
+                }
+            }
+            (plot.draw("Response time by rate", &inside))
+        }
+    }
+}
+
+/// The point furthest below the straight line between the ends, both axes scaled to 1 and latency taken as its logarithm:
+/// Satopää and others, "Finding a 'Kneedle' in a Haystack", 2011. None for fewer than four points, or for a curve that
+/// does not bend.
+fn knee(points: &[(f64, f64)]) -> Option<(f64, f64)> {
+    let ((x0, y0), (x1, y1)) = (*points.first()?, *points.last()?);
+    if points.len() < 4 || x1 <= x0 || y1 <= y0 {
+        return None;
+    }
+    let below = |(x, y): (f64, f64)| (x - x0) / (x1 - x0) - (y / y0).ln() / (y1 / y0).ln();
+    let furthest = points
+        .iter()
+        .copied()
+        .max_by(|a, b| below(*a).total_cmp(&below(*b)))?;
+    (below(furthest) > BEND).then_some(furthest)
+}
+
+/// A line a run.
+pub(super) fn table_of_runs(runs: &[Run]) -> Markup {
+    let columns = [
+        "run",
+        "target",
+        "connections",
+        "bytes",
+        "asked",
+        "achieved",
+        "p50",
+        "p99",
+        "max",
+        "errors",
+        "",
+    ];
+    html! {
+        section {
+            h2 { "Runs" }
+            div.scroll { table {
+                thead { tr { @for name in columns { th { (name) } } } }
+                tbody {
+                    @for run in runs {
+                        @let response = &run.latency.response;
+                        @let at = |p| response.percentile(p).map_or("–".to_owned(), |ns| units::time(ns as f64));
+                        tr {
+                            td { (run.index + 1) }
+                            td { (run.target) }
+                            td { (units::count(run.parameters.connections as u64)) }
+                            td { (run.parameters.size) }
+                            td { (run.parameters.rate.map_or("–".to_owned(), units::rate)) }
+                            td { (units::rate(run.throughput.messages_per_second)) }
+                            td { (at(50.0)) }
+                            td { (at(99.0)) }
+                            td { (units::time(response.max as f64)) }
+                            td { (units::count(run.counts.errors)) }
+                            td { @if run.validity.verdict == Verdict::Invalid { "invalid" } }
+                        }
+                    }
+                }
+            } }
+        }
+    }
+}
+
+/// How far below the line a point has to lie to be a knee: a tenth of the plot.
+const BEND: f64 = 0.1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_knee_is_where_the_curve_bends() {
+        let bent = [
+            (1.0, 50.0),
+            (2.0, 55.0),
+            (3.0, 60.0),
+            (4.0, 70.0),
+            (4.2, 1e4),
+            (4.3, 1e5),
+        ];
+        assert_eq!(knee(&bent), Some((4.0, 70.0)));
+        let straight = [(1.0, 1e1), (2.0, 1e2), (3.0, 1e3), (4.0, 1e4)];
+        assert_eq!(knee(&straight), None);
+        assert_eq!(knee(&[]), None);
+    }
+}

@@ -1,0 +1,218 @@
+//! From a recording to a run of the document.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::document::{
+    ErrorSummary, Fairness, FirstError, Generator, IntervalSummary, LatencySet, Loop, Parameters,
+    Run, Side, Throughput,
+};
+use super::latency::Latency;
+use super::validity;
+use crate::{Interval, Plan, Recording, Until, Verify};
+
+/// A run that was measured: what [`DocumentBuilder::add`](super::DocumentBuilder::add) takes.
+#[derive(Clone, Debug)]
+pub struct Measured<'a> {
+    /// Its plan.
+    pub plan: &'a Plan,
+    /// What [`run`](crate::run) returned.
+    pub recording: Recording,
+    /// When the window began: at [`Progress::Started`](crate::Progress::Started) plus the plan's warm-up.
+    pub window_start: SystemTime,
+    /// Whether the run was stopped before its end.
+    pub interrupted: bool,
+    /// Its part in a comparison of two targets.
+    pub side: Option<Side>,
+}
+
+impl<'a> Measured<'a> {
+    /// A run that ended as planned, and is not part of a comparison.
+    #[must_use]
+    pub fn new(plan: &'a Plan, recording: Recording, window_start: SystemTime) -> Measured<'a> {
+        Measured {
+            plan,
+            recording,
+            window_start,
+            interrupted: false,
+            side: None,
+        }
+    }
+}
+
+impl Run {
+    /// Summarises what was measured, and judges it. `index` is its place in the order of the runs, from 0.
+    #[must_use]
+    pub fn new(index: usize, measured: Measured<'_>) -> Run {
+        let Measured {
+            plan,
+            recording,
+            window_start,
+            interrupted,
+            side,
+        } = measured;
+        let mut run = summarise(plan, recording);
+        run.index = index;
+        run.started_at_ns = since_1970_ns(window_start);
+        run.interrupted = interrupted;
+        run.side = side;
+        run.validity = validity::judge(&run);
+        run
+    }
+}
+
+/// A moment in nanoseconds since 1970 (UTC); 0 if before.
+fn since_1970_ns(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_nanos()).unwrap_or(0)
+}
+
+/// The figures, not judged yet.
+fn summarise(plan: &Plan, recording: Recording) -> Run {
+    let seconds = recording.window_ns as f64 / 1e9;
+    let a_second = |n: u64| {
+        if seconds > 0.0 {
+            n as f64 / seconds
+        } else {
+            0.0
+        }
+    };
+    let throughput = Throughput {
+        messages: recording.completed,
+        bytes: recording.completed_bytes,
+        messages_per_second: a_second(recording.completed),
+        bytes_per_second: a_second(recording.completed_bytes),
+    };
+    Run {
+        index: 0,
+        target: plan.target.to_string(),
+        side: None,
+        kind: match plan.rate {
+            Some(_) => Loop::Open,
+            None => Loop::Closed,
+        },
+        parameters: Parameters {
+            connections: plan.connections,
+            rate: plan.rate,
+            count: match plan.until {
+                Until::Count(count) => Some(count),
+                Until::Elapsed(_) => None,
+            },
+            size: plan.sizes.to_string(),
+            pipeline: plan.pipeline,
+            verify: plan.verify == Verify::Full,
+        },
+        started_at_ns: 0,
+        window_ns: recording.window_ns,
+        interrupted: false,
+        validity: validity::unjudged(),
+        counts: recording.counts,
+        errors: errors(&recording),
+        throughput,
+        generator: generator(&recording, throughput.messages_per_second),
+        latency: LatencySet {
+            response: Latency::new(recording.response),
+            service: Latency::new(recording.service),
+            first_byte: Latency::new(recording.first_byte),
+            connect: Latency::new(recording.connect),
+            unfinished: Latency::new(recording.unfinished),
+        },
+        fairness: fairness(recording.shares),
+        intervals: recording.intervals.into_iter().map(interval).collect(),
+    }
+}
+
+fn errors(recording: &Recording) -> Vec<ErrorSummary> {
+    let of_kind = |(kind, faults): (&_, &crate::Faults)| ErrorSummary {
+        kind: *kind,
+        count: faults.count,
+        messages: faults.messages,
+        first: FirstError {
+            connection: faults.first.connection,
+            offset: faults.first.offset,
+            at_ns: faults.first.at_ns,
+            detail: faults.first.detail.clone(),
+        },
+    };
+    recording.faults.iter().map(of_kind).collect()
+}
+
+fn generator(recording: &Recording, messages_per_second: f64) -> Generator {
+    let health = recording.health;
+    let window_ns = recording.window_ns.max(1) as f64;
+    Generator {
+        threads: health.threads,
+        cpu_ns: health.cpu_ns,
+        cpu_share: health.cpu_ns as f64 / window_ns / health.threads.max(1) as f64,
+        busy_share: 1.0
+            - (health.idle_ns as f64 / window_ns / health.threads.max(1) as f64).min(1.0),
+        lateness: Latency::new(recording.lateness.clone()),
+        stalled_ns: health.stalled_ns,
+        longest_turn_ns: health.longest_turn_ns,
+        in_flight: health.in_flight_ns as f64 / window_ns,
+        in_flight_by_littles_law: messages_per_second * recording.service.mean() / 1e9,
+        longest_silence_ns: health.longest_silence_ns,
+        longest_silence_at_ns: health.longest_silence_at_ns,
+        connections_opened: health.opened,
+        connections_made: health.connections,
+        connections_down: health.down_ns as f64 / window_ns,
+    }
+}
+
+/// How shares are spread; from the least to the most.
+pub(super) fn fairness(mut shares: Vec<u64>) -> Fairness {
+    shares.sort_unstable();
+    let n = shares.len();
+    let sum: f64 = shares.iter().map(|share| *share as f64).sum();
+    let squares: f64 = shares.iter().map(|share| (*share as f64).powi(2)).sum();
+    let at = |place: usize| shares.get(place).copied().unwrap_or(0);
+    let last = n.saturating_sub(1);
+    let places = n.min(MOST_SHARES);
+    let chosen = (0..places).map(|place| at(place * last / places.saturating_sub(1).max(1)));
+    Fairness {
+        connections: n,
+        min: at(0),
+        median: at(last / 2),
+        max: at(last),
+        jain: if squares > 0.0 {
+            sum * sum / (n as f64 * squares)
+        } else {
+            1.0
+        },
+        shares: chosen.collect(),
+    }
+}
+
+fn interval(interval: Interval) -> IntervalSummary {
+    IntervalSummary {
+        start_ns: interval.start_ns,
+        length_ns: interval.length_ns,
+        sent: interval.sent,
+        ok: interval.ok,
+        errors: interval.errors,
+        connections: interval.connections,
+        response: Latency::new(interval.response),
+    }
+}
+
+const MOST_SHARES: usize = 101;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jains_index_is_one_for_equal_shares_and_one_in_n_for_a_monopoly() {
+        assert_eq!(fairness(vec![5; 4]).jain, 1.0);
+        assert_eq!(fairness(vec![0, 0, 0, 9]).jain, 0.25);
+        assert_eq!(fairness(vec![]).jain, 1.0);
+    }
+
+    #[test]
+    fn shares_are_told_from_the_least_to_the_most() {
+        let told = fairness((0..1000).rev().collect());
+        assert_eq!((told.min, told.median, told.max), (0, 499, 999));
+        assert_eq!(told.shares.len(), 101);
+        assert_eq!((told.shares[0], told.shares[100]), (0, 999));
+        assert_eq!(fairness(vec![3, 1]).shares, [1, 3]);
+    }
+}

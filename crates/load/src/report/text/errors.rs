@@ -1,0 +1,26 @@
+//! The errors of a run, a line a kind.
+
+use super::lines::line;
+use crate::report::document::Run;
+use crate::report::units;
+
+pub(super) fn errors(text: &mut String, run: &Run) {
+    for error in &run.errors {
+        let offset = error
+            .first
+            .offset
+            .map_or(String::new(), |o| format!(", offset {o}"));
+        line(
+            text,
+            &format!(
+                "  {:<10} {} ({} messages); the first: connection {}{offset}, after {}: {}",
+                error.kind.to_string(),
+                units::count(error.count),
+                units::count(error.messages),
+                error.first.connection,
+                units::time(error.first.at_ns as f64),
+                error.first.detail
+            ),
+        );
+    }
+}

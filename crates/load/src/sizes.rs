@@ -1,0 +1,280 @@
+//! How large the messages are: one size, a range, or several with weights.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bytesize::ByteSize;
+
+use super::payload::Rng;
+
+/// The sizes of a run's messages, each from 1 byte to 1 GiB. Default: 64 bytes.
+///
+/// As text they are `64`, `64-4096` (each length alike) or `64:9,4096:1` (lengths with weights); lengths may
+/// have units, such as `64KiB`.
+///
+/// ```
+/// use mio_echo_load::Sizes;
+/// let sizes: Sizes = "64:9,4KiB:1".parse()?;
+/// assert_eq!(sizes.largest(), 4096);
+/// assert_eq!(sizes.to_string(), "64:9,4096:1");
+/// # Ok::<(), mio_echo_load::SizesError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    One(u32),
+    /// Each from the first to the second alike.
+    Range(u32, u32),
+    /// Sizes and weights, and the sum of the weights.
+    Weighted(Vec<(u32, u32)>, u64),
+}
+
+impl Default for Sizes {
+    /// 64 bytes.
+    fn default() -> Self {
+        Sizes {
+            kind: Kind::One(64),
+        }
+    }
+}
+
+impl Sizes {
+    /// Every message has `size` bytes: at least 1, at most 1 GiB.
+    ///
+    /// # Errors
+    /// [`SizesError::Empty`] or [`SizesError::TooLarge`].
+    pub fn one(size: u32) -> Result<Sizes, SizesError> {
+        checked(size).map(|size| Sizes {
+            kind: Kind::One(size),
+        })
+    }
+
+    /// Every length from `smallest` to `largest` is as likely as another.
+    ///
+    /// # Errors
+    /// [`SizesError::Downwards`], and those of [`one`](Sizes::one).
+    pub fn range(smallest: u32, largest: u32) -> Result<Sizes, SizesError> {
+        if smallest > largest {
+            return Err(SizesError::Downwards { smallest, largest });
+        }
+        let kind = Kind::Range(checked(smallest)?, checked(largest)?);
+        Ok(Sizes { kind })
+    }
+
+    /// Sizes with weights: a size of weight 9 is nine times as likely as one of weight 1.
+    ///
+    /// # Errors
+    /// [`SizesError::WeightZero`], [`SizesError::None`], and those of [`one`](Sizes::one).
+    pub fn weighted(sizes: Vec<(u32, u32)>) -> Result<Sizes, SizesError> {
+        for (size, weight) in &sizes {
+            checked(*size)?;
+            if *weight == 0 {
+                return Err(SizesError::WeightZero { size: *size });
+            }
+        }
+        let sum = sizes.iter().map(|(_, weight)| u64::from(*weight)).sum();
+        if sum == 0 {
+            return Err(SizesError::None);
+        }
+        Ok(Sizes {
+            kind: Kind::Weighted(sizes, sum),
+        })
+    }
+
+    /// The size of the next message.
+    #[inline]
+    pub(crate) fn draw(&self, rng: &mut Rng) -> u32 {
+        match &self.kind {
+            Kind::One(size) => *size,
+            Kind::Range(smallest, largest) => {
+                smallest + rng.below(u64::from(largest - smallest) + 1) as u32
+            }
+            Kind::Weighted(sizes, sum) => draw_weighted(sizes, rng.below(*sum)),
+        }
+    }
+
+    /// The largest size, in bytes.
+    #[must_use]
+    pub fn largest(&self) -> u32 {
+        match &self.kind {
+            Kind::One(size) | Kind::Range(_, size) => *size,
+            Kind::Weighted(sizes, _) => sizes.iter().map(|(size, _)| *size).max().unwrap_or(1),
+        }
+    }
+}
+
+fn draw_weighted(sizes: &[(u32, u32)], number: u64) -> u32 {
+    let mut passed = 0;
+    for (size, weight) in sizes {
+        passed += u64::from(*weight);
+        if number < passed {
+            return *size;
+        }
+    }
+    // Not reached: the number is below the sum of the weights.
+    1
+}
+
+fn checked(size: u32) -> Result<u32, SizesError> {
+    match size {
+        0 => Err(SizesError::Empty),
+        size if size > LARGEST => Err(SizesError::TooLarge),
+        size => Ok(size),
+    }
+}
+
+/// As it is written on the command line, and parsed.
+impl fmt::Display for Sizes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::One(size) => size.fmt(f),
+            Kind::Range(smallest, largest) => write!(f, "{smallest}-{largest}"),
+            Kind::Weighted(sizes, _) => {
+                for (n, (size, weight)) in sizes.iter().enumerate() {
+                    let comma = if n > 0 { "," } else { "" };
+                    write!(f, "{comma}{size}:{weight}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl FromStr for Sizes {
+    type Err = SizesError;
+
+    fn from_str(text: &str) -> Result<Sizes, SizesError> {
+        if text.contains(':') {
+            let weighted = text.split(',').map(|part| {
+                let (size, weight) = part
+                    .split_once(':')
+                    .ok_or_else(|| SizesError::NoWeight(part.to_owned()))?;
+                let weight = weight
+                    .parse()
+                    .map_err(|_| SizesError::NotAWeight(weight.to_owned()))?;
+                Ok((size_of(size)?, weight))
+            });
+            return Sizes::weighted(weighted.collect::<Result<_, _>>()?);
+        }
+        match text.split_once('-') {
+            Some((smallest, largest)) => Sizes::range(size_of(smallest)?, size_of(largest)?),
+            None => Sizes::one(size_of(text)?),
+        }
+    }
+}
+
+fn size_of(text: &str) -> Result<u32, SizesError> {
+    let size: ByteSize = text.parse().map_err(|_| SizesError::NotASize)?;
+    u32::try_from(size.as_u64()).map_err(|_| SizesError::TooLarge)
+}
+
+/// Why sizes are impossible. The message says what is possible instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SizesError {
+    /// There is no size.
+    None,
+    /// A message of 0 bytes.
+    Empty,
+    /// A message of more than 1 GiB.
+    TooLarge,
+    /// The range's first size is the larger one.
+    Downwards {
+        /// The first.
+        smallest: u32,
+        /// The second.
+        largest: u32,
+    },
+    /// A size with a weight of 0.
+    WeightZero {
+        /// In bytes.
+        size: u32,
+    },
+    /// The text is not a size.
+    NotASize,
+    /// This part of the text has no weight, while others have.
+    NoWeight(String),
+    /// This part of the text is not a weight.
+    NotAWeight(String),
+}
+
+impl fmt::Display for SizesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SizesError::None => f.write_str("at least one size"),
+            SizesError::Empty => {
+                f.write_str("a message has at least 1 byte, or there would be nothing to echo")
+            }
+            SizesError::TooLarge => f.write_str("a message has at most 1GiB"),
+            SizesError::Downwards { smallest, largest } => write!(
+                f,
+                "a range goes upwards: {largest}-{smallest}, not {smallest}-{largest}"
+            ),
+            SizesError::WeightZero { size } => write!(
+                f,
+                "size {size} has weight 0, so it would never be sent: leave it out"
+            ),
+            SizesError::NotASize => f.write_str("not a size (such as 65536, 64KiB or 1MB)"),
+            SizesError::NoWeight(part) => {
+                write!(f, "{part:?} has no weight: write such as 64:9,4096:1")
+            }
+            SizesError::NotAWeight(weight) => write!(f, "{weight:?} is no weight"),
+        }
+    }
+}
+
+impl std::error::Error for SizesError {}
+
+const LARGEST: u32 = 1 << 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(sizes: &Sizes) -> Vec<u32> {
+        let mut rng = Rng::new(1, 1);
+        (0..10_000).map(|_| sizes.draw(&mut rng)).collect()
+    }
+
+    #[test]
+    fn a_range_has_both_its_ends() {
+        let sizes = drawn(&Sizes::range(1, 4).unwrap());
+        for size in 1..=4 {
+            let count = sizes.iter().filter(|s| **s == size).count();
+            assert!((2_300..2_700).contains(&count), "{size} came {count} times");
+        }
+    }
+
+    #[test]
+    fn weights_weigh() {
+        let sizes = drawn(&Sizes::weighted(vec![(64, 9), (4096, 1)]).unwrap());
+        let large = sizes.iter().filter(|size| **size == 4096).count();
+        assert!((900..1_100).contains(&large), "{large}");
+        assert_eq!(large + sizes.iter().filter(|s| **s == 64).count(), 10_000);
+    }
+
+    #[test]
+    fn impossible_sizes_are_refused_with_what_is_possible() {
+        let said = |sizes: Result<Sizes, SizesError>| sizes.unwrap_err().to_string();
+        assert!(said(Sizes::one(0)).contains("1 byte"));
+        assert!(said(Sizes::one(u32::MAX)).contains("1GiB"));
+        assert!(said(Sizes::range(9, 3)).contains("3-9"));
+        assert!(said(Sizes::weighted(vec![(9, 0)])).contains("never"));
+        assert!(said("64,128:1".parse()).contains("no weight"));
+        assert!(said("64:x".parse()).contains("no weight"));
+        assert!(said("64-x".parse()).contains("64KiB"));
+        assert!(said("8GiB".parse()).contains("1GiB"));
+    }
+
+    #[test]
+    fn sizes_read_as_they_are_written() {
+        for text in ["64", "64-4096", "64:9,4096:1"] {
+            assert_eq!(text.parse::<Sizes>().unwrap().to_string(), text);
+        }
+        assert_eq!("1KiB-64KiB".parse(), Sizes::range(1024, 65536));
+    }
+}

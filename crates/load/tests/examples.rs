@@ -1,0 +1,9 @@
+//! The examples run.
+
+#[path = "../examples/measure.rs"]
+mod measure;
+
+#[test]
+fn the_example_measures_and_reports() {
+    measure::main().unwrap();
+}
