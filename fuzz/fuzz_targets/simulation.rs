@@ -2,4 +2,6 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| mio_echo::fuzz(bytes));
+use mio_echo_sim::tape::Tape;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| mio_echo::check_tape(&Tape::from_bytes(bytes)));

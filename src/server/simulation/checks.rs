@@ -2,17 +2,21 @@
 
 use std::io::ErrorKind;
 
-use super::counts::Causes;
-use super::kernel::Kernel;
-use super::peer::{Ended, Last, Link, Peer, Waits};
-use super::script::{Action, World};
-use crate::server::event_loop::Observation;
+use sim::kernel::Kernel;
+use sim::observer::Checked;
+use sim::peer::{Ended, Peer};
+use sim::script::Action;
+use sim::wire::{Link, Wire};
+
+use super::account::{Account, Accounts, Causes, Last, Waits};
+use super::observation::Observation;
+use super::settings::Settings;
 use crate::server::stats::Stats;
 
-/// Why a connection is closed, by the server's own words.
+/// Why a connection is closed, as the server counts it.
 #[derive(Clone, Copy)]
 enum Claim {
-    /// It has not said.
+    /// No counter has moved.
     None,
     EndOfStream,
     Reset,
@@ -23,146 +27,143 @@ enum Claim {
     Abandoned,
 }
 
-/// Turns that may go by without any change: one for each event that is not awaited, and a few.
-const IDLE_TURNS: u64 = 4;
-
-/// More turns than any script needs.
-const MOST_TURNS: u64 = 20_000;
-
 /// How long a stream lingers, in milliseconds.
-fn linger(world: &World) -> u64 {
+fn linger(settings: &Settings) -> u64 {
     let longest = crate::server::event_loop::LINGER.as_millis() as u64;
-    longest.min(world.drain).max(1)
+    longest.min(settings.drain).max(1)
 }
 
-impl Kernel {
-    /// A connection is closed on what a call returned or by a timer, and by nothing else: whether what the server says of
-    /// it is right.
-    pub(super) fn tally(&mut self, n: usize) {
+impl Accounts {
+    /// A connection is closed because of what a call returned, or by a timer. Checks that the server counts the close
+    /// for the right reason.
+    pub(super) fn check_close(&mut self, kernel: &Kernel, n: usize) -> Checked {
         let claim = self.claim();
-        let peer = &self.peers[n];
-        let world = &self.world;
-        let due =
-            |after: Option<u64>, since: u64| after.is_some_and(|after| self.now - since >= after);
-        let outstanding = world.tells_delivery && peer.untaken() > 0;
-        let mut was_abandoned = false;
-        let wrong = if peer.key.is_none() {
+        let is_full = kernel.open_streams() > self.settings.max_connections;
+        let account = &mut self.peers[n];
+        let closed = &mut self.closed;
+        let wrong = if account.key.is_none() {
             // Open streams, this one among them.
-            let full = self.open_streams() > world.max_connections;
-            if full {
-                self.closed.turned_away += 1;
+            if is_full {
+                closed.turned_away += 1;
                 None
-            } else if peer.was_refused_by_the_selector {
-                self.closed.unregistered += 1;
+            } else if account.was_refused_by_the_selector {
+                closed.unregistered += 1;
                 None
             } else {
                 Some("it was turned away, and there was room")
             }
-        } else if self.abandoning {
-            self.closed.abandoned += 1;
-            was_abandoned = true;
-            let deadline = self.stopped_at.map(|at| at + world.drain);
-            let due = deadline.is_some_and(|deadline| self.now >= deadline);
+        } else if self.is_abandoning {
+            closed.abandoned += 1;
+            account.was_timed_out = true;
+            let deadline = kernel.stopped_at().map(|at| at + self.settings.drain);
+            let due = deadline.is_some_and(|deadline| kernel.now() >= deadline);
             (!due).then_some("it was abandoned before the drain timeout")
         } else {
-            let nothing_had_asked = "it was closed, and nothing had asked for it";
-            let ended = peer.last == Last::EndOfStream;
-            let broken = matches!(peer.last, Last::Broken(_));
-            let timed_out = peer.last == Last::Broken(ErrorKind::TimedOut);
             match claim {
-                Claim::EndOfStream if !ended => Some(nothing_had_asked),
-                Claim::EndOfStream => {
-                    let all = peer.written == peer.sent && peer.consumed == peer.sent;
-                    if !all {
-                        Some("it ended its stream, and has not got everything")
-                    } else if outstanding && world.short_read_is_drained() {
-                        Some("it ended its stream, and is closed before its echo is delivered")
-                    } else {
-                        None
-                    }
+                Claim::EndOfStream => closed.end_of_stream += 1,
+                Claim::Reset => closed.reset += 1,
+                Claim::Failed => closed.failed += 1,
+                Claim::Idle => closed.idle += 1,
+                Claim::Stalled => {
+                    closed.stalled += 1;
+                    account.was_timed_out = true;
                 }
-                Claim::Reset if peer.broken.is_some() && let_pass_on_a_flag() => None,
-                Claim::Reset => (!broken || timed_out).then_some(nothing_had_asked),
-                Claim::Failed if peer.was_lost_in_the_pipe => None,
-                Claim::Failed => {
-                    let stalled = world.stall.is_some() && outstanding;
-                    (!timed_out || stalled).then_some(nothing_had_asked)
-                }
-                // The kernel's timer.
-                Claim::Stalled if timed_out => {
-                    (!outstanding).then_some("it was closed as stalled, and had everything")
-                }
-                // Ours. What the peer takes counts; where the kernel does not tell that, what the kernel takes.
-                Claim::Stalled if world.tells_delivery => (!due(world.stall, peer.acknowledged_at))
-                    .then_some("it was closed as stalled before its time"),
-                Claim::Stalled if peer.room(world) > 0 => {
-                    Some("it was closed as stalled, and there was room again")
-                }
-                Claim::Stalled => (!due(world.stall, peer.written_at))
-                    .then_some("it was closed as stalled before its time"),
-                Claim::Drained if peer.discards_from.is_some() && ended => None,
-                Claim::Drained if peer.discards_from.is_some() => {
-                    if outstanding {
-                        Some("it was closed with bytes in the send queue, before the deadline")
-                    } else if peer.is_readable() {
-                        Some("a timer closed it with something to read")
-                    } else if !due(Some(linger(world)), peer.since) {
-                        Some("it was closed before its end of stream, and did not linger")
-                    } else {
-                        None
-                    }
-                }
-                // Nothing was sent and nothing is owed: a drain has nothing to wait for.
-                Claim::Drained if peer.owed != Some(0) || peer.consumed > 0 => {
-                    Some(nothing_had_asked)
-                }
-                Claim::Drained => {
-                    (peer.unread() > 0).then_some("it was closed at once with something to read")
-                }
-                Claim::Idle => {
-                    // Three quarters, as an echo is acknowledged a while after the timer was started.
-                    let acknowledged = match outstanding {
-                        true => world.idle,
-                        false => world.idle.map(|after| after - after / 4),
-                    };
-                    // A byte that is only looked at moves nothing.
-                    let since = match peer.waits {
-                        Waits::Read => peer.since,
-                        Waits::Write => peer.since.min(peer.written_at),
-                    };
-                    if !due(world.idle, since) {
-                        Some(nothing_had_asked)
-                    } else if peer.waits == Waits::Read && !ended && peer.is_readable() {
-                        Some("a timer closed it with something to read")
-                    } else if peer.waits == Waits::Write && peer.room(world) > 0 {
-                        Some("it was closed as idle, and there was room again")
-                    } else if outstanding && world.stall.is_some() {
-                        Some("it was closed as idle, and its echo is on its way")
-                    } else if world.tells_delivery && !due(acknowledged, peer.acknowledged_at) {
-                        Some("it was closed as idle, and it had just acknowledged bytes")
-                    } else {
-                        None
-                    }
-                }
-                Claim::None | Claim::Abandoned => Some(nothing_had_asked),
+                Claim::Drained => closed.drained += 1,
+                Claim::None | Claim::Abandoned => {}
             }
+            self.is_wrong(claim, kernel, n)
         };
-        self.peers[n].was_timed_out |= was_abandoned;
+        wrong.map_or(Ok(()), |wrong| Err(format!("peer {n}: {wrong}")))
+    }
+
+    /// Returns what is wrong with a reason for a close, if anything is.
+    fn is_wrong(&self, claim: Claim, kernel: &Kernel, n: usize) -> Option<&'static str> {
+        let (account, wire) = (&self.peers[n], kernel.wire(n));
+        let (settings, world) = (&self.settings, kernel.world());
+        let due = |after: Option<u64>, since: u64| {
+            after.is_some_and(|after| kernel.now() - since >= after)
+        };
+        let outstanding = world.tells_delivery && wire.untaken() > 0;
+        let nothing_had_asked = "it was closed, and nothing had asked for it";
+        let ended = account.last == Last::EndOfStream;
+        let broken = matches!(account.last, Last::Broken(_));
+        let timed_out = account.last == Last::Broken(ErrorKind::TimedOut);
         match claim {
-            _ if self.peers[n].key.is_none() || self.abandoning => {}
-            Claim::EndOfStream => self.closed.end_of_stream += 1,
-            Claim::Reset => self.closed.reset += 1,
-            Claim::Failed => self.closed.failed += 1,
-            Claim::Idle => self.closed.idle += 1,
-            Claim::Stalled => {
-                self.closed.stalled += 1;
-                self.peers[n].was_timed_out = true;
+            Claim::EndOfStream if !ended => Some(nothing_had_asked),
+            Claim::EndOfStream => {
+                let all = wire.written == wire.sent && wire.consumed == wire.sent;
+                if !all {
+                    Some("it ended its stream, and has not got everything")
+                } else if outstanding && world.short_read_is_drained() {
+                    Some("it ended its stream, and is closed before its echo is delivered")
+                } else {
+                    None
+                }
             }
-            Claim::Drained => self.closed.drained += 1,
-            Claim::None | Claim::Abandoned => {}
-        }
-        if let Some(wrong) = wrong {
-            self.violate(format!("peer {n}: {wrong}"));
+            Claim::Reset => (!broken || timed_out).then_some(nothing_had_asked),
+            Claim::Failed if wire.lost_in_the_pipe => None,
+            Claim::Failed => {
+                let stalled = settings.stall.is_some() && outstanding;
+                (!timed_out || stalled).then_some(nothing_had_asked)
+            }
+            // The kernel's timer.
+            Claim::Stalled if timed_out => {
+                (!outstanding).then_some("it was closed as stalled, and had everything")
+            }
+            // The server's own. Bytes that the peer acknowledges are progress; where the kernel does not tell, bytes
+            // that the kernel takes.
+            Claim::Stalled if world.tells_delivery => (!due(settings.stall, wire.acknowledged_at))
+                .then_some("it was closed as stalled before its time"),
+            Claim::Stalled if wire.room(world) > 0 => {
+                Some("it was closed as stalled, and there was room again")
+            }
+            Claim::Stalled => (!due(settings.stall, account.written_at))
+                .then_some("it was closed as stalled before its time"),
+            Claim::Drained if account.discards_from.is_some() && ended => None,
+            Claim::Drained if account.discards_from.is_some() => {
+                if outstanding {
+                    Some("it was closed with bytes in the send queue, before the deadline")
+                } else if wire.is_readable() {
+                    Some("a timer closed it with something to read")
+                } else if !due(Some(linger(settings)), account.since) {
+                    Some("it was closed before its end of stream, and did not linger")
+                } else {
+                    None
+                }
+            }
+            // Nothing was sent and nothing is owed: a drain has nothing to wait for.
+            Claim::Drained if account.owed != Some(0) || wire.consumed > 0 => {
+                Some(nothing_had_asked)
+            }
+            Claim::Drained => {
+                (wire.unread() > 0).then_some("it was closed at once with something to read")
+            }
+            Claim::Idle => {
+                // The first quarter is for the acknowledgement of the last echo.
+                let acknowledged = match outstanding {
+                    true => settings.idle,
+                    false => settings.idle.map(|after| after - after / 4),
+                };
+                // A byte that is peeked at moves nothing.
+                let since = match account.waits {
+                    Waits::Read => account.since,
+                    Waits::Write => account.since.min(account.written_at),
+                };
+                if !due(settings.idle, since) {
+                    Some(nothing_had_asked)
+                } else if account.waits == Waits::Read && !ended && wire.is_readable() {
+                    Some("a timer closed it with something to read")
+                } else if account.waits == Waits::Write && wire.room(world) > 0 {
+                    Some("it was closed as idle, and there was room again")
+                } else if outstanding && settings.stall.is_some() {
+                    Some("it was closed as idle, and its echo is on its way")
+                } else if world.tells_delivery && !due(acknowledged, wire.acknowledged_at) {
+                    Some("it was closed as idle, and it had just acknowledged bytes")
+                } else {
+                    None
+                }
+            }
+            Claim::None | Claim::Abandoned => Some(nothing_had_asked),
         }
     }
 
@@ -184,197 +185,163 @@ impl Kernel {
         .unwrap_or(Claim::None)
     }
 
-    pub(super) fn begin_turn(&mut self) {
-        self.seen.turns += 1;
-        self.progress = false;
-        self.keys_freed_in_turn.clear();
-        self.keys_reported_in_turn.clear();
-        for peer in &mut self.peers {
-            peer.reads_in_turn = 0;
-        }
+    /// Safety. The first check that fails is the violation.
+    pub(super) fn check_turn(
+        &mut self,
+        kernel: &Kernel,
+        observed: &Observation,
+        stats: &Stats,
+    ) -> Checked {
+        check_table(kernel, observed)?;
+        self.check_memory(kernel, observed)?;
+        self.check_timers(kernel)?;
+        self.check_budgets()?;
+        self.check_what_takes_a_turn(kernel)?;
+        self.check_counts(kernel, stats)
     }
 
-    /// Safety.
-    pub(super) fn check_turn(&mut self, observed: &Observation, stats: &Stats) {
-        self.check_table(observed);
-        self.check_memory(observed);
-        self.check_timers();
-        self.check_pace();
-        self.check_what_takes_a_turn();
-        self.check_counts(stats);
-    }
-
-    /// The table, the open sockets and the registrations agree.
-    fn check_table(&mut self, observed: &Observation) {
-        let mut registered: Vec<_> = self
-            .registrations()
-            .map(|(key, peer)| (key, peer.is_some()))
-            .collect();
-        registered.sort_unstable();
-        let table: Vec<_> = observed.table.iter().map(|e| (e.key, e.is_peer)).collect();
-        let open = self.open_streams();
-        let in_table = observed.table.iter().filter(|e| e.is_peer).count();
-        if table != registered || open != in_table {
-            self.violate(format!(
-                "the table holds {table:?}, the selector {registered:?} (key, is a peer), and {open} streams are open"
+    /// A connection's pending bytes are at most one read, all pending writes are within their budget, and they hold
+    /// what was read and not written.
+    fn check_memory(&mut self, kernel: &Kernel, observed: &Observation) -> Checked {
+        self.free_buffers = observed.free_buffers;
+        let budget = self.settings.memory.unwrap_or(usize::MAX);
+        if observed.in_use > budget {
+            let in_use = observed.in_use;
+            return Err(format!(
+                "{in_use} buffers are in use, and the budget has {budget}"
             ));
         }
-    }
-
-    /// A peer's pending bytes are at most one read, all spills are under their budget, and they hold what was read and
-    /// not written.
-    fn check_memory(&mut self, observed: &Observation) {
-        self.spills_free = observed.spills_free;
-        let world = &self.world;
-        let budget = world.memory.unwrap_or(usize::MAX);
-        if observed.spills_lent > budget {
-            let lent = observed.spills_lent;
-            self.violate(format!(
-                "{lent} spills are lent, and the budget has {budget}"
-            ));
-            return;
-        }
+        let most = self.settings.read_buffer;
         let mut in_all = 0;
-        for (n, peer) in self.peers.iter().enumerate() {
-            if peer.link != Link::Open {
-                continue;
-            }
-            let pending = peer.pending();
+        for (n, (account, wire)) in self.open(kernel) {
+            let pending = account.pending(wire);
             in_all += pending;
-            if pending > self.world.read_buffer as u64 {
-                let most = self.world.read_buffer;
-                self.violate(format!(
+            if pending > most as u64 {
+                return Err(format!(
                     "peer {n} has {pending} bytes pending, and a read is {most}"
                 ));
-                return;
             }
         }
         if in_all != observed.pending as u64 {
             let counted = observed.pending;
-            self.violate(format!(
-                "{in_all} bytes were read and not written, and the spills hold {counted}"
+            return Err(format!(
+                "{in_all} bytes were read and not written, and the pending writes hold {counted}"
             ));
         }
+        Ok(())
     }
 
     /// Every timer fires.
-    fn check_timers(&mut self) {
-        for n in 0..self.peers.len() {
-            let now = self.now;
-            let peer = &mut self.peers[n];
-            match peer.waits {
-                Waits::Write => _ = peer.blocked_from.get_or_insert(now),
-                Waits::Read => peer.blocked_from = None,
+    fn check_timers(&mut self, kernel: &Kernel) -> Checked {
+        let now = kernel.now();
+        for account in &mut self.peers {
+            match account.waits {
+                Waits::Write => _ = account.blocked_from.get_or_insert(now),
+                Waits::Read => account.blocked_from = None,
             }
-            let peer = &self.peers[n];
-            let world = &self.world;
-            let outstanding = world.tells_delivery && peer.untaken() > 0;
-            // A peer is found by the second look, and each look may be late.
-            let twice = |after: Option<u64>| after.map(|after| 2 * (after + self.most_late));
-            let progress = match world.tells_delivery {
-                true => peer.acknowledged_at,
-                false => peer.written_at,
+        }
+        for (n, (account, wire)) in self.open(kernel) {
+            let Some((which, after, since)) = self.timer_of(account, wire, kernel) else {
+                continue;
             };
-            let blocked_from = peer.blocked_from.unwrap_or(self.now);
-            let (which, after, since) = match peer.waits {
-                _ if outstanding && world.stall.is_some() => {
-                    ("stall", twice(world.stall), progress)
-                }
-                // Nothing else watches then, but for a drain's deadline.
-                _ if outstanding
-                    && (peer.discards_from.is_none() || peer.last == Last::EndOfStream) =>
-                {
-                    ("idle", twice(world.idle), peer.since.max(progress))
-                }
-                // It has taken everything, and the event that says so is on its way.
-                Waits::Write if world.tells_delivery => continue,
-                Waits::Write if world.stall.is_none() => {
-                    ("idle", twice(world.idle), progress.max(blocked_from))
-                }
-                Waits::Write => ("stall", twice(world.stall), progress.max(blocked_from)),
-                // The end of the stream is an event.
-                Waits::Read if peer.fin => continue,
-                // The drain's own deadline ends it.
-                Waits::Read if peer.discards_from.is_some() && outstanding => continue,
-                Waits::Read if peer.discards_from.is_some() => {
-                    let since = peer.since.max(progress);
-                    ("linger", Some(linger(world)), since)
-                }
-                // It may have acknowledged bytes while the timer ran, which then ran once more.
-                Waits::Read if world.tells_delivery => {
-                    ("idle", twice(world.idle), peer.since.max(progress))
-                }
-                Waits::Read => ("idle", world.idle, peer.since),
-            };
-            let still = self.now.saturating_sub(since);
-            let open = peer.link == Link::Open && peer.registration.is_some();
-            if open && after.is_some_and(|after| still >= after) {
-                self.violate(format!(
+            let still = now.saturating_sub(since);
+            if wire.registration.is_some() && after.is_some_and(|after| still >= after) {
+                return Err(format!(
                     "peer {n} has been still for {still} ms, and the {which} timeout of {after:?} ms has not fired"
                 ));
             }
         }
+        Ok(())
+    }
+
+    /// The timer that runs for a connection: its name, when it has to have fired at the latest, and since when it
+    /// runs.
+    fn timer_of(
+        &self,
+        account: &Account,
+        wire: &Wire,
+        kernel: &Kernel,
+    ) -> Option<(&'static str, Option<u64>, u64)> {
+        let (settings, world) = (&self.settings, kernel.world());
+        let outstanding = world.tells_delivery && wire.untaken() > 0;
+        // A peer is found by the second look, and each look may be late.
+        let twice = |after: Option<u64>| after.map(|after| 2 * (after + kernel.most_late()));
+        let progress = match world.tells_delivery {
+            true => wire.acknowledged_at,
+            false => account.written_at,
+        };
+        let blocked_from = account.blocked_from.unwrap_or(kernel.now());
+        Some(match account.waits {
+            _ if outstanding && settings.stall.is_some() => {
+                ("stall", twice(settings.stall), progress)
+            }
+            // Without a stall timeout the idle timeout decides, but for a drain, which has its deadline.
+            _ if outstanding
+                && (account.discards_from.is_none() || account.last == Last::EndOfStream) =>
+            {
+                ("idle", twice(settings.idle), account.since.max(progress))
+            }
+            // It has taken everything, and the event that says so is on its way.
+            Waits::Write if world.tells_delivery => return None,
+            Waits::Write if settings.stall.is_none() => {
+                ("idle", twice(settings.idle), progress.max(blocked_from))
+            }
+            Waits::Write => ("stall", twice(settings.stall), progress.max(blocked_from)),
+            // The end of the stream is an event.
+            Waits::Read if wire.fin => return None,
+            // The drain's own deadline ends it.
+            Waits::Read if account.discards_from.is_some() && outstanding => return None,
+            Waits::Read if account.discards_from.is_some() => {
+                let since = account.since.max(progress);
+                ("linger", Some(linger(settings)), since)
+            }
+            // It may have acknowledged bytes while the timer ran, which then ran once more.
+            Waits::Read if world.tells_delivery => {
+                ("idle", twice(settings.idle), account.since.max(progress))
+            }
+            Waits::Read => ("idle", settings.idle, account.since),
+        })
     }
 
     /// To end a drain and to accept again is due in the turn after its time.
-    fn check_what_takes_a_turn(&mut self) {
-        let began = self.drain_began_at.or(self.stopped_at);
-        let drained = began.map(|at| at + self.world.drain);
-        let drains = !self.abandoning && drained.is_some_and(|due| due <= self.now);
-        let accepts = self.accept_due.is_some_and(|due| due <= self.now);
+    fn check_what_takes_a_turn(&mut self, kernel: &Kernel) -> Checked {
+        let now = kernel.now();
+        let began = self.drain_began_at.or(kernel.stopped_at());
+        let drained = began.map(|at| at + self.settings.drain);
+        let drains = !self.is_abandoning && drained.is_some_and(|due| due <= now);
+        let accepts = self.accept_due.is_some_and(|due| due <= now);
         let late = |since: u32, is: bool| if is { since + 1 } else { 0 };
         self.drains_late = late(self.drains_late, drains);
         self.accepts_late = late(self.accepts_late, accepts);
         if self.drains_late > 2 {
-            self.violate("the drain goes on after its timeout".to_owned());
+            return Err("the drain goes on after its timeout".to_owned());
         }
         if self.accepts_late > 2 {
-            self.violate("nobody tries to accept again, and it is time".to_owned());
+            return Err("nobody tries to accept again, and it is time".to_owned());
         }
+        Ok(())
     }
 
-    /// No turn without progress, and none that does more than its budget.
-    fn check_pace(&mut self) {
-        self.idle_turns = if self.progress {
-            0
-        } else {
-            self.idle_turns + 1
-        };
-        // While an echo is on its way, the idle timer expires in vain until the stall timeout decides. Each time its read may
-        // re-arm both directions.
-        let expiries = match (self.world.idle, self.world.stall) {
-            (Some(idle), Some(stall)) => 4 * (2 * stall / idle.max(1) + 2),
-            _ => 0,
-        };
-        let outstanding = self.peers.iter().filter(|peer| peer.untaken() > 0);
-        let allowed = IDLE_TURNS
-            + 2 * self.registrations().count() as u64
-            + expiries * outstanding.count() as u64;
-        if self.idle_turns > allowed {
-            let turns = self.idle_turns;
-            self.violate(format!(
-                "a spin: {turns} turns in a row in which nothing happened"
-            ));
-        }
-        if self.seen.turns > MOST_TURNS {
-            self.violate(format!("it never ends: {MOST_TURNS} turns"));
-        }
-        for n in 0..self.peers.len() {
-            let peer = &self.peers[n];
-            let reported = &self.keys_reported_in_turn;
-            let events = reported.iter().filter(|key| peer.key == Some(**key));
-            // One pump for each event, be it another's who had the key before, and one for the ready queue. The last
-            // read of each finds the budget used up, or nothing.
-            let most = (self.world.turn + 1) * (events.count() + 1);
-            let reads = peer.reads_in_turn;
+    /// No turn does more than its budget.
+    fn check_budgets(&self) -> Checked {
+        for (n, account) in self.peers.iter().enumerate() {
+            let events = self
+                .reported
+                .iter()
+                .filter(|key| account.key == Some(**key));
+            // One pump for each event, even if another connection had the key before, and one for the run queue. The
+            // last read of each finds the budget used up, or nothing.
+            let most = (self.settings.turn + 1) * (events.count() + 1);
+            let reads = account.reads_in_turn;
             if reads as usize > most {
-                self.violate(format!("peer {n} was read {reads} times in one turn"));
+                return Err(format!("peer {n} was read {reads} times in one turn"));
             }
         }
+        Ok(())
     }
 
-    /// What the server counts is what the kernel saw.
-    fn check_counts(&mut self, stats: &Stats) {
+    /// The server counts what the kernel saw.
+    fn check_counts(&self, kernel: &Kernel, stats: &Stats) -> Checked {
         let closed = &stats.closed;
         let counted = Causes {
             end_of_stream: closed.end_of_stream,
@@ -389,14 +356,17 @@ impl Kernel {
         };
         if counted != self.closed {
             let saw = &self.closed;
-            self.violate(format!(
+            return Err(format!(
                 "the server counts {counted:?}, and the kernel saw {saw:?}"
             ));
         }
-        let sum = |of: fn(&Peer) -> u64| self.peers.iter().map(of).sum::<u64>();
-        let read = sum(|peer| peer.discards_from.unwrap_or(peer.consumed));
-        let written = sum(|peer| peer.written);
-        let thrown_away = sum(|peer| peer.consumed - peer.discards_from.unwrap_or(peer.consumed));
+        let (mut read, mut written, mut thrown_away) = (0, 0, 0);
+        for (account, peer) in self.peers.iter().zip(kernel.peers()) {
+            let kept = account.kept(&peer.wire);
+            read += kept;
+            written += peer.wire.written;
+            thrown_away += peer.wire.consumed - kept;
+        }
         let calls = self.calls;
         let refusals = &stats.accept_errors;
         let refused = refusals.aborted
@@ -408,7 +378,7 @@ impl Kernel {
         for (what, server, kernel) in [
             ("accepted", stats.accepted, calls.accepted),
             ("failed accepts", refused, calls.failed_accepts),
-            ("open", stats.open, self.open_streams() as u64),
+            ("open", stats.open, kernel.open_streams() as u64),
             ("bytes in", stats.bytes_in, read),
             ("bytes out", stats.bytes_out, written),
             ("bytes discarded", stats.bytes_discarded, thrown_away),
@@ -423,63 +393,86 @@ impl Kernel {
             ),
         ] {
             if server != kernel {
-                self.violate(format!(
+                return Err(format!(
                     "{what}: the server counts {server}, and the kernel saw {kernel}"
                 ));
             }
         }
+        Ok(())
     }
 
-    /// At the end everybody who did nothing wrong has got what was theirs.
-    pub(super) fn check_end(&mut self) {
-        if self.open_streams() > 0 {
-            self.violate("streams are open after the end".to_owned());
+    /// At the end each peer that did nothing wrong has got what it is owed.
+    pub(super) fn check_end(&self, kernel: &Kernel) -> Checked {
+        if kernel.open_streams() > 0 {
+            return Err("streams are open after the end".to_owned());
         }
-        for n in 0..self.peers.len() {
-            let peer = &self.peers[n];
-            if peer.is_wronged() {
-                self.violate(format!(
+        for (n, (account, peer)) in self.peers.iter().zip(kernel.peers()).enumerate() {
+            if account.is_wronged(peer) {
+                return Err(format!(
                     "peer {n} did nothing wrong and ended with {:?} and {} of {} bytes",
-                    peer.ended, peer.got, peer.sent
+                    peer.ended, peer.wire.got, peer.wire.sent
                 ));
             }
         }
+        Ok(())
+    }
+
+    /// The open connections, by the numbers of their peers.
+    fn open<'a>(
+        &'a self,
+        kernel: &'a Kernel,
+    ) -> impl Iterator<Item = (usize, (&'a Account, &'a Wire))> {
+        let wires = kernel.peers().iter().map(|peer| &peer.wire);
+        let all = self.peers.iter().zip(wires).enumerate();
+        all.filter(|(_, (_, wire))| wire.link == Link::Open)
     }
 }
 
-/// With that bug planted, closing on a flag whoever has really gone is let pass, so that only the peer who got the key
-/// since is left to be found.
-#[cfg(test)]
-fn let_pass_on_a_flag() -> bool {
-    crate::planted::is(crate::planted::Bug::CloseOnAStaleEvent)
+/// The table, the open sockets and the registrations agree.
+fn check_table(kernel: &Kernel, observed: &Observation) -> Checked {
+    let mut registered: Vec<_> = kernel
+        .registrations()
+        .map(|(key, peer)| (key, peer.is_some()))
+        .collect();
+    registered.sort_unstable();
+    let table: Vec<_> = observed.table.iter().map(|e| (e.key, e.is_peer)).collect();
+    let open = kernel.open_streams();
+    let in_table = observed.table.iter().filter(|e| e.is_peer).count();
+    if table != registered || open != in_table {
+        return Err(format!(
+            "the table holds {table:?}, the selector {registered:?} (key, is a peer), and {open} streams are open"
+        ));
+    }
+    Ok(())
 }
 
-#[cfg(not(test))]
-fn let_pass_on_a_flag() -> bool {
-    false
-}
-
-impl Peer {
-    /// Bytes that the server holds of it.
-    fn pending(&self) -> u64 {
-        self.discards_from.unwrap_or(self.consumed) - self.written
+impl Account {
+    /// How many bytes the server has read and not thrown away.
+    fn kept(&self, wire: &Wire) -> u64 {
+        self.discards_from.unwrap_or(wire.consumed)
     }
 
-    /// Whether its connection ended well for the server, and not for it.
-    fn is_wronged(&self) -> bool {
+    /// How many bytes the server holds of it.
+    fn pending(&self, wire: &Wire) -> u64 {
+        self.kept(wire) - wire.written
+    }
+
+    /// Whether its connection ended well for the server, and not for the peer.
+    fn is_wronged(&self, peer: &Peer) -> bool {
         let rude =
             |action: &Action| matches!(action, Action::Reset | Action::Close | Action::Vanish);
-        if self.script.iter().any(rude) || self.link != Link::Closed || self.was_timed_out {
+        let wire = &peer.wire;
+        if peer.script.iter().any(rude) || wire.link != Link::Closed || self.was_timed_out {
             return false;
         }
-        let whole = self.got == self.sent && self.ended == Some(Ended::EndOfStream);
+        let whole = wire.got == wire.sent && peer.ended == Some(Ended::EndOfStream);
         match self.last {
             // It is owed what had arrived when the drain began; what it sent later is its own risk.
             Last::EndOfStream => match self.owed {
-                Some(owed) => self.got < owed,
+                Some(owed) => wire.got < owed,
                 None => !whole,
             },
-            // Closed by a timer, as `tally` has found, or turned away; or broken, which it has not done.
+            // Closed by a timer, as `check_close` has found, or turned away; or broken, which it has not done.
             Last::Fine | Last::Broken(_) => false,
         }
     }

@@ -1,199 +1,163 @@
-//! The event loop itself, unchanged, over a simulated kernel: faults that need luck on real sockets, by the thousand.
+//! Runs the event loop, unchanged, over the simulated kernel of `crates/sim`: thousands of faults that need luck on
+//! real sockets.
 //!
-//! A run is a function of its [`Tape`]: the same tape, the same trace. The tape says what the world is like, what the
-//! peers do, and what the kernel decides on the way; it comes from a seed, from proptest, which shrinks it, or from a
-//! fuzzer. What must hold is checked at each close, after each turn and at the end (`checks.rs`). When nothing will
-//! ever happen again, faults cease and everybody reads: whoever is stuck even then was forgotten by the server.
+//! Each peer has its account, which the kernel's reports keep up to date (`account.rs`). Checks run at each call,
+//! after each turn and at the end (`checks.rs`). The kernel itself finds a server that forgets a peer or spins.
 //!
 //! Compiled for tests and fuzzing only. `docs/TESTING.md` tells how to use it.
 
 // A fuzzer uses a part of what the tests use.
 #![cfg_attr(not(test), allow(dead_code))]
+// A panic here is a finding of the simulator, or its own.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "peers are numbered, and a fuzzer's find is a panic"
+)]
 
-mod acting;
-mod calls;
+mod account;
 mod checks;
-mod counts;
-mod kernel;
-mod peer;
-mod script;
-mod selector;
-mod sockets;
-mod splicing;
-mod tape;
+mod observation;
+mod settings;
 #[cfg(test)]
 mod tests;
-mod trace;
 
 use std::cell::RefCell;
-#[cfg(test)]
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::Limits;
+use sim::kernel::{Kernel, Seen};
+use sim::peer::Ended;
+use sim::sockets::SimulatedPoller;
+use sim::tape::{Choices, Tape};
+use sim::trace;
+
 use super::control::Control;
 use super::event_loop::EventLoop;
 use super::stats::Stats;
-use counts::Seen;
-use kernel::Kernel;
-use peer::{Ended, Peer};
-use script::{Script, World};
-use sockets::Simulated;
-use tape::Choices;
-pub(crate) use tape::Tape;
+use account::Accounts;
+use observation::observe;
+pub(crate) use settings::Case;
 
 /// How a run went.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// What was wrong, if anything was.
+    /// The first violation, if there was one.
     pub(crate) violation: Option<String>,
     /// A number that equal runs have in common.
-    pub(crate) hash: u64,
+    hash: u64,
     /// How it ended for each peer, and how many bytes it got.
-    pub(crate) endings: Vec<(Option<Ended>, u64)>,
-    /// What the server counted.
-    pub(crate) stats: Stats,
-    /// What the run met with.
-    pub(crate) seen: Seen,
+    endings: Vec<(Option<Ended>, u64)>,
+    /// The counts of the server.
+    stats: Stats,
+    /// How often the run met with what.
+    seen: Seen,
+    /// How often the server was due to report its statistics.
+    reports: u64,
     /// The decisions, as far as they went.
-    pub(crate) choices: Choices,
+    choices: Choices,
 }
 
 /// Runs a tape.
 pub(crate) fn run(tape: &Tape) -> Run {
-    simulate(&script_of(tape), Choices::of(&tape.schedule))
-}
-
-/// A tape's script. For a bug that has been planted it may be made to bear on that bug.
-fn script_of(tape: &Tape) -> Script {
-    let script = Script::decode(tape);
-    #[cfg(test)]
-    let script = tests::bearing_on_what_is_planted(script);
-    script
+    simulate(&Case::decode(tape), Choices::of(&tape.schedule))
 }
 
 /// Runs a script with these decisions. A panic of the server is a violation like any other.
-pub(crate) fn simulate(script: &Script, choices: Choices) -> Run {
+pub(crate) fn simulate(case: &Case, choices: Choices) -> Run {
     let control = Arc::new(Control::default());
-    let kernel = Kernel::new(script, choices, control.clone());
+    let peers = case.script.peers.len();
+    let accounts = Accounts::new(&case.settings, control.clone(), peers);
+    let accounts = Rc::new(RefCell::new(accounts));
+    let kernel = Kernel::new(&case.script, choices, accounts.clone());
     let kernel = Rc::new(RefCell::new(kernel));
-    let driven = catch_unwind(AssertUnwindSafe(|| drive(&kernel, &control)));
+    let driven = catch_unwind(AssertUnwindSafe(|| {
+        drive(case, &kernel, &accounts, &control)
+    }));
     let mut kernel = kernel.borrow_mut();
-    kernel.seen.crowds += u64::from(control.counters().peak.get() > CROWD as u64);
     if let Err(panic) = driven {
         let said = panic.downcast_ref::<String>().map(String::as_str);
         let said = said.or(panic.downcast_ref::<&str>().copied());
         kernel.violate(format!("a panic: {}", said.unwrap_or("without words")));
     }
-    if let Some(violation) = &kernel.violation {
-        trace::say(format_args!("{:>6} ms WRONG: {violation}", kernel.now));
-    }
-    let ending = |peer: &Peer| (peer.ended, peer.got);
     Run {
-        violation: kernel.violation.take(),
-        hash: kernel.trace.hash(),
-        endings: kernel.peers.iter().map(ending).collect(),
+        violation: kernel.take_violation(),
+        hash: kernel.hash(),
+        endings: kernel.endings(),
         stats: control.counters().snapshot(),
-        seen: kernel.seen,
-        choices: kernel.choices.clone(),
+        seen: *kernel.seen(),
+        reports: accounts.borrow().reports,
+        choices: kernel.choices().clone(),
     }
 }
 
-/// What `EventLoop::run` does, with a look at everything after each turn.
-fn drive(kernel: &Rc<RefCell<Kernel>>, control: &Arc<Control>) {
-    let poller = Simulated {
-        kernel: kernel.clone(),
-    };
-    let (listeners, limits) = {
-        let world = &kernel.borrow().world;
-        (world.listeners, limits_of(world))
-    };
+/// Does what `EventLoop::run` does, and checks everything after each turn.
+fn drive(
+    case: &Case,
+    kernel: &Rc<RefCell<Kernel>>,
+    accounts: &RefCell<Accounts>,
+    control: &Arc<Control>,
+) {
+    let settings = &case.settings;
+    let world = &case.script.world;
+    let poller = SimulatedPoller::new(kernel.clone());
+    let limits = settings.limits(world.backlog);
     let mut event_loop = EventLoop::new(poller, limits, control.clone());
-    for _ in 0..listeners {
-        let listener = event_loop.poller_mut().listener();
+    for _ in 0..world.listeners {
+        let listener = event_loop.poller_mut().listener(settings.give_up_after());
         if let Err(error) = event_loop.listen(listener) {
             kernel.borrow_mut().violate(format!("listen: {error}"));
         }
     }
+    let check_turn = |event_loop: &EventLoop<SimulatedPoller>| {
+        let mut kernel = kernel.borrow_mut();
+        let mut accounts = accounts.borrow_mut();
+        let stats = control.counters().snapshot();
+        let checked = accounts.check_turn(&kernel, &observe(event_loop), &stats);
+        kernel.check(checked);
+        let reports = accounts.reports_in_this_turn(kernel.now());
+        if accounts.expires_in_vain(&kernel) || reports {
+            kernel.excuse_turn();
+        }
+    };
     let mut events = Vec::new();
     while !event_loop.is_over() {
-        kernel.borrow_mut().begin_turn();
-        let turned = event_loop.turn(&mut events);
-        let observed = event_loop.observe();
-        let mut kernel = kernel.borrow_mut();
-        if let Err(error) = turned {
-            kernel.violate(format!("the turn failed: {error}"));
+        if let Err(error) = event_loop.turn(&mut events) {
+            let what = format!("the turn failed: {error}");
+            kernel.borrow_mut().violate(what);
         }
-        kernel.check_turn(&observed, &control.counters().snapshot());
-        if kernel.violation.is_some() {
+        check_turn(&event_loop);
+        if kernel.borrow().is_violated() {
             return;
         }
     }
-    kernel.borrow_mut().abandoning = true;
+    accounts.borrow_mut().is_abandoning = true;
     event_loop.abandon_the_rest();
-    let observed = event_loop.observe();
+    check_turn(&event_loop);
     let mut kernel = kernel.borrow_mut();
-    kernel.check_turn(&observed, &control.counters().snapshot());
     kernel.settle();
-    kernel.check_end();
+    let checked = accounts.borrow().check_end(&kernel);
+    kernel.check(checked);
 }
 
-fn limits_of(world: &World) -> Limits {
-    let after = |ms: Option<u64>| ms.map(Duration::from_millis);
-    Limits {
-        max_connections: world.max_connections,
-        expected: 0,
-        backlog: world.backlog,
-        crowd: CROWD,
-        read_buffer: world.read_buffer,
-        memory: world
-            .memory
-            .map_or(1 << 20, |spills| spills * world.read_buffer),
-        bulk: world.splices.then_some(world.read_buffer),
-        idle_timeout: after(world.idle),
-        stall_timeout: after(world.stall),
-        drain_timeout: Duration::from_millis(world.drain),
-        busy_poll: after(world.busy_poll),
-        stats_every: after(world.stats_every),
-        turn: world.turn * super::connection::LEAST_CHARGE,
-        accepts_a_turn: world.accepts_a_turn,
-    }
-}
-
-/// More connections than these at once are a crowd, after which tables shrink.
-const CROWD: usize = 100;
-
-/// All that somebody needs who has to find the cause: what was wrong, the script, the trace, and how to repeat it.
-pub(crate) fn report(tape: &Tape) -> String {
-    let (run, lines) = trace::record(|| run(tape));
+/// All that is needed to find the cause: what was wrong, the script, the trace, and the command that repeats it.
+pub(crate) fn report(case: &Case, tape: &Tape, command: &str) -> String {
+    let (run, lines) = trace::record(|| simulate(case, Choices::of(&tape.schedule)));
     format!(
-        "{}\n\n{}\n{}\n\nto repeat it:\n{}MIO_ECHO_TAPE='{tape}' cargo test --lib replay -- --nocapture\n",
+        "{}\n\n{case}\n{}\n\nto repeat it:\nMIO_ECHO_TAPE='{tape}' {command}\n",
         run.violation.as_deref().unwrap_or("nothing went wrong"),
-        script_of(tape),
         lines.join("\n"),
-        what_is_planted(),
     )
 }
 
-/// What has to be set for the bug that is planted here.
-#[cfg(test)]
-fn what_is_planted() -> String {
-    crate::planted::now().map_or(String::new(), |bug| format!("MIO_ECHO_BUG={bug:?} "))
-}
+/// The command that repeats a run of the server as it is.
+pub(crate) const REPLAY: &str = "cargo test -p mio-echo --lib replay -- --nocapture";
 
-#[cfg(not(test))]
-fn what_is_planted() -> &'static str {
-    ""
-}
-
-/// One input of a fuzzer's. Panics on a violation, with the tape that repeats it.
-#[cfg(fuzzing)]
-pub fn fuzz(bytes: &[u8]) {
-    let tape = Tape::from_bytes(bytes);
-    // A fuzzer ends the process in the panic hook, before anybody could catch it: so the tape is told there.
+/// Runs a fuzzer's tape. Panics on a violation, with the tape that repeats it.
+#[cfg(feature = "simulation")]
+pub fn check_tape(tape: &Tape) {
+    // A fuzzer ends the process in the panic hook, before the panic is caught: so the hook prints the tape.
     TAPE.set(tape.to_string());
     static TELL: std::sync::Once = std::sync::Once::new();
     TELL.call_once(|| {
@@ -203,12 +167,12 @@ pub fn fuzz(bytes: &[u8]) {
             end(panic);
         }));
     });
-    if run(&tape).violation.is_some() {
-        panic!("{}", report(&tape));
+    if run(tape).violation.is_some() {
+        panic!("{}", report(&Case::decode(tape), tape, REPLAY));
     }
 }
 
-#[cfg(fuzzing)]
+#[cfg(feature = "simulation")]
 thread_local! {
     /// The tape that runs on this thread.
     static TAPE: RefCell<String> = const { RefCell::new(String::new()) };

@@ -1,22 +1,25 @@
 //! Kept honest: what a script comes to in the simulator is what it comes to on the real kernel, over loopback.
 //!
 //! Not every script comes to one thing: whether a peer that closes its socket with echo on the way is seen to end its
-//! stream or to reset it is a matter of time. So each script is simulated under several schedules first, and where all
-//! of them agree on every byte returned, on who ended each connection and on why, the real kernel has to agree too.
+//! stream or to reset it is a matter of time. So each script is simulated under several schedules first, and where
+//! all of them agree on every byte returned, on who ended each connection and on why, the real kernel has to agree
+//! too.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use sim::script::{Action, Faults, Script, World};
+use sim::wire::byte_at;
 use socket2::SockRef;
 
-use super::script::{Action, Faults};
+use super::settings::Settings;
 use super::*;
-use crate::poller::MioPoller;
 use crate::server::control::Handle;
 use crate::server::stats::Closed;
-use crate::socket::{ListenOptions, listen_tcp};
+use net::poller::MioPoller;
+use net::socket::{ListenOptions, listen_tcp};
 
 /// How a script ended: for each peer, and as the server counts it.
 type Outcome = (Vec<(Option<Ended>, u64)>, Closed);
@@ -35,15 +38,15 @@ fn scripts_end_on_the_real_kernel_as_in_the_simulator() {
         if compared == scripts {
             break;
         }
-        let script = real_script(seed);
-        let Some(simulated) = unanimous(&script, seed) else {
+        let case = real_case(seed);
+        let Some(simulated) = unanimous(&case, seed) else {
             undecided += 1;
             continue;
         };
-        let real = on_the_real_kernel(&script);
+        let real = on_the_real_kernel(&case);
         assert_eq!(
             real, simulated,
-            "left: real, right: simulated; seed {seed}\n{script}"
+            "left: real, right: simulated; seed {seed}\n{case}"
         );
         met.end_of_stream += real.1.end_of_stream;
         met.reset += real.1.reset;
@@ -60,40 +63,44 @@ fn scripts_end_on_the_real_kernel_as_in_the_simulator() {
 /// Who says nothing for the idle timeout is closed, and reads the end of the stream.
 #[test]
 fn the_idle_timeout_ends_alike() {
-    let world = World {
+    let settings = Settings {
         idle: Some(400),
-        ..World::tame()
+        ..Settings::tame()
     };
-    let script = Script::of(
-        world,
-        &[&[Action::Send(5), Action::Read(5), Action::Pause(2000)]],
-    );
-    let simulated = unanimous(&script, 0).unwrap();
+    let actions = [Action::Send(5), Action::Read(5), Action::Pause(2000)];
+    let script = Script::of(World::tame(), &[&actions]);
+    let case = Case { script, settings };
+    let simulated = unanimous(&case, 0).unwrap();
     assert_eq!(simulated.1.idle, 1);
-    assert_eq!(on_the_real_kernel(&script), simulated);
+    assert_eq!(on_the_real_kernel(&case), simulated);
 }
 
 /// Who sends for ever and reads nothing is reset after the stall timeout.
 #[test]
 fn the_stall_timeout_ends_alike() {
-    let world = World {
+    let settings = Settings {
         stall: Some(300),
         read_buffer: 64 * 1024,
+        ..Settings::tame()
+    };
+    let world = World {
         receive_queue: 100_000,
         send_queue: 100_000,
         ..World::tame()
     };
     // More than the real kernel's buffers can hold on the way there and back.
     let script = Script::of(world, &[&[Action::Send(100_000_000)]]);
-    let simulated = unanimous(&script, 0).unwrap();
+    let case = Case { script, settings };
+    let simulated = unanimous(&case, 0).unwrap();
     assert_eq!(simulated.1.stalled, 1);
     assert_eq!(simulated.0, [(Some(Ended::ResetByServer), 0)]);
-    assert_eq!(on_the_real_kernel(&script), simulated);
+    assert_eq!(on_the_real_kernel(&case), simulated);
 }
 
 /// A seed's script, in a world that a test can bring about: nobody vanishes, nothing is short, no time counts.
-pub(super) fn real_script(seed: u64) -> Script {
-    let mut script = Script::decode(&tape_of(seed));
+pub(super) fn real_case(seed: u64) -> Case {
+    let mut case = Case::decode(&tape_of(seed));
+    let script = &mut case.script;
     let tame = World::tame();
     let named = script.peers.len() - script.world.crowd;
     script.peers.truncate(named);
@@ -104,12 +111,15 @@ pub(super) fn real_script(seed: u64) -> Script {
         send_queue_grows: false,
         faults: Faults::None,
         listeners: 1,
-        max_connections: tame.max_connections,
         descriptors: tame.descriptors,
-        idle: None,
-        stall: None,
         stop: None,
         ..script.world
+    };
+    case.settings = Settings {
+        max_connections: Settings::tame().max_connections,
+        idle: None,
+        stall: None,
+        ..case.settings
     };
     for peer in &mut script.peers {
         peer.retain_mut(|action| {
@@ -128,11 +138,11 @@ pub(super) fn real_script(seed: u64) -> Script {
         script.world.send_queue = 10_000;
         script.world.writable_at = 1;
     }
-    script
+    case
 }
 
-/// Two ways to leave are races with the server, and a few schedules may well agree on one outcome of them by chance: to
-/// close over unread echo, and to reset after the end of the stream.
+/// Two ways to leave are races with the server, and a few schedules may well agree on one outcome of them by chance:
+/// to close over unread echo, and to reset after the end of the stream.
 fn leave_no_race(actions: &mut Vec<Action>) {
     let (mut owed, mut ended) = (0, false);
     let mut kept = Vec::new();
@@ -152,14 +162,14 @@ fn leave_no_race(actions: &mut Vec<Action>) {
 }
 
 /// What the script comes to, if it comes to the same under every schedule.
-fn unanimous(script: &Script, seed: u64) -> Option<Outcome> {
+fn unanimous(case: &Case, seed: u64) -> Option<Outcome> {
     let mut outcomes = (0..SCHEDULES).map(|n| {
         let schedule = match n {
             0 => Vec::new(),
             n => tape_of(seed + n * 1_000_000).schedule,
         };
-        let run = simulate(script, Choices::of(&schedule));
-        assert_eq!(run.violation, None, "{script}");
+        let run = simulate(case, Choices::of(&schedule));
+        assert_eq!(run.violation, None, "{case}");
         (run.endings, run.stats.closed)
     });
     let first = outcomes.next()?;
@@ -167,7 +177,7 @@ fn unanimous(script: &Script, seed: u64) -> Option<Outcome> {
 }
 
 /// The same loop over mio's poller, and a thread for each peer.
-fn on_the_real_kernel(script: &Script) -> Outcome {
+fn on_the_real_kernel(case: &Case) -> Outcome {
     let poller = MioPoller::new().unwrap();
     let control = Arc::new(Control::default());
     let handle = Handle::new(control.clone(), poller.waker().unwrap());
@@ -182,11 +192,16 @@ fn on_the_real_kernel(script: &Script) -> Outcome {
         panic!("not a TCP address");
     };
     let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
-    let mut event_loop = EventLoop::new(poller, limits_of(&script.world), control);
+    let mut event_loop = EventLoop::new(
+        poller,
+        case.settings.limits(case.script.world.backlog),
+        control,
+    );
     event_loop.listen(listener).unwrap();
     let server = thread::spawn(move || event_loop.run());
 
-    let peers: Vec<_> = script
+    let peers: Vec<_> = case
+        .script
         .peers
         .iter()
         .enumerate()
@@ -197,8 +212,8 @@ fn on_the_real_kernel(script: &Script) -> Outcome {
         .collect();
     let endings = peers.into_iter().map(|peer| peer.join().unwrap()).collect();
     let start = Instant::now();
-    while handle.stats().closed_in_all() < script.peers.len() as u64 {
-        assert!(start.elapsed() < LIMIT, "{:?}\n{script}", handle.stats());
+    while handle.stats().closed_in_all() < case.script.peers.len() as u64 {
+        assert!(start.elapsed() < LIMIT, "{:?}\n{case}", handle.stats());
         thread::sleep(Duration::from_millis(1));
     }
     handle.shutdown();
@@ -253,7 +268,7 @@ impl RealPeer {
                 Action::Read(n) => self.read(u64::from(*n))?,
                 Action::Pause(ms) => pause(*ms),
                 Action::SendUrgent => {
-                    let byte = calls::byte_at(self.number, self.sent);
+                    let byte = byte_at(self.number, self.sent);
                     SockRef::from(&self.stream).send_out_of_band(&[byte])?;
                     self.sent += 1;
                 }
@@ -279,7 +294,7 @@ impl RealPeer {
 
     fn send(&mut self, n: u64) -> io::Result<()> {
         let bytes: Vec<_> = (self.sent..self.sent + n)
-            .map(|at| calls::byte_at(self.number, at))
+            .map(|at| byte_at(self.number, at))
             .collect();
         self.stream.write_all(&bytes)?;
         self.sent += n;
@@ -292,7 +307,7 @@ impl RealPeer {
             self.stream.read_exact(&mut byte)?;
             assert_eq!(
                 byte[0],
-                calls::byte_at(self.number, self.got),
+                byte_at(self.number, self.got),
                 "peer {}",
                 self.number
             );

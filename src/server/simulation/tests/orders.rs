@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::script::Action::{self, HalfClose, Reset, Send};
-use super::script::{Events, Selector};
+use sim::script::Action::{self, HalfClose, Reset, Send};
+use sim::script::{Events, Script, Selector, World};
+
+use super::settings::Settings;
 use super::*;
 
 /// What all orders of a script came to.
@@ -18,15 +20,16 @@ struct Orders {
 
 /// Runs a script in every order.
 #[track_caller]
-fn every_order(world: World, peers: &[&[Action]]) -> Orders {
+fn every_order(world: World, settings: Settings, peers: &[&[Action]]) -> Orders {
     let script = Script::of(world, peers);
+    let case = Case { script, settings };
     let mut orders = Orders::default();
     let mut next = Some(Choices::every());
     while let Some(choices) = next {
-        let run = simulate(&script, choices.clone());
+        let run = simulate(&case, choices.clone());
         if let Some(violation) = run.violation {
-            let (_, lines) = trace::record(|| simulate(&script, choices));
-            panic!("{violation}\n\n{script}\n{}", lines.join("\n"));
+            let (_, lines) = trace::record(|| simulate(&case, choices));
+            panic!("{violation}\n\n{case}\n{}", lines.join("\n"));
         }
         orders.runs += 1;
         orders.traces.insert(run.hash);
@@ -35,7 +38,7 @@ fn every_order(world: World, peers: &[&[Action]]) -> Orders {
         next = run.choices.next_order();
     }
     println!(
-        "{} orders, {} different: {script}",
+        "{} orders, {} different: {case}",
         orders.runs,
         orders.traces.len()
     );
@@ -52,17 +55,24 @@ fn tight_worlds() -> impl Iterator<Item = World> {
     pairs.map(|(selector, events)| World {
         selector,
         events,
-        read_buffer: 1,
         receive_queue: 1,
         send_queue: 1,
         ..World::tame()
     })
 }
 
+/// Settings under which each byte is read alone.
+fn small_reads() -> Settings {
+    Settings {
+        read_buffer: 1,
+        ..Settings::tame()
+    }
+}
+
 #[test]
 fn one_byte_each_in_every_order() {
     for world in tight_worlds() {
-        let orders = every_order(world, &[&[Send(1)], &[Send(1)]]);
+        let orders = every_order(world, small_reads(), &[&[Send(1)], &[Send(1)]]);
         assert!(orders.traces.len() > 100, "{orders:?}");
     }
 }
@@ -70,7 +80,7 @@ fn one_byte_each_in_every_order() {
 #[test]
 fn a_half_close_in_every_order() {
     for world in tight_worlds() {
-        let orders = every_order(world, &[&[Send(2), HalfClose]]);
+        let orders = every_order(world, small_reads(), &[&[Send(2), HalfClose]]);
         assert!(orders.pending_at_end > 0, "{orders:?}");
     }
 }
@@ -87,7 +97,7 @@ fn a_key_reused_within_one_batch_gives_the_new_peer_nothing_of_the_old() {
         };
         let first: [&[Action]; 3] = [&[Reset], &[HalfClose], &[Send(1), Reset]];
         for first in first {
-            let orders = every_order(world.clone(), &[first, &[Send(2)]]);
+            let orders = every_order(world.clone(), Settings::tame(), &[first, &[Send(2)]]);
             assert!(orders.reused > 0, "{orders:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! The simulated kernel as the loop sees it: through the same traits as the real one.
+//! The simulated kernel as the server sees it: through the same traits as the real one.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -6,31 +6,35 @@ use std::io::{self, Read, Write};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::kernel::{self, Kernel};
-use super::splicing::{How, SimulatedPipe};
-use crate::delivery::Delivery;
-use crate::poller::{Event, Poller, Signal};
-use crate::stream::Socket;
+use net::delivery::Delivery;
+use net::poller::{Event, Poller, Signal};
+use net::stream::Socket;
 
-/// A selector of the simulated kernel.
+use crate::kernel::{self, Kernel};
+use crate::observer::How;
+pub use crate::splicing::SimulatedPipe;
+
+/// The selector of a simulated kernel, and its listeners.
 #[derive(Debug)]
-pub(crate) struct Simulated {
-    pub(super) kernel: Rc<RefCell<Kernel>>,
+pub struct SimulatedPoller {
+    kernel: Rc<RefCell<Kernel>>,
 }
 
 /// A listening socket of the simulated kernel, by its number.
 #[derive(Debug)]
-pub(crate) struct SimulatedListener(usize);
+pub struct SimulatedListener(usize);
 
 /// A stream of the simulated kernel. Dropping it closes it.
 #[derive(Debug)]
-pub(crate) struct SimulatedStream {
+pub struct SimulatedStream {
     kernel: Rc<RefCell<Kernel>>,
+    /// The peer at its other end.
     peer: usize,
 }
 
-/// A peer's name.
-pub(crate) struct Name(usize);
+/// A peer's name: "peer 3".
+#[derive(Debug)]
+pub struct Name(usize);
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,16 +42,29 @@ impl fmt::Display for Name {
     }
 }
 
-impl Simulated {
-    /// Opens a listening socket.
-    pub(super) fn listener(&self) -> SimulatedListener {
+impl SimulatedPoller {
+    /// The selector of this kernel.
+    pub fn new(kernel: Rc<RefCell<Kernel>>) -> SimulatedPoller {
+        SimulatedPoller { kernel }
+    }
+
+    /// The kernel that it belongs to.
+    pub fn kernel(&self) -> &RefCell<Kernel> {
+        &self.kernel
+    }
+
+    /// Opens a listening socket. Its connections inherit `give_up_after` (`TCP_USER_TIMEOUT`).
+    pub fn listener(&self, give_up_after: Option<Duration>) -> SimulatedListener {
         let listeners = &mut self.kernel.borrow_mut().listeners;
-        listeners.push(kernel::Listener::default());
+        listeners.push(kernel::Listener {
+            patience: give_up_after.map(in_ms),
+            ..kernel::Listener::default()
+        });
         SimulatedListener(listeners.len() - 1)
     }
 }
 
-impl Poller for Simulated {
+impl Poller for SimulatedPoller {
     type Listener = SimulatedListener;
     type Stream = SimulatedStream;
     type Peer = Name;
@@ -95,7 +112,7 @@ impl Poller for Simulated {
     }
 
     fn forget_stream(&mut self, stream: &mut SimulatedStream) {
-        self.kernel.borrow_mut().forget(stream.peer);
+        self.kernel.borrow_mut().deregister(stream.peer);
     }
 
     fn short_read_is_drained(&self, _: &SimulatedStream) -> bool {
@@ -133,7 +150,7 @@ impl Socket for SimulatedStream {
     }
 
     fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.kernel.borrow_mut().read(self.peer, buffer, How::Look)
+        self.kernel.borrow_mut().read(self.peer, buffer, How::Peek)
     }
 
     fn shut_down_writing(&mut self) -> io::Result<()> {
@@ -157,18 +174,20 @@ impl Socket for SimulatedStream {
     }
 
     fn give_up_after(&mut self, time: Option<Duration>) {
-        let time = time.map(|time| time.as_millis() as u64);
-        self.kernel.borrow_mut().peers[self.peer].patience = time;
+        let peer = &mut self.kernel.borrow_mut().peers[self.peer];
+        peer.wire.patience = time.map(in_ms);
     }
 
     fn reset_on_close(&mut self) {
-        self.kernel.borrow_mut().peers[self.peer].reset_on_close = true;
+        self.kernel.borrow_mut().peers[self.peer]
+            .wire
+            .reset_on_close = true;
     }
 }
 
 impl Drop for SimulatedStream {
     fn drop(&mut self) {
-        // What a panic leaves behind is not worth a look: the panic is what has been found.
+        // After a panic the rest is not checked: the panic is the violation.
         if std::thread::panicking() {
             return;
         }
@@ -176,4 +195,8 @@ impl Drop for SimulatedStream {
             kernel.close(self.peer);
         }
     }
+}
+
+fn in_ms(time: Duration) -> u64 {
+    time.as_millis() as u64
 }

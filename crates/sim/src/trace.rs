@@ -1,6 +1,6 @@
-//! What happened in a run: always as a number to compare runs by, and in words when somebody asks.
+//! What happened in a run: always as a number to compare runs by, and in words on request.
 //!
-//! The server's lines are those of `serve -vv`: they come through the same calls of `log`, from the same formatter.
+//! The server's lines are those that it logs, at every level.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -9,6 +9,7 @@ use std::sync::Once;
 /// A run's trace.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
+    /// A number that depends on everything so far.
     hash: u64,
 }
 
@@ -18,7 +19,7 @@ thread_local! {
 }
 
 impl Trace {
-    /// Notes something that happened, in numbers.
+    /// Adds something that happened, in numbers.
     pub(crate) fn mix(&mut self, what: &str, numbers: &[u64]) {
         let mut hash = self.hash;
         // Whole names: several of them begin alike.
@@ -38,12 +39,12 @@ impl Trace {
     }
 }
 
-/// Whether anybody wants the words.
+/// Whether this thread's lines are wanted.
 pub(crate) fn is_recording() -> bool {
     LINES.with_borrow(Option::is_some)
 }
 
-/// Adds a line of the world's, if anybody wants it.
+/// Adds a line, if this thread's lines are wanted.
 pub(crate) fn say(line: fmt::Arguments<'_>) {
     LINES.with_borrow_mut(|lines| {
         if let Some(lines) = lines {
@@ -52,11 +53,13 @@ pub(crate) fn say(line: fmt::Arguments<'_>) {
     });
 }
 
-/// Runs something and returns its lines with its result.
-pub(crate) fn record<T>(run: impl FnOnce() -> T) -> (T, Vec<String>) {
+/// Runs something and returns its result, and the lines of what happened: the kernel's, and what the server logs.
+///
+/// Becomes the logger of the process, if there is none yet. Otherwise the server's lines are missing.
+pub fn record<T>(run: impl FnOnce() -> T) -> (T, Vec<String>) {
     static LISTEN: Once = Once::new();
     LISTEN.call_once(|| {
-        // Fails when somebody else listens to the log: then the server's lines are theirs.
+        // Fails when the process has a logger already.
         let _ = log::set_logger(&Listener);
         log::set_max_level(log::LevelFilter::Trace);
     });
@@ -65,7 +68,7 @@ pub(crate) fn record<T>(run: impl FnOnce() -> T) -> (T, Vec<String>) {
     (result, LINES.take().unwrap_or_default())
 }
 
-/// Puts the server's log lines among the world's.
+/// Puts the server's log lines among the kernel's.
 struct Listener;
 
 impl log::Log for Listener {

@@ -1,21 +1,23 @@
 //! From a tape that goes wrong to a small one: the cuts that proptest tries.
 //!
-//! proptest's own way with a list of numbers takes out one at a time, once, and then halves each: a run that is decided
-//! by hundreds of them stays long. Here whole stretches go first, then words become zero, which is the tame choice, and
-//! all of it again as long as anything has gone.
+//! proptest shrinks a list of numbers by taking out one at a time, once, and then halving each: a run that is decided
+//! by hundreds of them stays long. Here whole stretches go first, then words become zero, which is the tame choice.
+//! All of it is repeated as long as anything has gone.
 
 use proptest::strategy::ValueTree;
 
-use super::Tape;
+use crate::tape::Tape;
 
-/// A tape on its way to a smaller one.
+/// A tape that becomes smaller.
 #[derive(Debug)]
-pub(super) struct Shrinking {
+pub(crate) struct Shrinking {
     /// The smallest so far that goes wrong.
     best: Tape,
-    /// It, with a cut to be tried.
+    /// The smallest so far, with a cut to be tried.
     tried: Tape,
+    /// The cuts of this round.
     cuts: Vec<Cut>,
+    /// The next of them.
     at: usize,
     /// Whether a cut of this round has held.
     has_cut: bool,
@@ -32,6 +34,7 @@ enum Cut {
     Lessen(Lane, usize, u32),
 }
 
+/// A lane of a tape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lane {
     World,
@@ -40,7 +43,8 @@ enum Lane {
 }
 
 impl Shrinking {
-    pub(super) fn of(tape: Tape) -> Shrinking {
+    /// Starts from a tape that goes wrong.
+    pub(crate) fn of(tape: Tape) -> Shrinking {
         Shrinking {
             cuts: cuts_of(&tape),
             tried: tape.clone(),
@@ -76,14 +80,14 @@ impl ValueTree for Shrinking {
         self.tried.clone()
     }
 
-    /// The tape that was tried goes wrong.
+    /// The tape that was tried goes wrong: it is the smallest so far.
     fn simplify(&mut self) -> bool {
         self.has_cut |= self.best != self.tried;
         self.best = self.tried.clone();
         self.try_next()
     }
 
-    /// It does not.
+    /// The tape that was tried does not go wrong.
     fn complicate(&mut self) -> bool {
         self.at += 1;
         if self.try_next() {
@@ -95,6 +99,7 @@ impl ValueTree for Shrinking {
 }
 
 impl Cut {
+    /// The tape with this cut.
     fn of(self, tape: &Tape) -> Tape {
         let mut tape = tape.clone();
         match self {
@@ -122,6 +127,7 @@ impl Cut {
     }
 }
 
+/// The words of a lane.
 fn words_of(tape: &mut Tape, lane: Lane) -> &mut [u32] {
     match lane {
         Lane::World => &mut tape.world,

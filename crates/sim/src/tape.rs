@@ -1,34 +1,33 @@
 //! The decisions of a run: one tape of words, whatever wrote it.
 //!
-//! A tape has three lanes, so that a word taken out of one shifts nothing in the others: what the world is like, what
-//! the peers do, and what the kernel decides on the way. Zero is the tame choice everywhere, and so is the end of a
-//! lane: a tape that has been shrunk is one with little left to happen.
+//! A tape has three lanes: the world, what the peers do, and what the kernel decides on the way. A word that is taken
+//! out of one lane shifts nothing in the others. Zero is the tame choice everywhere, and so is the end of a lane:
+//! when a tape is shrunk, less and less happens.
 
 use std::fmt;
 use std::str::FromStr;
 
 /// All that a run depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tape {
-    /// The world: buffer sizes, limits, timeouts, the kind of selector.
-    pub(crate) world: [u32; WORLD],
+pub struct Tape {
+    /// The world. The first three words are the kernel's: queue sizes, the kind of selector, faults. The last two are
+    /// for the settings of the server, which decodes them with [`pick`].
+    pub world: [u32; WORLD],
     /// The peers' scripts, one action a word.
-    pub(crate) script: Vec<u32>,
+    pub script: Vec<u32>,
     /// The kernel's decisions, in the order in which they come up.
-    pub(crate) schedule: Vec<u32>,
+    pub schedule: Vec<u32>,
 }
 
 /// How many words describe a world.
-pub(crate) const WORLD: usize = 5;
+pub const WORLD: usize = 5;
 
 /// The longest script that a tape of bytes is read as.
-#[cfg(fuzzing)]
 const LONGEST_SCRIPT: usize = 24;
 
 impl Tape {
     /// Reads a fuzzer's bytes: four to a word, the world first, then how many words of script there are.
-    #[cfg(fuzzing)]
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Tape {
+    pub fn from_bytes(bytes: &[u8]) -> Tape {
         let mut words = bytes
             .chunks_exact(4)
             .map(|word| word.iter().fold(0, |all, byte| all << 8 | u32::from(*byte)));
@@ -44,8 +43,23 @@ impl Tape {
     }
 }
 
-/// Three lanes of hexadecimal words: `3.0.1f/25.3/0.1.~12.4`, where `~12` stands for so many zeros. Zeros at the end of a
-/// world or a schedule are left out; at the end of a script they are actions.
+/// Takes the next digit off a word and returns what it stands for: `of[0]` if the word is zero.
+///
+/// # Panics
+/// If there is nothing to pick from.
+pub fn pick<T: Copy>(word: &mut u32, of: &[T]) -> T {
+    of[digit(word, of.len() as u32) as usize]
+}
+
+/// Takes the next digit to this base off a word.
+pub(crate) fn digit(word: &mut u32, base: u32) -> u32 {
+    let digit = *word % base;
+    *word /= base;
+    digit
+}
+
+/// Three lanes of hexadecimal words: `3.0.1f/25.3/0.1.~12.4`, where `~12` stands for so many zeros. Zeros at the end
+/// of a world or a schedule are left out; at the end of a script they are actions.
 impl fmt::Display for Tape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tame_end = |lane: &[u32]| {
@@ -110,7 +124,7 @@ impl FromStr for Tape {
 
 /// The kernel's decisions as they are asked for.
 #[derive(Clone, Debug)]
-pub(crate) enum Choices {
+pub enum Choices {
     /// From a tape; tame when it has run out.
     Taped {
         /// The words.
@@ -120,7 +134,7 @@ pub(crate) enum Choices {
     },
     /// Every order in turn, and no faults: see [`Choices::next_order`].
     Every {
-        /// What was chosen at each place, and of how many.
+        /// The choice at each place, and of how many.
         taken: Vec<(usize, usize)>,
         /// The next place.
         at: usize,
@@ -128,8 +142,8 @@ pub(crate) enum Choices {
 }
 
 impl Choices {
-    /// The decisions of a tape.
-    pub(crate) fn of(schedule: &[u32]) -> Choices {
+    /// The decisions of a tape's last lane.
+    pub fn of(schedule: &[u32]) -> Choices {
         Choices::Taped {
             words: schedule.to_vec(),
             at: 0,
@@ -137,14 +151,14 @@ impl Choices {
     }
 
     /// The first of all orders.
-    #[cfg(test)]
-    pub(crate) fn every() -> Choices {
+    pub fn every() -> Choices {
         Choices::Every {
             taken: Vec::new(),
             at: 0,
         }
     }
 
+    /// Returns true if every order is run in turn.
     pub(crate) fn are_exhaustive(&self) -> bool {
         matches!(self, Choices::Every { .. })
     }
@@ -208,6 +222,7 @@ impl Choices {
         }
     }
 
+    /// The next word of the tape.
     fn word(&mut self) -> u32 {
         match self {
             Choices::Taped { words, at } => {
@@ -218,9 +233,8 @@ impl Choices {
         }
     }
 
-    /// From the order that was just run to the next; `None` after the last.
-    #[cfg(test)]
-    pub(crate) fn next_order(self) -> Option<Choices> {
+    /// Returns the order after the one that was just run; `None` after the last.
+    pub fn next_order(self) -> Option<Choices> {
         let Choices::Every { mut taken, .. } = self else {
             return None;
         };

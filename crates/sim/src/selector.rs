@@ -1,16 +1,17 @@
 //! The simulated selector: what is ready, by the rules of its kind, and how that becomes events.
 
-use super::kernel::Kernel;
-use super::script::{Events, Selector};
-use crate::poller::{Event, Readiness};
+use net::poller::{Event, Readiness};
+
+use crate::kernel::Kernel;
+use crate::script::{Events, Selector};
 
 impl Kernel {
     /// Puts what is ready into events, in any order, and not necessarily all of it.
-    pub(super) fn deliver(&mut self, events: &mut Vec<Event>) {
+    pub(crate) fn deliver(&mut self, events: &mut Vec<Event>) {
         let mut ready: Vec<_> = self.ready_ones().collect();
         let taken = self.choices.share(ready.len());
         self.seen.left_for_later += (ready.len() - taken) as u64;
-        // Who comes first matters where a key may be freed and taken again in between.
+        // The order of events matters where a key may be freed and taken again in between.
         let keys_may_move = matches!(ready[0], Ready::Listener(..));
         if !self.choices.are_exhaustive() {
             self.choices.shuffle(&mut ready);
@@ -24,6 +25,7 @@ impl Kernel {
         }
     }
 
+    /// Makes the events of one socket.
     fn deliver_one(&mut self, ready: Ready, events: &mut Vec<Event>) {
         let first = events.len();
         match ready {
@@ -38,18 +40,18 @@ impl Kernel {
                 });
             }
             Ready::Peer(n) => {
-                let peer = &mut self.peers[n];
-                let Some(key) = peer.registration.map(|registration| registration.key) else {
+                let wire = &mut self.peers[n].wire;
+                let Some(key) = wire.registration.map(|registration| registration.key) else {
                     return;
                 };
-                let (read_on, broken) = (peer.reads_on(), peer.broken.is_some());
+                let (read_on, broken) = (wire.reads_on(), wire.broken.is_some());
                 let edge = self.world.selector == Selector::Edge;
-                let (mut readable, mut writable) = peer.ready(&self.world);
+                let (mut readable, mut writable) = wire.ready(&self.world);
                 if edge && self.world.events == Events::Merged {
                     // epoll looks anew at all of it once there is any news.
-                    (readable, writable) = (peer.is_readable(), peer.is_writable(&self.world));
+                    (readable, writable) = (wire.is_readable(), wire.is_writable(&self.world));
                 }
-                if let Some(registration) = &mut peer.registration {
+                if let Some(registration) = &mut wire.registration {
                     registration.read &= !readable;
                     registration.write &= !writable;
                 }
@@ -76,13 +78,12 @@ impl Kernel {
             let bits = u64::from(readiness.readable)
                 | u64::from(readiness.writable) << 1
                 | u64::from(readiness.read_on) << 2;
-            self.note("event", &[key as u64, bits], || describe(event));
-            self.keys_reported_in_turn.push(key);
+            self.record("event", &[key as u64, bits], || describe(event));
         }
     }
 
-    /// Spurious events: selectors may report what is not so.
-    pub(super) fn deliver_nonsense(&mut self, events: &mut Vec<Event>) {
+    /// Adds a spurious event: selectors may report what is not so.
+    pub(crate) fn deliver_nonsense(&mut self, events: &mut Vec<Event>) {
         let keys: Vec<_> = self.registrations().map(|(key, _)| key).collect();
         if keys.is_empty() {
             return;
@@ -97,31 +98,31 @@ impl Kernel {
                 read_on: bits & 4 > 0,
             },
         };
-        self.note("nonsense", &[key as u64, bits as u64], || {
+        self.record("nonsense", &[key as u64, bits as u64], || {
             format!("{}, for nothing", describe(&event))
         });
         self.seen.spurious += 1;
         self.progress = true;
-        self.keys_reported_in_turn.push(key);
         let place = self.choices.one_of(events.len() + 1);
         events.insert(place, event);
     }
 
-    /// An edge is gone when what it was about has been dealt with by the next poll.
-    pub(super) fn forget_old_news(&mut self) {
+    /// Drops the edges whose cause has been dealt with since the last poll.
+    pub(crate) fn drop_stale_edges(&mut self) {
         if self.world.selector == Selector::Rearm {
             return;
         }
         for n in 0..self.peers.len() {
-            let peer = &mut self.peers[n];
-            let (readable, writable) = (peer.is_readable(), peer.is_writable(&self.world));
-            if let Some(registration) = &mut peer.registration {
+            let wire = &mut self.peers[n].wire;
+            let (readable, writable) = (wire.is_readable(), wire.is_writable(&self.world));
+            if let Some(registration) = &mut wire.registration {
                 registration.read &= readable;
                 registration.write &= writable;
             }
         }
     }
 
+    /// All that may be reported now.
     fn ready_ones(&self) -> impl Iterator<Item = Ready> {
         let listeners = self.listeners.iter().enumerate();
         let listeners = listeners.filter_map(|(n, listener)| {
@@ -132,22 +133,22 @@ impl Kernel {
                 .map(|key| Ready::Listener(n, key))
         });
         let peers = self.peers.iter().enumerate().filter_map(|(n, peer)| {
-            let (readable, writable) = peer.ready(&self.world);
+            let (readable, writable) = peer.wire.ready(&self.world);
             (readable || writable).then_some(Ready::Peer(n))
         });
         listeners.chain(peers)
     }
 
     /// Whether there is anything to report.
-    pub(super) fn has_ready(&self) -> bool {
+    pub(crate) fn has_ready(&self) -> bool {
         self.ready_ones().next().is_some()
     }
 
     /// Every key with what is registered under it: a listener, or a peer's stream.
-    pub(super) fn registrations(&self) -> impl Iterator<Item = (usize, Option<usize>)> {
+    pub fn registrations(&self) -> impl Iterator<Item = (usize, Option<usize>)> {
         let listeners = self.listeners.iter().filter_map(|listener| listener.key);
         let peers = self.peers.iter().enumerate();
-        let peers = peers.filter_map(|(n, peer)| Some((peer.registration?.key, Some(n))));
+        let peers = peers.filter_map(|(n, peer)| Some((peer.wire.registration?.key, Some(n))));
         listeners.map(|key| (key, None)).chain(peers)
     }
 }
@@ -155,10 +156,13 @@ impl Kernel {
 /// Something that may be reported.
 #[derive(Clone, Copy)]
 enum Ready {
+    /// A listener, by its number, and its key.
     Listener(usize, usize),
+    /// A peer's stream.
     Peer(usize),
 }
 
+/// An event in words.
 fn describe(event: &Event) -> String {
     let readiness = event.readiness;
     let words = [

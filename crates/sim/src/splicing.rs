@@ -1,24 +1,17 @@
-//! splice(2) on the simulated kernel: a read and a write through a pipe, but for its surprises.
+//! splice(2) on the simulated kernel: a read and a write through a pipe, and the pitfalls of it.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read};
 
-use super::kernel::Kernel;
-use super::script::Faults;
-use crate::pipe::Pipe;
+use net::pipe::Pipe;
 
-/// What a read is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum How {
-    Consume,
-    /// `MSG_PEEK`.
-    Look,
-    /// As a part of splice(2).
-    Splice,
-}
+use crate::kernel::Kernel;
+use crate::observer::How;
+use crate::script::Faults;
 
 impl Kernel {
-    pub(super) fn splice_in(
+    /// Moves received bytes into the pipe.
+    pub(crate) fn splice_in(
         &mut self,
         peer: usize,
         pipe: &mut SimulatedPipe,
@@ -31,19 +24,19 @@ impl Kernel {
             ));
         }
         if self.fault(32) {
-            self.note("no splice", &[peer as u64], || "splice → EINVAL".to_owned());
+            self.record("no splice", &[peer as u64], || "splice → EINVAL".to_owned());
             return Err(ErrorKind::InvalidInput.into());
         }
         // In pieces, of which a pipe takes so many.
         let mut bytes = vec![0; self.choices.share(most)];
         let n = self.read(peer, &mut bytes, How::Splice)?;
         pipe.bytes.extend(&bytes[..n]);
-        self.peers[peer].reads_in_turn += u32::from(n > 0);
         self.seen.splices += 1;
         Ok(n)
     }
 
-    pub(super) fn splice_out(
+    /// Moves bytes out of the pipe.
+    pub(crate) fn splice_out(
         &mut self,
         peer: usize,
         pipe: &mut SimulatedPipe,
@@ -67,12 +60,12 @@ impl Kernel {
         Ok(n)
     }
 
-    /// What the socket did not take is read out of the pipe next, and that may fail too.
+    /// The server reads the bytes that the socket did not take out of the pipe. That may fail too.
     fn let_the_pipe_fail(&mut self, peer: usize, pipe: &mut SimulatedPipe) {
         if self.world.faults == Faults::All && self.fault(2) {
-            self.note("pipe", &[peer as u64], || "the pipe fails".to_owned());
+            self.record("pipe", &[peer as u64], || "the pipe fails".to_owned());
             self.seen.failed_pipes += 1;
-            self.peers[peer].was_lost_in_the_pipe = true;
+            self.peers[peer].wire.lost_in_the_pipe = true;
             pipe.fails_with = Some(ErrorKind::Other);
         } else if self.fault(2) {
             pipe.fails_with = Some(ErrorKind::Interrupted);
@@ -82,7 +75,8 @@ impl Kernel {
 
 /// A pipe of the simulated kernel.
 #[derive(Debug, Default)]
-pub(crate) struct SimulatedPipe {
+pub struct SimulatedPipe {
+    /// The bytes inside.
     bytes: VecDeque<u8>,
     /// The error of the next read.
     fails_with: Option<ErrorKind>,

@@ -1,11 +1,11 @@
-//! Kept honest, a third time: what the simulated selector reports of one stream, step by step, is what mio's reports on a
-//! real one.
+//! The simulated selector reports of one stream, step by step, what mio's selector reports of a real one.
 //!
-//! The dangerous error of a model is to report what the kernel would not: a loop that hangs in the world would go on in
-//! the simulator. So what the model calls readable, writable or "read on", the kernel has to. The other way round, the
-//! kernel may say more: epoll looks anew at all of a socket whenever there is news of any kind, once in some hundred
-//! thousand times it reports an end twice, and `poll(2)` reports an end or a reset to whoever has not re-armed. But if
-//! it often found bytes where the model has none, the model's alarms would be false: on an edge those are counted.
+//! The dangerous error of a model is to report what the kernel would not: a server that hangs on a real kernel would
+//! go on in the simulator. So what the model calls readable, writable or "read on", the kernel has to call so as
+//! well. The kernel may report more: epoll looks anew at all of a socket whenever there is news of any kind, once in
+//! some hundred thousand times it reports an end twice, and `poll(2)` reports an end or a reset to a server that has
+//! not re-armed. But if it often found bytes where the model has none, the model's alarms would be false: on an edge
+//! those are counted.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -13,11 +13,13 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use super::script::{Action, Selector};
+use net::address::Address;
+use net::poller::{Event, MioPoller, Poller, Readiness};
+use net::socket::{ListenOptions, listen_tcp};
+use net::stream::Socket;
+
 use super::*;
-use crate::poller::{Event, MioPoller, Poller, Readiness};
-use crate::socket::{ListenOptions, listen_tcp};
-use crate::stream::Socket;
+use crate::seeds::tape_of;
 
 /// One step of a conversation: the peer's, the server's, or a look at the selector.
 #[derive(Clone, Copy, Debug)]
@@ -183,9 +185,9 @@ impl Server {
 
 /// The simulated kernel, with one peer.
 struct Model {
-    poller: Simulated,
-    stream: sockets::SimulatedStream,
-    _listener: sockets::SimulatedListener,
+    poller: SimulatedPoller,
+    stream: SimulatedStream,
+    _listener: SimulatedListener,
 }
 
 impl Model {
@@ -204,14 +206,10 @@ impl Model {
             ..World::tame()
         };
         let script = Script::of(world, &[&actions.collect::<Vec<_>>()]);
-        let kernel = Kernel::new(&script, Choices::of(&[]), Arc::new(Control::default()));
-        let kernel = Rc::new(RefCell::new(kernel));
-        let mut poller = Simulated {
-            kernel: kernel.clone(),
-        };
-        let mut listener = poller.listener();
+        let mut poller = poller_of(&script);
+        let mut listener = poller.listener(None);
         poller.register_listener(&mut listener, 0).unwrap();
-        kernel.borrow_mut().step(0);
+        poller.kernel().borrow_mut().act(0);
         let (mut stream, _) = poller.accept(&mut listener).unwrap();
         poller.register_stream(&mut stream, KEY).unwrap();
         Model {
@@ -222,25 +220,26 @@ impl Model {
     }
 
     fn peer_does(&mut self, step: Step) {
-        let mut kernel = self.poller.kernel.borrow_mut();
+        let mut kernel = self.poller.kernel().borrow_mut();
         match step {
-            Step::PeerReads if kernel.peers[0].untaken() > 0 => kernel.take_echo(0),
+            Step::PeerReads if kernel.wire(0).untaken() > 0 => kernel.take_echo(0),
             Step::PeerReads => {}
-            _ => kernel.step(0),
+            _ => kernel.act(0),
         }
     }
 
-    /// What has arrived and is not read, unless a reset has taken it away.
+    /// The bytes that have arrived and are not read, unless a reset has taken it away.
     fn unread(&self) -> Option<u32> {
-        let peer = &self.poller.kernel.borrow().peers[0];
-        peer.broken.is_none().then_some(peer.unread() as u32)
+        let kernel = self.poller.kernel().borrow();
+        let wire = kernel.wire(0);
+        wire.broken.is_none().then_some(wire.unread() as u32)
     }
 
-    /// What it reports of the stream now.
+    /// All that it reports of the stream now.
     fn poll(&mut self) -> Readiness {
-        let mut kernel = self.poller.kernel.borrow_mut();
+        let mut kernel = self.poller.kernel().borrow_mut();
         let mut events = Vec::new();
-        kernel.forget_old_news();
+        kernel.drop_stale_edges();
         if kernel.has_ready() {
             kernel.deliver(&mut events);
         }
@@ -251,7 +250,7 @@ impl Model {
 /// The real kernel, with one client.
 struct Real {
     poller: MioPoller,
-    stream: crate::stream::Stream,
+    stream: net::stream::Stream,
     client: Option<TcpStream>,
 }
 
@@ -265,7 +264,7 @@ impl Real {
         };
         let mut poller = MioPoller::new().unwrap();
         let mut listener = listen_tcp("127.0.0.1:0".parse().unwrap(), options).unwrap();
-        let crate::Address::Tcp { port, .. } = listener.local_address().unwrap() else {
+        let Address::Tcp { port, .. } = listener.local_address().unwrap() else {
             panic!("not a TCP address");
         };
         let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
@@ -314,7 +313,7 @@ impl Real {
         }
     }
 
-    /// What it reports now; waits for what is expected, as it may be on its way.
+    /// All that it reports now. Waits for what is expected, which may be under way.
     fn poll(&mut self, expected: Readiness) -> Readiness {
         let start = Instant::now();
         let mut all = Vec::new();

@@ -1,0 +1,135 @@
+//! The settings that the server runs with in a simulated world, and a script together with them.
+
+use std::fmt;
+use std::time::Duration;
+
+use sim::script::{Script, differences};
+use sim::tape::{Tape, pick};
+
+use crate::server::connection::LEAST_CHARGE;
+use crate::server::limits::Limits;
+
+/// The settings of the server. Times are in milliseconds, sizes in bytes. They are small, so that a short script
+/// meets every bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// The size of a read.
+    pub(crate) read_buffer: usize,
+    /// How many pending writes the memory budget has room for; `None` is plenty.
+    pub(crate) memory: Option<usize>,
+    /// Whether the server has a pipe for what fills half of a read.
+    pub(crate) splices: bool,
+    /// How many connections may be open at once.
+    pub(crate) max_connections: usize,
+    /// How many connections are accepted from one listener in a turn.
+    pub(crate) accepts_a_turn: usize,
+    /// How many reads a connection has in a turn.
+    pub(crate) turn: usize,
+    /// How long after an event the server polls without sleeping.
+    pub(crate) busy_poll: Option<u64>,
+    /// How often the server logs its statistics.
+    pub(crate) stats_every: Option<u64>,
+    /// The idle timeout.
+    pub(crate) idle: Option<u64>,
+    /// The stall timeout.
+    pub(crate) stall: Option<u64>,
+    /// The drain timeout.
+    pub(crate) drain: u64,
+}
+
+/// A script, and the settings of the server that it is run against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Case {
+    /// The world, and what the peers do.
+    pub(crate) script: Script,
+    /// The settings of the server.
+    pub(crate) settings: Settings,
+}
+
+impl Settings {
+    /// Settings under which no bound is near and no timer runs.
+    pub(crate) fn tame() -> Settings {
+        Settings::decode(&Tape::default())
+    }
+
+    /// Reads the last two words of a tape's first lane.
+    fn decode(tape: &Tape) -> Settings {
+        let [.., mut a, mut b] = tape.world;
+        Settings {
+            read_buffer: pick(&mut a, &[16, 1, 4, 64]),
+            memory: pick(&mut a, &[None, None, Some(0), Some(1), Some(2)]),
+            splices: pick(&mut a, &[false, true]),
+            max_connections: pick(&mut a, &[usize::MAX, usize::MAX, usize::MAX, 1, 2]),
+            accepts_a_turn: pick(&mut a, &[64, 1, 2]),
+            turn: pick(&mut a, &[64, 1, 2, 4]),
+            busy_poll: pick(&mut a, &[None, None, None, Some(3), Some(8)]),
+            stats_every: pick(&mut a, &[None, None, None, Some(700)]),
+            idle: pick(&mut b, &[None, None, Some(400), Some(60)]),
+            stall: pick(&mut b, &[None, Some(300), Some(40)]),
+            drain: pick(&mut b, &[5000, 200, 0]),
+        }
+    }
+
+    /// The limits of an event loop with these settings.
+    pub(crate) fn limits(&self, backlog: usize) -> Limits {
+        let after = |ms: Option<u64>| ms.map(Duration::from_millis);
+        Limits {
+            max_connections: self.max_connections,
+            expected_connections: 0,
+            backlog,
+            crowd: CROWD,
+            read_buffer: self.read_buffer,
+            memory: self
+                .memory
+                .map_or(1 << 20, |reads| reads * self.read_buffer),
+            splice_threshold: self.splices.then_some(self.read_buffer),
+            idle_timeout: after(self.idle),
+            stall_timeout: after(self.stall),
+            drain_timeout: Duration::from_millis(self.drain),
+            busy_poll: after(self.busy_poll),
+            stats_every: after(self.stats_every),
+            turn: self.turn * LEAST_CHARGE,
+            accepts_a_turn: self.accepts_a_turn,
+        }
+    }
+
+    /// When the kernel gives up on a peer that acknowledges nothing: later than the server, as `Server::bind` sets
+    /// it.
+    pub(crate) fn give_up_after(&self) -> Option<Duration> {
+        self.stall.map(|after| Duration::from_millis(2 * after))
+    }
+}
+
+impl Case {
+    /// Reads all of a tape but its last lane.
+    pub(crate) fn decode(tape: &Tape) -> Case {
+        let mut script = Script::decode(tape);
+        let mut settings = Settings::decode(tape);
+        if settings.splices {
+            // A connection splices only in a turn that continues another one, and while its peer keeps up. The send queue
+            // has room for two reads, so that some splices find it full.
+            settings.turn = 1;
+            let world = &mut script.world;
+            world.send_queue = world.send_queue.min(2 * settings.read_buffer);
+            world.writable_at = world.writable_at.min(world.send_queue);
+        }
+        if script.world.crowd > 0 {
+            // All of the crowd is there at the same time.
+            settings.max_connections = usize::MAX;
+        }
+        Case { script, settings }
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let differs = differences(&self.settings, &Settings::tame());
+        if !differs.is_empty() {
+            writeln!(f, "the server has {differs}")?;
+        }
+        self.script.fmt(f)
+    }
+}
+
+/// More connections than these at once are a crowd, after which tables shrink.
+pub(crate) const CROWD: usize = 100;
