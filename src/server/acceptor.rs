@@ -5,7 +5,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::stats::AcceptErrorCounters;
+use super::log_limiter::LogLimiter;
+use super::stats::{AcceptErrorCounters, Counter};
 
 /// What the loop should do after accept failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,21 +20,16 @@ pub(crate) enum AfterFailure {
     Pause,
 }
 
-/// The listeners' common state: whether accepting pauses, and what has been said about it.
+/// The listeners' common state: whether accepting pauses.
 #[derive(Debug, Default)]
 pub(crate) struct Acceptor {
-    /// Listeners whose backlog may hold connections that no event will announce.
+    /// Keys of listeners whose backlog may hold connections that no event will announce.
     waiting: Vec<usize>,
+    /// When the pause ends; `None` while accepting does not pause.
     retry_at: Option<Instant>,
+    /// Failures since the last connection that was accepted, or the last empty backlog.
     failures_in_a_row: u32,
-    complaints: Complaints,
-}
-
-/// At most one line a second, with the count of those left out.
-#[derive(Debug, Default)]
-pub(crate) struct Complaints {
-    last: Option<Instant>,
-    left_out: u64,
+    log_limiter: LogLimiter,
 }
 
 impl Acceptor {
@@ -51,20 +47,17 @@ impl Acceptor {
         }
         let (counter, pause) = meaning(error, counters);
         counter.add(1);
-        planted!(NoRetryAfterEmfile => return AfterFailure::Drained);
-        planted!(RetryAtOnce => return AfterFailure::Next);
         self.failures_in_a_row += 1;
         // What should pass by itself and does not is a pause too, or it would be a spin.
         if !pause && self.failures_in_a_row < MOST_IN_A_ROW {
             return AfterFailure::Next;
         }
-        if let Some(left_out) = self.complaints.may_say(now) {
+        if let Some(left_out) = self.log_limiter.allow(now) {
             log::warn!(
                 "cannot accept: {error}; trying again every {PAUSE:?} and as connections close{left_out}"
             );
         }
         self.retry_at = Some(now + PAUSE);
-        planted!(ForgetWhoWaitsForAPause => return AfterFailure::Pause);
         self.wait(key);
         AfterFailure::Pause
     }
@@ -91,11 +84,11 @@ impl Acceptor {
         self.retry_at
     }
 
-    /// Ends a pause, because its time is up or a descriptor has become free, and hands out who waited for that.
+    /// Ends a pause, because its time is up or a descriptor has become free. Returns the keys of the listeners that waited.
     pub(crate) fn resume(&mut self) -> Vec<usize> {
         self.retry_at = None;
         let mut waiting = std::mem::take(&mut self.waiting);
-        // Whoever tries first has the one descriptor that is free: another listener each time.
+        // Rotate, so that listeners share the freed descriptor fairly.
         if !waiting.is_empty() {
             waiting.rotate_left(1);
         }
@@ -103,28 +96,9 @@ impl Acceptor {
     }
 }
 
-impl Complaints {
-    /// Whether a line may be logged now, and then what to say of those that were not.
-    pub(crate) fn may_say(&mut self, now: Instant) -> Option<String> {
-        let quiet = |last| now.saturating_duration_since(last) < BETWEEN_COMPLAINTS;
-        if self.last.is_some_and(quiet) {
-            self.left_out += 1;
-            return None;
-        }
-        self.last = Some(now);
-        Some(match std::mem::take(&mut self.left_out) {
-            0 => String::new(),
-            n => format!(" ({n} more such since the last line)"),
-        })
-    }
-}
-
 /// Which counter an error belongs to, and whether trying again at once is in vain.
 #[cfg(unix)]
-fn meaning<'a>(
-    error: &io::Error,
-    counters: &'a AcceptErrorCounters,
-) -> (&'a super::stats::Counter, bool) {
+fn meaning<'a>(error: &io::Error, counters: &'a AcceptErrorCounters) -> (&'a Counter, bool) {
     use rustix::io::Errno;
     match Errno::from_io_error(error) {
         Some(Errno::CONNABORTED) => (&counters.aborted, false),
@@ -152,10 +126,7 @@ fn meaning<'a>(
 }
 
 #[cfg(not(unix))]
-fn meaning<'a>(
-    error: &io::Error,
-    counters: &'a AcceptErrorCounters,
-) -> (&'a super::stats::Counter, bool) {
+fn meaning<'a>(error: &io::Error, counters: &'a AcceptErrorCounters) -> (&'a Counter, bool) {
     use io::ErrorKind as Kind;
     match error.kind() {
         Kind::ConnectionAborted | Kind::ConnectionReset => (&counters.aborted, false),
@@ -171,15 +142,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// So many failures without a success are no longer one connection's bad luck.
 const MOST_IN_A_ROW: u32 = 64;
 
-const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(1);
-
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
     use super::*;
     use rustix::io::Errno;
 
-    fn verdict(acceptor: &mut Acceptor, errno: Errno) -> AfterFailure {
+    fn after(acceptor: &mut Acceptor, errno: Errno) -> AfterFailure {
         let counters = AcceptErrorCounters::default();
         acceptor.failed(0, &errno.into(), Instant::now(), &counters)
     }
@@ -188,27 +157,23 @@ mod tests {
     fn a_lost_connection_is_skipped_and_a_shortage_is_waited_out() {
         let mut acceptor = Acceptor::default();
         for errno in [Errno::CONNABORTED, Errno::INTR, Errno::PERM, Errno::PROTO] {
-            assert_eq!(verdict(&mut acceptor, errno), AfterFailure::Next, "{errno}");
+            assert_eq!(after(&mut acceptor, errno), AfterFailure::Next, "{errno}");
         }
         for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
-            assert_eq!(
-                verdict(&mut acceptor, errno),
-                AfterFailure::Pause,
-                "{errno}"
-            );
+            assert_eq!(after(&mut acceptor, errno), AfterFailure::Pause, "{errno}");
         }
-        assert_eq!(verdict(&mut acceptor, Errno::AGAIN), AfterFailure::Drained);
+        assert_eq!(after(&mut acceptor, Errno::AGAIN), AfterFailure::Drained);
     }
 
     #[test]
     fn an_error_that_should_pass_and_does_not_becomes_a_pause() {
         let mut acceptor = Acceptor::default();
-        let verdicts: Vec<_> = (0..MOST_IN_A_ROW)
-            .map(|_| verdict(&mut acceptor, Errno::CONNABORTED))
+        let answers: Vec<_> = (0..MOST_IN_A_ROW)
+            .map(|_| after(&mut acceptor, Errno::CONNABORTED))
             .collect();
-        assert_eq!(verdicts.last(), Some(&AfterFailure::Pause));
+        assert_eq!(answers.last(), Some(&AfterFailure::Pause));
         assert!(
-            verdicts
+            answers
                 .iter()
                 .rev()
                 .skip(1)
@@ -231,17 +196,5 @@ mod tests {
         }
         first.sort_unstable();
         assert_eq!(first, [0, 1, 2]);
-    }
-
-    #[test]
-    fn one_complaint_a_second_counts_the_others() {
-        let mut complaints = Complaints::default();
-        let start = Instant::now();
-        assert_eq!(complaints.may_say(start), Some(String::new()));
-        for ms in 1..1000 {
-            assert_eq!(complaints.may_say(start + Duration::from_millis(ms)), None);
-        }
-        let said = complaints.may_say(start + Duration::from_secs(1)).unwrap();
-        assert!(said.contains("999 more"), "{said}");
     }
 }

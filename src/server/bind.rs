@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use crate::address::{Address, Host};
-use crate::socket::{self, ListenOptions, Listener};
+use net::address::{Address, Host};
+use net::socket::{self, ListenOptions, Listener};
 
 /// Listens on an address as a person wrote it. Of a hostname the first address is taken, and a warning says so.
 pub(super) fn listen(address: &Address, options: ListenOptions) -> io::Result<Listener> {
@@ -38,17 +38,19 @@ pub(super) fn listen(address: &Address, options: ListenOptions) -> io::Result<Li
 /// Why a server cannot be bound. The message names the address, the cause and a cure, in one line.
 #[derive(Debug)]
 pub struct BindError {
-    step: Step,
+    stage: Stage,
     source: io::Error,
 }
 
 /// What could not be done.
 #[derive(Debug)]
-enum Step {
+enum Stage {
     /// To find an address in the configuration.
     Configure,
     /// To make a poll.
     Poll,
+    /// To start a thread.
+    Thread,
     /// To listen on this address.
     Listen(Address),
 }
@@ -57,21 +59,28 @@ impl BindError {
     pub(super) fn without_address() -> BindError {
         let source = io::Error::new(io::ErrorKind::InvalidInput, "no address is configured");
         BindError {
-            step: Step::Configure,
+            stage: Stage::Configure,
             source,
         }
     }
 
     pub(super) fn without_poll(source: io::Error) -> BindError {
         BindError {
-            step: Step::Poll,
+            stage: Stage::Poll,
+            source,
+        }
+    }
+
+    pub(super) fn without_thread(source: io::Error) -> BindError {
+        BindError {
+            stage: Stage::Thread,
             source,
         }
     }
 
     pub(super) fn at(address: Address, source: io::Error) -> BindError {
         BindError {
-            step: Step::Listen(address),
+            stage: Stage::Listen(address),
             source,
         }
     }
@@ -83,7 +92,7 @@ impl BindError {
 
     fn advice(&self) -> Option<&'static str> {
         use io::ErrorKind as Kind;
-        let unix = matches!(self.step, Step::Listen(Address::Unix(_)));
+        let unix = matches!(self.stage, Stage::Listen(Address::Unix(_)));
         Some(match self.source.kind() {
             Kind::PermissionDenied if unix => {
                 "permission denied (name a path in a directory that you may write to)"
@@ -118,14 +127,15 @@ impl BindError {
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = match &self.step {
-            Step::Configure => {
+        let address = match &self.stage {
+            Stage::Configure => {
                 return f.write_str(
                     "there is no address to listen on: name at least one, such as 127.0.0.1:7007",
                 );
             }
-            Step::Poll => return write!(f, "cannot make a poll: {}", self.source),
-            Step::Listen(address) => address,
+            Stage::Poll => return write!(f, "cannot make a poll: {}", self.source),
+            Stage::Thread => return write!(f, "cannot start a thread: {}", self.source),
+            Stage::Listen(address) => address,
         };
         write!(f, "cannot listen on {address}: ")?;
         let named = matches!(

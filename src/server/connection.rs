@@ -1,56 +1,81 @@
-//! Echo state for one peer: what was read is written, in order, and nothing is kept that the kernel takes.
+//! One peer's echo as a state machine: what is read is written back in order, and nothing is kept that the kernel takes.
 //!
-//! Performs no registration, reads no clock, and knows neither mio nor its place in the table.
+//! Performs no registration, reads no clock, and knows neither mio nor its place in the table. Every change of its state is
+//! in this file; [`splice`] and [`peek`] move bytes for it and hold no state.
 
-mod by_pipe;
-mod ending;
-mod without_memory;
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a call moves at most the bytes that it was offered, and a read is asked for at most the buffer"
+)]
 
-use super::buffers::{Buffers, Spill, Spills};
-use super::step::{Reason, Step, Witness};
-use super::verdict::{Purpose, Verdict, read, write};
-use crate::delivery::Delivery;
-use crate::poller::Readiness;
-use crate::stream::Socket;
+mod calls;
+mod peek;
+mod splice;
 
-/// One peer as a state machine.
+use net::delivery::Delivery;
+use net::outcome::{IoOutcome, attempt, failure_of};
+use net::poller::Readiness;
+use net::stream::Socket;
+
+use super::buffers::{Buffers, PendingWrite, PendingWrites};
+use super::trace::{Reason, TraceEvent, Tracer};
+use calls::{end_stream, read, write};
+use peek::Peeked;
+use splice::Spliced;
+
+/// One peer.
 ///
-/// Tell it of each readiness event with [`notice`](Connection::notice); where that answers `true`, call
-/// [`pump`](Connection::pump). Each [`Progress`] asks one thing of the caller:
+/// Call [`on_readiness`](Connection::on_readiness) for each event; where that answers `true`, call
+/// [`pump`](Connection::pump). Each [`Answer`] asks one thing of the caller:
 ///
 /// | answer | the caller |
 /// |---|---|
 /// | `Blocked` | waits for the next event, and starts the timeout that fits [`awaits`](Connection::awaits) |
 /// | `Yielded` | pumps again in its next turn, without waiting for an event: none will come |
-/// | `Finished` | takes it out of the table, gives its spill back, and closes the socket |
+/// | `Finished` | takes it out of the table, [releases](Connection::release) its pending write, and closes the socket |
 #[derive(Debug)]
 pub(crate) struct Connection {
-    spill: Option<Box<Spill>>,
+    /// What the kernel did not take of the last read. The peer is not read before it is written.
+    pending: Option<Box<PendingWrite>>,
+    /// Bytes of the echo that the kernel has taken.
     echoed: u64,
-    phase: Phase,
+    state: State,
     awaits: Direction,
+    /// Whether a short read proves the receive queue empty: see [`Poller::short_read_is_drained`](net::poller::Poller::short_read_is_drained).
     short_read_is_drained: bool,
-    /// Only `WouldBlock` proves that nothing is left to read: always, where the selector does not promise more, and
-    /// otherwise from a hint on. Kept until then: the turn may end before.
+    /// Only `WouldBlock` proves the receive queue empty: always where the selector does not promise more, and otherwise from
+    /// a hint on until `WouldBlock`. The turn may end before that.
     read_on: bool,
-    /// How much had been delivered when that was last asked, the low 32 bits of it.
+    /// Bytes that had been delivered at the last look, the low 32 bits.
     delivered_before: u32,
-    /// How often in a row something was still to be delivered then.
-    looks: u8,
+    /// Looks in a row that found something undelivered.
+    owing: u8,
+}
+
+/// What a pump may do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    /// Bytes that may be read, at least 1.
+    pub(crate) budget: usize,
+    /// Whether the last turn ended on its budget and this one goes on.
+    pub(crate) continues: bool,
 }
 
 /// What a pump came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// Nothing more can be done before the kernel says so.
-    Blocked,
-    /// There is more to do, but the budget of this turn is used up.
+pub(crate) enum Answer {
+    /// Nothing more can be done before an event.
+    Blocked {
+        /// Whether this pump read, consumed or wrote a byte.
+        moved: bool,
+    },
+    /// The budget is used up and there may be more to do. Bytes have moved.
     Yielded,
     /// The connection has ended.
     Finished(Reason),
 }
 
-/// What a blocked connection waits for. Never both: while output is pending, its peer is not read.
+/// What a blocked connection waits for. Never both: while a write is pending, the peer is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
     /// Bytes to read.
@@ -79,65 +104,486 @@ impl Look {
 
 /// How far the conversation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// All that comes goes back.
+enum State {
+    /// What is read is written back.
     Echoing,
-    /// The same, but it goes by the pipe. So many bytes have come since the receive queue was last empty.
-    Carrying { moved: u32 },
-    /// The server is shutting down. So many bytes had been received by then; they are still echoed.
-    LastWords { left: u32 },
-    /// Our stream has ended. What still comes is thrown away until the peer's ends too: closing over unread input
-    /// would make the kernel reset the connection, and the reset may overtake the tail of the echo (RFC 1122,
-    /// 4.2.2.13).
-    Discarding,
-    /// The peer has ended its stream and so have we; our kernel holds some of the echo. Closed now, the socket would be the
-    /// kernel's alone: outside every limit, and cut off by the kernel's own timer although the peer reads.
+    /// The same through the pipe: bulk. `burst` bytes have come since the receive queue was last empty.
+    Splicing { burst: u32 },
+    /// The server is shutting down. Of the bytes that had been received by then, `left` are still to be echoed.
+    FinalEcho { left: u32 },
+    /// Our stream has ended. What the peer still sends is discarded until its stream ends too: closing over unread input
+    /// would make the kernel reset the connection, and the reset may overtake the tail of the echo (RFC 1122, 4.2.2.13).
+    Lingering,
+    /// Both streams have ended, and our kernel still holds bytes of the echo. A socket that is closed now is the kernel's
+    /// alone: outside every limit, and ended by the kernel's own timer although the peer reads.
     Delivering,
 }
 
-/// What one read and its write came to.
+/// What one read and the write of its bytes came to.
 enum Round {
-    /// So many bytes have moved; there may be more.
+    /// This many bytes moved, and there may be more.
     Moved(usize),
-    /// All that there was has moved.
-    Drained,
-    /// Nothing moves before the kernel says so: see `awaits`.
-    Blocked,
+    /// This many bytes moved, and the receive queue is empty.
+    Drained(usize),
+    /// Nothing more moves before there is room to write.
+    NoRoom {
+        /// Whether bytes were read or written.
+        moved: bool,
+    },
+    /// The peer has ended its stream.
+    EndOfStream,
+    /// The connection has ended.
     Finished(Reason),
 }
 
 impl Connection {
-    /// A peer that has just been accepted. Whether a short read proves its socket drained is the selector's
-    /// promise: see [`Poller::short_read_is_drained`](crate::poller::Poller::short_read_is_drained).
+    /// A peer that was just accepted. Whether a short read proves its receive queue empty is the selector's promise: see
+    /// [`Poller::short_read_is_drained`](net::poller::Poller::short_read_is_drained).
     pub(crate) fn new(short_read_is_drained: bool) -> Connection {
-        planted!(TrustShortReadsEverywhere => return Connection::new_on(true));
-        Connection::new_on(short_read_is_drained)
-    }
-
-    fn new_on(short_read_is_drained: bool) -> Connection {
         Connection {
-            spill: None,
+            pending: None,
             echoed: 0,
-            phase: Phase::Echoing,
+            state: State::Echoing,
             awaits: Direction::Read,
             short_read_is_drained,
             read_on: !short_read_is_drained,
             delivered_before: 0,
-            looks: 0,
+            owing: 0,
         }
     }
 
-    /// Takes an event's hints, and says whether they are worth a pump.
+    /// Takes an event's hints. Returns true if they are worth a pump: if they are about the direction that is waited for.
     ///
-    /// They are not when the event is about the other direction than the one waited for. Under edge triggering that
-    /// saves a call in vain. Where the selector re-arms on `WouldBlock` it saves more: such a call would re-arm both
-    /// directions, the one not waited for would be ready at once, and the loop would spin for as long as it stays so.
-    pub(crate) fn notice(&mut self, readiness: Readiness) -> bool {
+    /// Under edge triggering this saves a call in vain. Where the selector re-arms on `WouldBlock` it saves more: such a call
+    /// would re-arm both directions, the other one would be ready at once, and the loop would spin for as long as it stays so.
+    pub(crate) fn on_readiness(&mut self, readiness: Readiness) -> bool {
         self.read_on |= readiness.read_on;
-        planted!(TryWhatIsNotAwaited => return true);
         match self.awaits {
             Direction::Read => readiness.readable,
             Direction::Write => readiness.writable,
+        }
+    }
+
+    /// Moves bytes until nothing more can be done or the turn's budget is used up.
+    ///
+    /// The order is the back-pressure: a pending write goes out first, and the peer is read only when nothing is pending.
+    #[inline(always)]
+    pub(crate) fn pump<S: Socket>(
+        &mut self,
+        socket: &mut S,
+        buffers: &mut Buffers<S::Pipe>,
+        Turn {
+            mut budget,
+            continues,
+        }: Turn,
+        tracer: &mut impl Tracer,
+    ) -> Answer {
+        let mut moved = false;
+        // Bytes of reads that filled the buffer, and of splices.
+        let mut bulk = 0;
+        loop {
+            if self.pending.is_some() {
+                let before = self.echoed;
+                if let Err(stopped) = self.flush(socket, &mut buffers.pending_writes, tracer) {
+                    return match stopped {
+                        Some(reason) => Answer::Finished(reason),
+                        None => Answer::Blocked {
+                            moved: self.echoed != before,
+                        },
+                    };
+                }
+                moved = true;
+            }
+            self.awaits = Direction::Read;
+            if budget == 0 {
+                tracer.record(TraceEvent::Yielded);
+                return Answer::Yielded;
+            }
+            let round = if self.state == State::Echoing && buffers.pending_writes.has_room() {
+                self.echo(usize::MAX, socket, buffers, tracer)
+            } else {
+                self.other_round(socket, buffers, tracer)
+            };
+            match round {
+                Round::Moved(n) => {
+                    moved = true;
+                    // A peer that sends byte by byte must not hold the turn for as many calls as the budget has bytes.
+                    budget = budget.saturating_sub(n.max(LEAST_CHARGE));
+                    if n == buffers.scratch.len() || self.is_splicing() {
+                        bulk += n;
+                        if bulk >= buffers.splice_threshold {
+                            self.choose_transport(
+                                continues,
+                                bulk,
+                                socket,
+                                buffers.splice_threshold,
+                            );
+                            bulk = 0;
+                        }
+                    }
+                }
+                Round::Drained(n) => {
+                    return Answer::Blocked {
+                        moved: moved || n > 0,
+                    };
+                }
+                Round::NoRoom { moved: now } => {
+                    self.awaits = Direction::Write;
+                    return Answer::Blocked {
+                        moved: moved || now,
+                    };
+                }
+                Round::EndOfStream => return self.end_of_stream(socket, moved, tracer),
+                Round::Finished(reason) => return Answer::Finished(reason),
+            }
+        }
+    }
+
+    /// Every round but that of an ordinary echo. Not inlined, so that the ordinary one has the processor's registers.
+    #[inline(never)]
+    fn other_round<S: Socket>(
+        &mut self,
+        socket: &mut S,
+        buffers: &mut Buffers<S::Pipe>,
+        tracer: &mut impl Tracer,
+    ) -> Round {
+        match self.state {
+            State::Lingering => self.discard(socket, buffers, tracer),
+            State::Delivering => Round::EndOfStream,
+            State::FinalEcho { left: 0 } => match self.linger(socket, tracer) {
+                Ok(()) => self.discard(socket, buffers, tracer),
+                Err(reason) => Round::Finished(reason),
+            },
+            State::FinalEcho { left } => self.final_echo(left, socket, buffers, tracer),
+            State::Splicing { burst } if buffers.pending_writes.has_room() => {
+                self.echo_by_splicing(burst, socket, buffers, tracer)
+            }
+            State::Splicing { .. } | State::Echoing => {
+                self.echo_by_peeking(usize::MAX, socket, buffers, tracer)
+            }
+        }
+    }
+
+    /// Writes the pending write. `Err` is what keeps the peer from being read: no room, or the reason of the end.
+    #[inline(never)]
+    fn flush<S: Socket>(
+        &mut self,
+        socket: &mut S,
+        pending_writes: &mut PendingWrites,
+        tracer: &mut impl Tracer,
+    ) -> Result<(), Option<Reason>> {
+        while let Some(pending) = &mut self.pending {
+            match write(socket, pending.rest(), tracer) {
+                IoOutcome::Moved(n) => {
+                    self.echoed += n as u64;
+                    pending_writes.wrote(pending, n);
+                    if pending.is_written() {
+                        self.release(pending_writes);
+                    }
+                }
+                IoOutcome::WouldBlock => {
+                    self.awaits = Direction::Write;
+                    return Err(None);
+                }
+                IoOutcome::Failed(failure) => return Err(Some(failure.into())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads up to `most` bytes once and writes them back. What the kernel does not take becomes the pending write.
+    #[inline(always)]
+    fn echo<S: Socket>(
+        &mut self,
+        most: usize,
+        socket: &mut S,
+        buffers: &mut Buffers<S::Pipe>,
+        tracer: &mut impl Tracer,
+    ) -> Round {
+        let asked = buffers.scratch.len().min(most);
+        let n = match read(socket, &mut buffers.scratch[..asked], tracer) {
+            IoOutcome::Moved(0) => return Round::EndOfStream,
+            IoOutcome::Moved(n) => n,
+            IoOutcome::WouldBlock => return self.nothing_to_read(),
+            IoOutcome::Failed(failure) => return Round::Finished(failure.into()),
+        };
+        let mut rest = &buffers.scratch[..n];
+        while !rest.is_empty() {
+            match write(socket, rest, tracer) {
+                IoOutcome::Moved(taken) => {
+                    self.echoed += taken as u64;
+                    rest = &rest[taken..];
+                }
+                IoOutcome::WouldBlock => {
+                    tracer.record(TraceEvent::WritePending(rest.len()));
+                    self.pending = Some(buffers.pending_writes.acquire(rest));
+                    return Round::NoRoom { moved: true };
+                }
+                IoOutcome::Failed(failure) => return Round::Finished(failure.into()),
+            }
+        }
+        if n < asked {
+            return self.after_short_read(n);
+        }
+        Round::Moved(n)
+    }
+
+    /// Echoes through the pipe once. The end of the stream, urgent data and sockets that cannot be spliced fall back to a
+    /// read, which tells them apart.
+    #[inline(never)]
+    fn echo_by_splicing<S: Socket>(
+        &mut self,
+        burst: u32,
+        socket: &mut S,
+        buffers: &mut Buffers<S::Pipe>,
+        tracer: &mut impl Tracer,
+    ) -> Round {
+        match splice::echo(socket, buffers, &mut self.echoed, tracer) {
+            Spliced::Moved(n) => {
+                let burst = burst.saturating_add(saturated(n));
+                self.state = State::Splicing { burst };
+                Round::Moved(n)
+            }
+            Spliced::Pending { moved, rest } => {
+                let burst = burst.saturating_add(saturated(moved));
+                self.state = State::Splicing { burst };
+                self.pending = Some(rest);
+                Round::NoRoom { moved: true }
+            }
+            // In front of an urgent byte splice(2) says `EAGAIN` without limit, although a read would return bytes.
+            Spliced::WouldBlock if !self.read_on => {
+                self.state = match burst < saturated(buffers.splice_threshold) {
+                    true => State::Echoing,
+                    false => State::Splicing { burst: 0 },
+                };
+                self.nothing_to_read()
+            }
+            Spliced::WouldBlock | Spliced::Unclear => {
+                self.state = State::Echoing;
+                self.echo(usize::MAX, socket, buffers, tracer)
+            }
+            Spliced::Failed(reason) => Round::Finished(reason),
+        }
+    }
+
+    /// Echoes once without memory for a pending write: what the kernel does not take stays in the receive queue.
+    #[inline(never)]
+    fn echo_by_peeking<S: Socket>(
+        &mut self,
+        most: usize,
+        socket: &mut S,
+        buffers: &mut Buffers<S::Pipe>,
+        tracer: &mut impl Tracer,
+    ) -> Round {
+        let asked = buffers.scratch.len().min(most);
+        let buffer = &mut buffers.scratch[..asked];
+        match peek::echo(socket, buffer, &mut self.echoed, tracer) {
+            Peeked::EndOfStream => Round::EndOfStream,
+            Peeked::NothingToRead => self.nothing_to_read(),
+            Peeked::NoRoom => Round::NoRoom { moved: false },
+            Peeked::Echoed { seen, taken } if taken < seen || seen == asked => Round::Moved(taken),
+            Peeked::Echoed { seen, .. } => self.after_short_read(seen),
+            Peeked::Failed(reason) => Round::Finished(reason),
+        }
+    }
+
+    /// Decides how the next bytes are echoed, after `bulk` bytes of this turn came in reads that filled the buffer, or
+    /// through the pipe.
+    ///
+    /// A connection uses the pipe when it has shown three things:
+    ///
+    /// - Much comes at a time: reads have filled the buffer for a whole share of a turn, and the turn before ended on its
+    ///   budget too. Messages of 256 KiB lose by the pipe, messages of 1 MiB gain.
+    /// - The peer keeps up with its echo. For a peer that is behind, its own reads bound the rate, and they are slower from
+    ///   the pipe's pages. What its kernel has not acknowledged counts.
+    /// - Its packets come from another processor. On one processor, the peer's reads pay for the copies that are saved here.
+    ///
+    /// Where only `WouldBlock` proves a receive queue empty, a splice's does not prove it, and a read in addition would cost
+    /// more than the pipe saves.
+    #[inline(never)]
+    fn choose_transport<S: Socket>(
+        &mut self,
+        continues: bool,
+        bulk: usize,
+        socket: &mut S,
+        threshold: usize,
+    ) {
+        let undelivered = socket.delivery().map_or(0, |delivery| {
+            self.echoed.saturating_sub(delivery.acknowledged)
+        });
+        let keeps_up = undelivered < KEEPS_UP.saturating_mul(threshold) as u64;
+        match self.state {
+            State::Echoing
+                if continues
+                    && keeps_up
+                    && self.short_read_is_drained
+                    && !socket.shares_our_processor() =>
+            {
+                let burst = saturated(bulk);
+                self.state = State::Splicing { burst };
+            }
+            State::Splicing { .. } if !keeps_up => self.state = State::Echoing,
+            _ => {}
+        }
+    }
+
+    /// After a read of `n` bytes, fewer than it asked for: whether the receive queue is empty.
+    fn after_short_read(&self, n: usize) -> Round {
+        match self.read_on {
+            true => Round::Moved(n),
+            false => Round::Drained(n),
+        }
+    }
+
+    /// A read said `WouldBlock`.
+    fn nothing_to_read(&mut self) -> Round {
+        self.read_on = !self.short_read_is_drained;
+        Round::Drained(0)
+    }
+
+    /// The server is shutting down: echo the pending write and the `received` bytes that the kernel holds now, then end our
+    /// stream. Pump next.
+    pub(crate) fn drain(&mut self, received: u32) {
+        if matches!(self.state, State::Echoing | State::Splicing { .. }) {
+            self.state = State::FinalEcho { left: received };
+            // A drain begins without an event, so nothing has hinted at an urgent byte, in front of which a read stops. The
+            // kernel has said how many bytes there are.
+            self.read_on = true;
+        }
+    }
+
+    /// Echoes once, at most the `left` bytes that are still owed.
+    #[inline(never)]
+    fn final_echo<S: Socket>(
+        &mut self,
+        left: u32,
+        socket: &mut S,
+        buffers: &mut Buffers<S::Pipe>,
+        tracer: &mut impl Tracer,
+    ) -> Round {
+        let (most, before) = (left as usize, self.echoed);
+        let round = match buffers.pending_writes.has_room() {
+            true => self.echo(most, socket, buffers, tracer),
+            false => self.echo_by_peeking(most, socket, buffers, tracer),
+        };
+        let pending = self.pending.as_ref().map_or(0, |write| write.rest().len());
+        let moved = (self.echoed - before) as usize + pending;
+        let left = match round {
+            // Fewer bytes came than the kernel had said: an urgent byte that was read out of line is one of them.
+            Round::Drained(_) => 0,
+            _ => left.saturating_sub(saturated(moved)),
+        };
+        self.state = State::FinalEcho { left };
+        match round {
+            Round::Drained(_) => Round::Moved(moved),
+            round => round,
+        }
+    }
+
+    /// The final echo is written: ends our stream, and discards what comes from here on.
+    #[cold]
+    fn linger<S: Socket>(
+        &mut self,
+        socket: &mut S,
+        tracer: &mut impl Tracer,
+    ) -> Result<(), Reason> {
+        end_stream(socket, tracer)?;
+        self.state = State::Lingering;
+        Ok(())
+    }
+
+    /// Reads once and discards it.
+    #[inline(never)]
+    fn discard<S: Socket>(
+        &mut self,
+        socket: &mut S,
+        buffers: &mut Buffers<S::Pipe>,
+        tracer: &mut impl Tracer,
+    ) -> Round {
+        match attempt(|| socket.read(&mut buffers.scratch)) {
+            IoOutcome::Moved(0) => {
+                tracer.record(TraceEvent::EndOfStream);
+                Round::Finished(Reason::Drained)
+            }
+            IoOutcome::Moved(n) => {
+                tracer.record(TraceEvent::Discarded(&buffers.scratch[..n]));
+                match n < buffers.scratch.len() {
+                    true => self.after_short_read(n),
+                    false => Round::Moved(n),
+                }
+            }
+            IoOutcome::WouldBlock => {
+                tracer.record(TraceEvent::NothingToRead);
+                self.nothing_to_read()
+            }
+            IoOutcome::Failed(failure) => Round::Finished(failure.into()),
+        }
+    }
+
+    /// The peer has ended its stream, and the kernel has taken all of the echo. The connection ends when the peer's kernel has
+    /// acknowledged it. An edge-triggered selector reports that, as the last acknowledgement closes the socket. One that
+    /// re-arms only on `WouldBlock` would not, as no call says that here; there the rest is left to the kernel.
+    #[inline(never)]
+    fn end_of_stream<S: Socket>(
+        &mut self,
+        socket: &mut S,
+        moved: bool,
+        tracer: &mut impl Tracer,
+    ) -> Answer {
+        let ended = Answer::Finished(Reason::EndOfStream);
+        if self.echoed == 0 {
+            return ended;
+        }
+        // After the peer's end of stream a read says no more than that, whatever has happened since (Linux, `SOCK_DONE`).
+        if self.state == State::Delivering
+            && let Some(error) = socket.take_error()
+        {
+            return Answer::Finished(failure_of(&error).into());
+        }
+        match socket.delivery() {
+            Some(delivery) if delivery.is_outstanding && self.short_read_is_drained => {}
+            _ => return ended,
+        }
+        let is_news = self.state != State::Delivering;
+        if is_news {
+            if let Err(reason) = end_stream(socket, tracer) {
+                return Answer::Finished(reason);
+            }
+            self.state = State::Delivering;
+        }
+        Answer::Blocked {
+            moved: moved || is_news,
+        }
+    }
+
+    /// Gives up the pending write. The connection is closed next.
+    #[inline]
+    pub(crate) fn release(&mut self, pending_writes: &mut PendingWrites) {
+        if let Some(pending) = self.pending.take() {
+            pending_writes.release(pending);
+        }
+    }
+
+    /// Compares what has been delivered with what had been delivered at the last look.
+    ///
+    /// Where the system does not tell what was acknowledged, what the kernel has taken counts. 32 bits are enough to see a
+    /// difference, as no kernel holds 4 GiB for one connection, and a table entry has no room for more.
+    pub(crate) fn look_at_delivery(&mut self, delivery: Option<Delivery>) -> Look {
+        let (delivered, owes) = match delivery {
+            Some(delivery) => (delivery.acknowledged, delivery.is_outstanding),
+            None => (self.echoed, self.awaits == Direction::Write),
+        };
+        let before = std::mem::replace(&mut self.delivered_before, delivered as u32);
+        let owing = if owes {
+            self.owing.saturating_add(1)
+        } else {
+            0
+        };
+        let owing_before = std::mem::replace(&mut self.owing, owing);
+        Look {
+            moved: before != delivered as u32,
+            owing,
+            owing_before,
         }
     }
 
@@ -146,262 +592,59 @@ impl Connection {
         self.awaits
     }
 
-    /// How many looks in a row have found something undelivered.
-    pub(crate) fn owing(&self) -> u8 {
-        self.looks
-    }
-
-    /// How many bytes of the echo the kernel has taken.
+    /// Bytes of the echo that the kernel has taken.
     pub(crate) fn echoed(&self) -> u64 {
         self.echoed
     }
 
-    /// Compares what has been delivered with what had been when this was last asked.
-    ///
-    /// Where the system does not tell what was acknowledged, what the kernel has taken has to do. 32 bits are enough to see a
-    /// difference, as no kernel holds 4 GiB for one connection, and cost a table entry nothing.
-    pub(crate) fn look_at_delivery(&mut self, delivery: Option<Delivery>) -> Look {
-        let (delivered, owes) = match delivery {
-            Some(delivery) => (delivery.acknowledged, delivery.is_outstanding),
-            None => (self.echoed, self.awaits == Direction::Write),
-        };
-        let before = std::mem::replace(&mut self.delivered_before, delivered as u32);
-        let owing = if owes {
-            self.looks.saturating_add(1)
-        } else {
-            0
-        };
-        let owing_before = std::mem::replace(&mut self.looks, owing);
-        Look {
-            moved: before != delivered as u32,
-            owing,
-            owing_before,
-        }
+    /// Bytes that the kernel has taken, our end of stream included, which the peer's kernel acknowledges as one byte.
+    pub(crate) fn sent(&self) -> u64 {
+        self.echoed + u64::from(matches!(self.state, State::Lingering | State::Delivering))
     }
 
-    /// Whether all was delivered at the last look and nothing was written since. So a sweep need not ask the kernel.
+    /// Looks in a row that found something undelivered.
+    pub(crate) fn owing(&self) -> u8 {
+        self.owing
+    }
+
+    /// Whether everything was delivered at the last look and nothing was written since. Then the kernel need not be asked.
     pub(crate) fn is_settled(&self) -> bool {
-        self.looks == 0
+        self.owing == 0
             && self.awaits == Direction::Read
             && self.delivered_before == self.echoed as u32
     }
 
-    /// How many bytes the kernel was given, our end of stream included, which it counts as one.
-    pub(crate) fn given(&self) -> u64 {
-        self.echoed + u64::from(matches!(self.phase, Phase::Discarding | Phase::Delivering))
-    }
-
-    /// Whether the peer has ended its stream and only our kernel still has something to do.
-    pub(crate) fn is_delivering(&self) -> bool {
-        self.phase == Phase::Delivering
-    }
-
-    /// Whether nothing was ever read of it.
+    /// Whether no byte of it was ever read.
     pub(crate) fn is_untouched(&self) -> bool {
-        self.echoed == 0 && self.spill.is_none()
+        self.echoed == 0 && self.pending.is_none()
+    }
+
+    /// Whether both streams have ended and only our kernel still holds something.
+    pub(crate) fn is_delivering(&self) -> bool {
+        self.state == State::Delivering
     }
 
     /// Whether our stream has ended and the peer's is awaited.
-    pub(crate) fn is_discarding(&self) -> bool {
-        self.phase == Phase::Discarding
+    pub(crate) fn is_lingering(&self) -> bool {
+        self.state == State::Lingering
     }
 
-    /// The server is shutting down: echo what is pending and the `received` bytes that the kernel holds now, then end
-    /// the stream. Pump next.
-    pub(crate) fn drain(&mut self, received: u32) {
-        if matches!(self.phase, Phase::Echoing | Phase::Carrying { .. }) {
-            self.phase = Phase::LastWords { left: received };
-            // The kernel has said how many there are. A drain begins without an event, so nothing has hinted at an
-            // urgent byte yet, in front of which a read stops.
-            planted!(LastWordsEndAtAShortRead => return);
-            self.read_on = true;
-            planted!(NoLastWords => self.phase = Phase::LastWords { left: 0 });
-        }
-    }
-
-    /// Gives up what is pending. The connection is closed next.
-    pub(crate) fn release(&mut self, spills: &mut Spills) {
-        if let Some(spill) = self.spill.take() {
-            spills.give_back(spill);
-        }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn forget_what_is_pending(&mut self) {
-        self.spill = None;
-    }
-
-    /// Moves bytes until nothing more can be done or `budget` bytes have been read, whichever comes first.
-    ///
-    /// Every step is told to `witness`. The order is the back-pressure: first what is pending goes out, and only when
-    /// nothing is pending the peer is read.
-    #[inline(always)]
-    pub(crate) fn pump<S: Socket>(
-        &mut self,
-        socket: &mut S,
-        buffers: &mut Buffers<S::Pipe>,
-        mut budget: usize,
-        witness: &mut impl Witness,
-    ) -> Progress {
-        // Bytes of reads that found the buffer full, and what went by the pipe.
-        let mut full = 0;
-        planted!(DropTheSpillAtTheEnd => if self.read_on { self.release(&mut buffers.spills) });
-        loop {
-            if self.spill.is_some()
-                && let Err(blocked) = self.flush(socket, &mut buffers.spills, witness)
-            {
-                return blocked;
-            }
-            self.awaits = Direction::Read;
-            planted!(TurnWithoutEnd => budget = usize::MAX);
-            if budget == 0 {
-                planted!(ForgetTheHintAfterATurn => self.read_on = !self.short_read_is_drained);
-                witness.note(Step::Yielded);
-                return Progress::Yielded;
-            }
-            let round = if self.phase == Phase::Echoing && buffers.spills.has_room() {
-                self.echo(usize::MAX, socket, buffers, witness)
-            } else {
-                self.echo_otherwise(socket, buffers, witness)
-            };
-            match round {
-                // A peer that sends byte by byte must not hold the turn for as many calls as the budget has bytes.
-                Round::Moved(n) => {
-                    budget = budget.saturating_sub(n.max(LEAST_CHARGE));
-                    if n == buffers.scratch.len() || self.is_carrying() {
-                        full += n;
-                        if full >= buffers.bulk {
-                            self.choose_the_way(full, socket, buffers);
-                            full = 0;
-                        }
-                    }
-                }
-                Round::Drained | Round::Blocked => return Progress::Blocked,
-                Round::Finished(Reason::EndOfStream) => return self.deliver(socket, witness),
-                Round::Finished(reason) => return Progress::Finished(reason),
-            }
-        }
-    }
-
-    /// All that is not an echo as most of them are: apart, so that those have the processor's registers to themselves.
-    #[inline(never)]
-    fn echo_otherwise<S: Socket>(
-        &mut self,
-        socket: &mut S,
-        buffers: &mut Buffers<S::Pipe>,
-        witness: &mut impl Witness,
-    ) -> Round {
-        match self.phase {
-            Phase::Discarding => self.discard(socket, buffers, witness),
-            Phase::Delivering => Round::Finished(Reason::EndOfStream),
-            Phase::LastWords { left: 0 } => match self.end_our_stream(socket, witness) {
-                Ok(()) => self.discard(socket, buffers, witness),
-                Err(reason) => Round::Finished(reason),
-            },
-            Phase::LastWords { left } => self.echo_last_words(left, socket, buffers, witness),
-            Phase::Carrying { moved } if buffers.spills.has_room() => {
-                self.echo_by_pipe(moved, socket, buffers, witness)
-            }
-            Phase::Carrying { .. } | Phase::Echoing => {
-                self.echo_without_memory(usize::MAX, socket, buffers, witness)
-            }
-        }
-    }
-
-    /// Writes out what is pending. `Err` is what keeps the peer from being read.
-    #[inline(never)]
-    fn flush<S: Socket>(
-        &mut self,
-        socket: &mut S,
-        spills: &mut Spills,
-        witness: &mut impl Witness,
-    ) -> Result<(), Progress> {
-        while let Some(spill) = &mut self.spill {
-            match write(socket, spill.rest(), witness) {
-                Verdict::Moved(n) => {
-                    self.echoed += n as u64;
-                    spills.wrote(spill, n);
-                    if spill.rest().is_empty() {
-                        self.release(spills);
-                    }
-                }
-                Verdict::WouldBlock => {
-                    planted!(ReadWhilePending => return Ok(()));
-                    planted!(NewBeforeOld => return Ok(()));
-                    self.awaits = Direction::Write;
-                    return Err(Progress::Blocked);
-                }
-                Verdict::Broken(reason) => return Err(Progress::Finished(reason)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads so much once, at the most, and writes it back; what the kernel does not take is kept.
-    #[inline(always)]
-    fn echo<S: Socket>(
-        &mut self,
-        most: usize,
-        socket: &mut S,
-        buffers: &mut Buffers<S::Pipe>,
-        witness: &mut impl Witness,
-    ) -> Round {
-        let asked = buffers.scratch.len().min(most);
-        let n = match read(
-            socket,
-            Purpose::Echo,
-            &mut buffers.scratch[..asked],
-            witness,
-        ) {
-            Verdict::Moved(0) => return Round::Finished(Reason::EndOfStream),
-            Verdict::Moved(n) => n,
-            Verdict::WouldBlock => return self.nothing_to_read(),
-            Verdict::Broken(reason) => return Round::Finished(reason),
-        };
-        planted!(ReadWhilePending => if buffers.spills.keep_behind(&mut self.spill, &buffers.scratch[..n]) {
-            return Round::Blocked;
-        });
-        let mut rest = &buffers.scratch[..n];
-        while !rest.is_empty() {
-            match write(socket, rest, witness) {
-                Verdict::Moved(n) => {
-                    self.echoed += n as u64;
-                    rest = &rest[n..];
-                    planted!(PartialWriteIsWhole => rest = &[]);
-                }
-                Verdict::WouldBlock => {
-                    witness.note(Step::Spilled(rest.len()));
-                    self.spill = Some(buffers.spills.keep(rest));
-                    self.awaits = Direction::Write;
-                    return Round::Blocked;
-                }
-                Verdict::Broken(reason) => return Round::Finished(reason),
-            }
-        }
-        if n < asked {
-            return self.after_reading(n, asked);
-        }
-        Round::Moved(n)
-    }
-
-    /// Whether a read of `n` out of `asked` bytes has emptied the receive queue.
-    fn after_reading(&self, n: usize, asked: usize) -> Round {
-        planted!(StopAfterShortRead => if n < asked && self.short_read_is_drained { return Round::Drained });
-        if n < asked && !self.read_on {
-            Round::Drained
-        } else {
-            Round::Moved(n)
-        }
-    }
-
-    fn nothing_to_read(&mut self) -> Round {
-        self.read_on = !self.short_read_is_drained;
-        Round::Drained
+    fn is_splicing(&self) -> bool {
+        matches!(self.state, State::Splicing { .. })
     }
 }
 
-/// What a read costs of the budget at the least. With 256 KiB a turn that is 64 reads at the most.
+/// For a count that takes 4 bytes of a table entry and stays at its largest value.
+fn saturated(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// What a read costs of the budget at the least, in bytes. With 256 KiB a turn that is 64 reads at the most.
 pub(super) const LEAST_CHARGE: usize = 4 * 1024;
+
+/// A peer keeps up as long as less than this many splice thresholds of its echo are unacknowledged. A peer that waits for the
+/// echo of 1 MiB before it sends more stays below that; most that send on and on do not (`cargo bench --bench splice`).
+const KEEPS_UP: usize = 4;
 
 #[cfg(test)]
 mod tests;

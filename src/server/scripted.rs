@@ -7,8 +7,9 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 
-use crate::delivery::Delivery;
-use crate::stream::Socket;
+use net::delivery::Delivery;
+use net::pipe::Pipe;
+use net::stream::Socket;
 
 #[derive(Debug)]
 enum Line {
@@ -96,6 +97,20 @@ impl Scripted {
     }
 }
 
+/// A pipe in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Bytes(pub(crate) VecDeque<u8>);
+
+impl Pipe for Bytes {
+    fn open() -> io::Result<Bytes> {
+        Ok(Bytes::default())
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Read::read(&mut self.0, buffer)
+    }
+}
+
 fn copy(bytes: &[u8], buffer: &mut [u8]) -> usize {
     assert!(
         bytes.len() <= buffer.len(),
@@ -134,27 +149,27 @@ impl Write for Scripted {
 }
 
 impl Socket for Scripted {
-    type Pipe = VecDeque<u8>;
+    type Pipe = Bytes;
 
-    fn splice_in(&mut self, pipe: &mut VecDeque<u8>, most: usize) -> io::Result<usize> {
-        assert!(pipe.is_empty(), "the pipe still holds {pipe:?}");
+    fn splice_in(&mut self, pipe: &mut Bytes, most: usize) -> io::Result<usize> {
+        assert!(pipe.0.is_empty(), "the pipe still holds {pipe:?}");
         match self.next("splice in") {
             Line::SpliceIn(result) => {
                 let bytes = result?;
                 assert!(bytes.len() <= most, "asked for {most} bytes at the most");
-                pipe.extend(&bytes);
+                pipe.0.extend(&bytes);
                 Ok(bytes.len())
             }
             line => panic!("splice in, and the script expects {line:?}"),
         }
     }
 
-    fn splice_out(&mut self, pipe: &mut VecDeque<u8>, held: usize) -> io::Result<usize> {
-        assert_eq!(held, pipe.len());
+    fn splice_out(&mut self, pipe: &mut Bytes, held: usize) -> io::Result<usize> {
+        assert_eq!(held, pipe.0.len());
         match self.next("splice out") {
             Line::SpliceOut(result) => {
                 let n = result?;
-                self.written.extend(pipe.drain(..n));
+                self.written.extend(pipe.0.drain(..n));
                 Ok(n)
             }
             line => panic!("splice out of {pipe:?}, and the script expects {line:?}"),

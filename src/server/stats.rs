@@ -5,8 +5,6 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::Serialize;
-
 /// A count that the loop's thread alone changes and every thread may read.
 ///
 /// With one writer a plain load and store is enough: no locked instruction is paid per message.
@@ -38,7 +36,8 @@ macro_rules! counted {
         })?
     ) => {
         $(#[$about])*
-        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize))]
         #[non_exhaustive]
         pub struct $stats {
             $($(#[$doc])* pub $field: u64,)*
@@ -102,7 +101,7 @@ counted! {
         would_blocks,
         /// Times that the kernel took less than was read, so that the rest had to be kept.
         spills,
-        /// Reads that only looked (`MSG_PEEK`), because the memory budget had no room for a spill.
+        /// Reads that consumed nothing (`MSG_PEEK`), because the memory budget had no room for a pending write.
         peeks,
         /// Bytes that are kept now because their peers do not read.
         pending_bytes,

@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 pub(crate) struct Sweeps {
     /// From the end of a sweep to the next; `None` is never.
     every: Option<Duration>,
+    /// When the next sweep begins.
     next: Option<Instant>,
     /// Where the sweep under way goes on.
     at: Option<usize>,
-    /// How many writes there had been when the last sweep began.
-    writes: u64,
-    /// Whether the sweep under way has found something that is still to be delivered.
+    /// Whether something was written since the last sweep began.
+    is_expected: bool,
+    /// Whether the sweep under way has found something undelivered.
     is_needed_again: bool,
 }
 
@@ -29,31 +30,32 @@ impl Sweeps {
             every,
             next: None,
             at: None,
-            writes: 0,
+            is_expected: false,
             is_needed_again: false,
         }
     }
 
-    /// There have been so many writes in all. Where nothing is written there is nothing to look for, and a server with
+    /// Something was written, or found no room: its peer owes an acknowledgement.
+    #[inline]
+    pub(crate) fn expect_delivery(&mut self) {
+        self.is_expected = true;
+    }
+
+    /// Schedules a sweep if one is needed and none is. Where nothing is written there is nothing to look for, and a server with
     /// nothing to do sleeps.
     #[inline]
-    pub(crate) fn count_writes(&mut self, writes: u64, now: Instant) {
-        if self.next.is_none() && self.at.is_none() && writes != self.writes {
+    pub(crate) fn schedule(&mut self, now: Instant) {
+        if self.is_expected && self.next.is_none() && self.at.is_none() {
             self.next = self.every.map(|every| now + every);
         }
     }
 
     /// The keys to look at in this turn, of a table that has keys below `end()`; none when no sweep is due.
-    pub(crate) fn keys(
-        &mut self,
-        end: impl FnOnce() -> usize,
-        writes: u64,
-        now: Instant,
-    ) -> Range<usize> {
+    pub(crate) fn keys(&mut self, end: impl FnOnce() -> usize, now: Instant) -> Range<usize> {
         if self.next.is_some_and(|next| next <= now) {
             self.next = None;
             self.at = Some(0);
-            self.writes = writes;
+            self.is_expected = false;
             self.is_needed_again = false;
         }
         let Some(from) = self.at else {
@@ -78,7 +80,7 @@ impl Sweeps {
         }
     }
 
-    /// Whether a sweep is under way: then the next turn goes on with it.
+    /// Whether a sweep is under way. Then the next turn goes on with it.
     pub(crate) fn is_under_way(&self) -> bool {
         self.at.is_some()
     }
@@ -102,14 +104,15 @@ mod tests {
     fn nothing_is_swept_before_something_was_written() {
         let start = Instant::now();
         let mut sweeps = Sweeps::new(Some(EVERY));
-        sweeps.count_writes(0, start);
+        sweeps.schedule(start);
         assert_eq!(sweeps.next(), None);
-        sweeps.count_writes(1, start);
+        sweeps.expect_delivery();
+        sweeps.schedule(start);
         assert_eq!(sweeps.next(), Some(start + EVERY));
-        assert_eq!(sweeps.keys(|| 10, 1, start), 0..0);
-        assert_eq!(sweeps.keys(|| 10, 1, start + EVERY), 0..10);
+        assert_eq!(sweeps.keys(|| 10, start), 0..0);
+        assert_eq!(sweeps.keys(|| 10, start + EVERY), 0..10);
         sweeps.end_turn(start + EVERY);
-        sweeps.count_writes(1, start + EVERY);
+        sweeps.schedule(start + EVERY);
         assert_eq!(sweeps.next(), None, "nothing was written since");
     }
 
@@ -117,10 +120,11 @@ mod tests {
     fn a_sweep_comes_again_where_something_is_to_be_delivered() {
         let start = Instant::now();
         let mut sweeps = Sweeps::new(Some(EVERY));
-        sweeps.count_writes(1, start);
+        sweeps.expect_delivery();
+        sweeps.schedule(start);
         // Late, as after a stop of the process: the next one is a whole timeout after this one.
         let late = start + 5 * EVERY;
-        assert_eq!(sweeps.keys(|| 1, 1, late), 0..1);
+        assert_eq!(sweeps.keys(|| 1, late), 0..1);
         sweeps.come_again();
         sweeps.end_turn(late);
         assert_eq!(sweeps.next(), Some(late + EVERY));
@@ -130,15 +134,16 @@ mod tests {
     fn a_large_table_is_swept_in_several_turns() {
         let start = Instant::now();
         let mut sweeps = Sweeps::new(Some(EVERY));
-        sweeps.count_writes(1, start);
+        sweeps.expect_delivery();
+        sweeps.schedule(start);
         let now = start + EVERY;
-        assert_eq!(sweeps.keys(|| KEYS_A_TURN + 1, 1, now), 0..KEYS_A_TURN);
+        assert_eq!(sweeps.keys(|| KEYS_A_TURN + 1, now), 0..KEYS_A_TURN);
         sweeps.come_again();
         sweeps.end_turn(now);
         assert!(sweeps.is_under_way());
         assert_eq!(sweeps.next(), None);
         assert_eq!(
-            sweeps.keys(|| KEYS_A_TURN + 1, 1, now),
+            sweeps.keys(|| KEYS_A_TURN + 1, now),
             KEYS_A_TURN..KEYS_A_TURN + 1
         );
         sweeps.end_turn(now);
@@ -150,8 +155,9 @@ mod tests {
     fn a_timeout_that_is_off_sweeps_nothing() {
         let start = Instant::now();
         let mut sweeps = Sweeps::new(None);
-        sweeps.count_writes(1, start);
+        sweeps.expect_delivery();
+        sweeps.schedule(start);
         assert_eq!(sweeps.next(), None);
-        assert_eq!(sweeps.keys(|| 10, 1, start + EVERY), 0..0);
+        assert_eq!(sweeps.keys(|| 10, start + EVERY), 0..0);
     }
 }

@@ -8,7 +8,7 @@ use std::io;
 use slab::Slab;
 
 use super::connection::Connection;
-use crate::poller::Poller;
+use net::poller::Poller;
 
 /// Everything that the loop has registered with its poller.
 pub(crate) struct Table<P: Poller> {
@@ -110,7 +110,6 @@ impl<P: Poller> Table<P> {
         match &mut entry {
             Entry::Listener(listener) => poller.forget_listener(listener),
             Entry::Peer(peer) => {
-                planted!(LeaveItRegistered => { self.connections -= 1; return Some(entry) });
                 poller.forget_stream(&mut peer.stream);
                 self.connections -= 1;
             }
@@ -141,7 +140,7 @@ impl<P: Poller> Table<P> {
     }
 
     /// Everything with its key.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn entries(&self) -> impl Iterator<Item = (usize, &Entry<P::Listener, P::Stream>)> {
         self.slab.iter()
     }
@@ -158,12 +157,12 @@ impl<P: Poller> Table<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::poller::MioPoller;
+    use net::poller::MioPoller;
 
     #[test]
     #[cfg(not(debug_assertions))]
     fn a_peer_costs_its_entry_and_no_more() {
-        assert!(size_of::<Entry<crate::socket::Listener, crate::stream::Stream>>() <= 40);
+        assert!(size_of::<Entry<net::socket::Listener, net::stream::Stream>>() <= 40);
     }
 
     #[test]

@@ -4,6 +4,11 @@
 //! are in the order in which they are due: a queue each, threaded through one array of links indexed by slab key.
 //! Whoever moves goes to the end of the queue; only the front is ever looked at. Reads no clock: time is an argument.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "`push` makes room for a key before it is in a queue, and a timeout is one of the queues"
+)]
+
 use std::time::{Duration, Instant};
 
 /// What a peer may be waiting for, at most for so long.
@@ -15,7 +20,7 @@ pub(crate) enum Timeout {
     Linger,
 }
 
-/// A point in time, in milliseconds after the start. It wraps after 49 days: see [`Link`].
+/// A point in time, in milliseconds after the start. It wraps after 49 days: see [`QueueLink`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tick(u32);
 
@@ -23,7 +28,7 @@ pub(crate) struct Tick(u32);
 #[derive(Debug)]
 pub(crate) struct Timeouts {
     start: Instant,
-    links: Vec<Link>,
+    links: Vec<QueueLink>,
     queues: [Queue; 2],
     expected: usize,
 }
@@ -31,7 +36,7 @@ pub(crate) struct Timeouts {
 /// A peer's place in a queue. `since` is in milliseconds after the start and wraps after 49 days, which is harmless
 /// as long as no timeout is longer than half of that: ages are differences.
 #[derive(Clone, Copy, Debug)]
-struct Link {
+struct QueueLink {
     previous: u32,
     next: u32,
     since: u32,
@@ -73,7 +78,7 @@ impl Timeouts {
 
     /// The time as this module counts it: worked out once a turn, used for each peer.
     pub(crate) fn tick(&self, now: Instant) -> Tick {
-        // The low 32 bits, on purpose: see `Link`.
+        // The low 32 bits, on purpose: see `QueueLink`.
         Tick(now.saturating_duration_since(self.start).as_millis() as u32)
     }
 
@@ -160,7 +165,7 @@ impl Timeouts {
         if self.links.len() <= key {
             self.links
                 .reserve(self.expected.saturating_sub(self.links.len()));
-            self.links.resize(key + 1, Link::LOOSE);
+            self.links.resize(key + 1, QueueLink::LOOSE);
         }
         let queue = &mut self.queues[timeout as usize];
         let previous = std::mem::replace(&mut queue.last, key as u32);
@@ -168,7 +173,7 @@ impl Timeouts {
             NONE => queue.first = key as u32,
             last => self.links[last as usize].next = key as u32,
         }
-        self.links[key] = Link {
+        self.links[key] = QueueLink {
             previous,
             next: NONE,
             since,
@@ -177,8 +182,8 @@ impl Timeouts {
     }
 }
 
-impl Link {
-    const LOOSE: Link = Link {
+impl QueueLink {
+    const LOOSE: QueueLink = QueueLink {
         previous: NONE,
         next: NONE,
         since: 0,
@@ -287,6 +292,6 @@ mod tests {
 
     #[test]
     fn a_place_costs_sixteen_bytes() {
-        assert_eq!(size_of::<Link>(), 16);
+        assert_eq!(size_of::<QueueLink>(), 16);
     }
 }

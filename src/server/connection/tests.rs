@@ -2,10 +2,8 @@
 
 use std::io::ErrorKind::{self, BrokenPipe, ConnectionReset, Interrupted, TimedOut, WouldBlock};
 
-use std::collections::VecDeque;
-
 use super::*;
-use crate::server::scripted::Scripted;
+use crate::server::scripted::{Bytes, Scripted};
 
 /// Reads are of 8 bytes, so that short scripts can fill one.
 const READ: usize = 8;
@@ -13,23 +11,28 @@ const READ: usize = 8;
 /// A turn of two reads.
 const TURN: usize = 2 * LEAST_CHARGE;
 
+const BLOCKED: Answer = Answer::Blocked { moved: true };
+
 mod bulk;
 mod delivering;
 
 struct World {
     connection: Connection,
-    buffers: Buffers<VecDeque<u8>>,
-    steps: Steps,
+    buffers: Buffers<Bytes>,
+    events: Events,
     turn: usize,
+    continues: bool,
+    /// Whether the last pump that was blocked had moved anything.
+    moved: bool,
 }
 
-/// The sentences of the steps, in order.
+/// The sentences of the trace events, in order.
 #[derive(Default)]
-struct Steps(Vec<String>);
+struct Events(Vec<String>);
 
-impl Witness for Steps {
-    fn note(&mut self, step: Step<'_>) {
-        self.0.push(step.to_string());
+impl Tracer for Events {
+    fn record(&mut self, event: TraceEvent<'_>) {
+        self.0.push(event.to_string());
     }
 }
 
@@ -52,18 +55,33 @@ impl World {
         World {
             connection: Connection::new(short_read_is_drained),
             buffers: Buffers::new(READ, memory),
-            steps: Steps::default(),
+            events: Events::default(),
             turn: TURN,
+            continues: true,
+            moved: false,
         }
     }
 
-    fn pump(&mut self, socket: &mut Scripted) -> Progress {
-        self.connection
-            .pump(socket, &mut self.buffers, self.turn, &mut self.steps)
+    /// Pumps once, and leaves out of the answer whether anything moved: see `moved`.
+    fn pump(&mut self, socket: &mut Scripted) -> Answer {
+        let turn = Turn {
+            budget: self.turn,
+            continues: self.continues,
+        };
+        let answer = self
+            .connection
+            .pump(socket, &mut self.buffers, turn, &mut self.events);
+        match answer {
+            Answer::Blocked { moved } => {
+                self.moved = moved;
+                BLOCKED
+            }
+            answer => answer,
+        }
     }
 
     fn pending(&self) -> usize {
-        self.buffers.spills.pending().0
+        self.buffers.pending_writes.pending().0
     }
 }
 
@@ -87,9 +105,28 @@ fn writable() -> Readiness {
 fn a_small_message_costs_one_read_and_one_write() {
     let mut world = World::edge();
     let mut socket = Scripted::new().reads(b"ping").takes(4);
-    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    assert_eq!(world.pump(&mut socket), BLOCKED);
     assert_eq!(socket.written, b"ping");
     assert_eq!(world.connection.awaits(), Direction::Read);
+}
+
+#[test]
+fn the_answer_says_whether_anything_moved() {
+    let mut world = World::edge();
+    let mut moved = |socket: Scripted| {
+        let mut socket = socket;
+        assert_eq!(world.pump(&mut socket), BLOCKED);
+        world.moved
+    };
+    assert!(!moved(Scripted::new().read_fails(WouldBlock)), "nothing");
+    assert!(moved(Scripted::new().reads(b"ping").takes(4)), "an echo");
+    let pending = Scripted::new().reads(b"ping").write_fails(WouldBlock);
+    assert!(moved(pending), "a read");
+    assert!(!moved(Scripted::new().write_fails(WouldBlock)), "no room");
+    let partly = Scripted::new().takes(1).write_fails(WouldBlock);
+    assert!(moved(partly), "a byte of the pending write");
+    let rest = Scripted::new().takes(3).read_fails(WouldBlock);
+    assert!(moved(rest), "the rest of it");
 }
 
 #[test]
@@ -99,7 +136,7 @@ fn a_short_read_is_not_drained_where_only_would_block_re_arms() {
         .reads(b"ping")
         .takes(4)
         .read_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    assert_eq!(world.pump(&mut socket), BLOCKED);
 }
 
 #[test]
@@ -109,7 +146,7 @@ fn a_full_read_may_have_left_something_behind() {
         .reads(b"12345678")
         .takes(8)
         .read_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    assert_eq!(world.pump(&mut socket), BLOCKED);
 }
 
 #[test]
@@ -120,7 +157,7 @@ fn an_interrupted_call_is_made_again() {
         .reads(b"ping")
         .write_fails(Interrupted)
         .takes(4);
-    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    assert_eq!(world.pump(&mut socket), BLOCKED);
     assert_eq!(socket.written, b"ping");
 }
 
@@ -129,21 +166,21 @@ fn an_interrupted_call_is_made_again() {
 #[test]
 fn a_short_read_is_not_drained_when_the_end_of_the_stream_was_hinted() {
     let mut world = World::edge();
-    world.connection.notice(Readiness {
+    world.connection.on_readiness(Readiness {
         readable: true,
         read_on: true,
         ..Readiness::default()
     });
     let mut socket = Scripted::new().reads(b"bye").takes(3).reads(b"");
     let progress = world.pump(&mut socket);
-    assert_eq!(progress, Progress::Finished(Reason::EndOfStream));
+    assert_eq!(progress, Answer::Finished(Reason::EndOfStream));
 }
 
 #[test]
 fn the_hint_outlives_the_turn() {
     // The turn ends in the middle; the next one begins without an event, and so without the hint.
     let mut world = World::edge();
-    world.connection.notice(Readiness {
+    world.connection.on_readiness(Readiness {
         readable: true,
         read_on: true,
         ..Readiness::default()
@@ -153,26 +190,26 @@ fn the_hint_outlives_the_turn() {
         .takes(8)
         .reads(b"12345678")
         .takes(8);
-    assert_eq!(world.pump(&mut socket), Progress::Yielded);
+    assert_eq!(world.pump(&mut socket), Answer::Yielded);
     let mut socket = Scripted::new().reads(b"bye").takes(3).reads(b"");
     let progress = world.pump(&mut socket);
-    assert_eq!(progress, Progress::Finished(Reason::EndOfStream));
+    assert_eq!(progress, Answer::Finished(Reason::EndOfStream));
 }
 
 #[test]
 fn a_hint_alone_closes_nothing() {
     // The event belonged to a peer that is gone, whose key this one has.
     let mut world = World::edge();
-    world.connection.notice(Readiness {
+    world.connection.on_readiness(Readiness {
         readable: true,
         writable: true,
         read_on: true,
     });
     let mut socket = Scripted::new().read_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    assert_eq!(world.pump(&mut socket), BLOCKED);
     // And it is forgotten with the `WouldBlock`: the next message costs two calls again.
     let mut socket = Scripted::new().reads(b"ping").takes(4);
-    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    assert_eq!(world.pump(&mut socket), BLOCKED);
 }
 
 #[test]
@@ -182,15 +219,15 @@ fn what_is_pending_goes_out_before_the_end_of_the_stream_is_read() {
         .reads(b"12345678")
         .takes(3)
         .write_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), Progress::Blocked);
-    world.connection.notice(Readiness {
+    assert_eq!(world.pump(&mut socket), BLOCKED);
+    world.connection.on_readiness(Readiness {
         readable: true,
         writable: true,
         read_on: true,
     });
     let mut socket = Scripted::new().takes(5).reads(b"");
     let progress = world.pump(&mut socket);
-    assert_eq!(progress, Progress::Finished(Reason::EndOfStream));
+    assert_eq!(progress, Answer::Finished(Reason::EndOfStream));
     assert_eq!(socket.written, b"45678");
     assert_eq!(world.connection.echoed(), 8);
 }
@@ -201,20 +238,20 @@ fn what_is_pending_goes_out_before_the_end_of_the_stream_is_read() {
 fn a_partial_write_is_finished_and_in_order() {
     let mut world = World::edge();
     let mut socket = Scripted::new().reads(b"abcdef").takes(2).takes(1).takes(3);
-    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    assert_eq!(world.pump(&mut socket), BLOCKED);
     assert_eq!(socket.written, b"abcdef");
     assert_eq!(world.pending(), 0);
 }
 
 #[test]
 fn blocked_on_writing_means_that_the_kernel_said_so() {
-    // A short write alone is no verdict: only `WouldBlock` makes every selector call again.
+    // A short write alone proves nothing: only `WouldBlock` makes every selector call again.
     let mut world = World::edge();
     let mut socket = Scripted::new()
         .reads(b"abcdef")
         .takes(2)
         .write_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    assert_eq!(world.pump(&mut socket), BLOCKED);
     assert_eq!(world.connection.awaits(), Direction::Write);
     assert_eq!(world.pending(), 4);
 }
@@ -226,7 +263,7 @@ fn a_peer_is_not_read_while_its_output_is_pending() {
     world.pump(&mut socket);
     // Were it read, the script would say so.
     let mut socket = Scripted::new().takes(1).write_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    assert_eq!(world.pump(&mut socket), BLOCKED);
     assert_eq!(world.pending(), 2);
 }
 
@@ -239,31 +276,37 @@ fn older_bytes_go_out_before_newer_ones() {
         .write_fails(WouldBlock);
     world.pump(&mut socket);
     let mut socket = Scripted::new().takes(5).reads(b"new").takes(3);
-    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    assert_eq!(world.pump(&mut socket), BLOCKED);
     assert_eq!(socket.written, b"45678new");
 }
 
 #[test]
-fn a_spill_is_given_back_when_it_is_empty() {
+fn a_pending_write_is_released_when_it_is_written() {
     let mut world = World::new(true, READ);
     let mut socket = Scripted::new().reads(b"abc").write_fails(WouldBlock);
     world.pump(&mut socket);
-    assert!(!world.buffers.spills.has_room(), "the only one is lent");
+    assert!(
+        !world.buffers.pending_writes.has_room(),
+        "the only one is in_use"
+    );
     let mut socket = Scripted::new().takes(3).read_fails(WouldBlock);
     world.pump(&mut socket);
-    assert!(world.buffers.spills.has_room());
-    assert_eq!(world.buffers.spills.pending(), (0, 3));
+    assert!(world.buffers.pending_writes.has_room());
+    assert_eq!(world.buffers.pending_writes.pending(), (0, 3));
 }
 
 #[test]
 fn an_event_for_the_direction_not_waited_for_is_not_worth_a_call() {
     let mut world = World::edge();
-    assert!(!world.connection.notice(writable()), "nothing to write");
-    assert!(world.connection.notice(readable()));
+    assert!(
+        !world.connection.on_readiness(writable()),
+        "nothing to write"
+    );
+    assert!(world.connection.on_readiness(readable()));
     let mut socket = Scripted::new().reads(b"abc").write_fails(WouldBlock);
     world.pump(&mut socket);
-    assert!(!world.connection.notice(readable()), "not read now");
-    assert!(world.connection.notice(writable()));
+    assert!(!world.connection.on_readiness(readable()), "not read now");
+    assert!(world.connection.on_readiness(writable()));
 }
 
 // No memory left.
@@ -277,12 +320,12 @@ fn without_memory_only_what_was_written_is_consumed() {
         .reads(b"ab")
         .peeks(b"cdef")
         .write_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    assert_eq!(world.pump(&mut socket), BLOCKED);
     assert_eq!(world.connection.awaits(), Direction::Write);
     assert_eq!((world.pending(), &*socket.written), (0, &b"ab"[..]));
 
     let mut socket = Scripted::new().peeks(b"cdef").takes(4).reads(b"cdef");
-    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    assert_eq!(world.pump(&mut socket), BLOCKED);
     assert_eq!(world.connection.awaits(), Direction::Read);
     assert_eq!(socket.written, b"cdef");
 }
@@ -292,7 +335,7 @@ fn without_memory_the_end_of_the_stream_is_seen() {
     let mut world = World::without_memory();
     let mut socket = Scripted::new().peeks(b"");
     let progress = world.pump(&mut socket);
-    assert_eq!(progress, Progress::Finished(Reason::EndOfStream));
+    assert_eq!(progress, Answer::Finished(Reason::EndOfStream));
 }
 
 #[test]
@@ -302,10 +345,10 @@ fn without_memory_a_reset_between_looking_and_consuming_is_a_reset() {
         .peeks(b"abc")
         .takes(3)
         .read_fails(ConnectionReset);
-    assert_eq!(world.pump(&mut socket), Progress::Finished(Reason::Reset));
+    assert_eq!(world.pump(&mut socket), Answer::Finished(Reason::Reset));
     let mut world = World::without_memory();
     let mut socket = Scripted::new().peek_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    assert_eq!(world.pump(&mut socket), BLOCKED);
 }
 
 // The turn.
@@ -318,15 +361,15 @@ fn a_turn_ends_on_its_budget() {
         .takes(8)
         .reads(b"12345678")
         .takes(8);
-    assert_eq!(world.pump(&mut socket), Progress::Yielded);
-    assert!(world.steps.0.last().unwrap().starts_with("yielded"));
+    assert_eq!(world.pump(&mut socket), Answer::Yielded);
+    assert!(world.events.0.last().unwrap().starts_with("yielded"));
 }
 
 #[test]
 fn a_turn_of_tiny_reads_ends_too() {
     let mut world = World::rearming();
     let mut socket = Scripted::new().reads(b"1").takes(1).reads(b"2").takes(1);
-    assert_eq!(world.pump(&mut socket), Progress::Yielded);
+    assert_eq!(world.pump(&mut socket), Answer::Yielded);
 }
 
 #[test]
@@ -337,7 +380,7 @@ fn discarding_is_no_way_around_the_budget() {
         .shuts_down()
         .reads(b"12345678")
         .reads(b"12345678");
-    assert_eq!(world.pump(&mut socket), Progress::Yielded);
+    assert_eq!(world.pump(&mut socket), Answer::Yielded);
 }
 
 // The server's own end.
@@ -351,11 +394,11 @@ fn draining_echoes_what_had_been_received_and_discards_the_rest() {
         .takes(3)
         .shuts_down()
         .reads(b"too late");
-    assert_eq!(world.pump(&mut socket), Progress::Yielded);
+    assert_eq!(world.pump(&mut socket), Answer::Yielded);
     assert_eq!(socket.written, b"abc");
-    assert!(world.connection.is_discarding());
+    assert!(world.connection.is_lingering());
     let mut socket = Scripted::new().reads(b"");
-    assert_eq!(world.pump(&mut socket), Progress::Finished(Reason::Drained));
+    assert_eq!(world.pump(&mut socket), Answer::Finished(Reason::Drained));
 }
 
 #[test]
@@ -365,16 +408,16 @@ fn draining_writes_out_what_is_pending_first() {
     world.pump(&mut socket);
     world.connection.drain(0);
     let mut socket = Scripted::new().takes(1).write_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    assert_eq!(world.pump(&mut socket), BLOCKED);
     assert_eq!(world.connection.awaits(), Direction::Write);
     let mut socket = Scripted::new().takes(2).shuts_down().read_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), Progress::Blocked);
-    assert!(world.connection.is_discarding());
+    assert_eq!(world.pump(&mut socket), BLOCKED);
+    assert!(world.connection.is_lingering());
 }
 
 /// A drain begins without an event, so the urgent byte in front of which the read stops has not been hinted at.
 #[test]
-fn last_words_go_on_behind_an_urgent_byte() {
+fn a_final_echo_goes_on_behind_an_urgent_byte() {
     let mut world = World::edge();
     world.connection.drain(5);
     let mut socket = Scripted::new()
@@ -387,19 +430,19 @@ fn last_words_go_on_behind_an_urgent_byte() {
     world.pump(&mut socket);
     world.pump(&mut socket);
     assert_eq!(socket.written, b"abcde");
-    assert!(world.connection.is_discarding());
+    assert!(world.connection.is_lingering());
 }
 
 #[test]
-fn last_words_that_a_reset_took_away_are_not_waited_for() {
+fn a_final_echo_that_a_reset_took_away_is_not_waited_for() {
     let mut world = World::edge();
     world.connection.drain(100);
     let mut socket = Scripted::new()
         .read_fails(WouldBlock)
         .shuts_down()
         .read_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), Progress::Blocked);
-    assert!(world.connection.is_discarding());
+    assert_eq!(world.pump(&mut socket), BLOCKED);
+    assert!(world.connection.is_lingering());
 }
 
 // Errors.
@@ -418,11 +461,11 @@ fn each_error_ends_the_connection_with_its_reason() {
     ] {
         let mut socket = Scripted::new().read_fails(kind);
         let progress = World::edge().pump(&mut socket);
-        assert_eq!(progress, Progress::Finished(reason), "reading: {kind}");
+        assert_eq!(progress, Answer::Finished(reason), "reading: {kind}");
 
         let mut socket = Scripted::new().reads(b"abc").write_fails(kind);
         let progress = World::edge().pump(&mut socket);
-        assert_eq!(progress, Progress::Finished(reason), "writing: {kind}");
+        assert_eq!(progress, Answer::Finished(reason), "writing: {kind}");
     }
 }
 
@@ -431,17 +474,17 @@ fn a_write_that_takes_nothing_is_not_tried_for_ever() {
     let mut world = World::edge();
     let mut socket = Scripted::new().reads(b"abc").takes(0);
     let reason = Reason::Failed(ErrorKind::WriteZero);
-    assert_eq!(world.pump(&mut socket), Progress::Finished(reason));
+    assert_eq!(world.pump(&mut socket), Answer::Finished(reason));
 }
 
 #[test]
-fn a_peer_that_breaks_gives_its_spill_back() {
+fn a_broken_peer_releases_its_pending_write() {
     let mut world = World::edge();
     let mut socket = Scripted::new().reads(b"abc").write_fails(WouldBlock);
     world.pump(&mut socket);
     let mut socket = Scripted::new().write_fails(BrokenPipe);
-    assert_eq!(world.pump(&mut socket), Progress::Finished(Reason::Reset));
-    world.connection.release(&mut world.buffers.spills);
+    assert_eq!(world.pump(&mut socket), Answer::Finished(Reason::Reset));
+    world.connection.release(&mut world.buffers.pending_writes);
     assert_eq!(world.pending(), 0);
 }
 
@@ -456,8 +499,8 @@ fn a_unix_read_that_stops_at_descriptors_is_read_on() {
     use std::io::{IoSlice, Read, Write};
     use std::os::fd::AsFd;
 
-    use crate::poller::{MioPoller, Poller};
-    use crate::stream::Stream;
+    use net::poller::{MioPoller, Poller};
+    use net::stream::Stream;
 
     let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
@@ -479,8 +522,12 @@ fn a_unix_read_that_stops_at_descriptors_is_read_on() {
     let poller = MioPoller::new().unwrap();
     let mut connection = Connection::new(poller.short_read_is_drained(&stream));
     let mut buffers = Buffers::new(64, 64);
-    let progress = connection.pump(&mut stream, &mut buffers, TURN * 8, &mut Steps::default());
-    assert_eq!(progress, Progress::Blocked);
+    let turn = Turn {
+        budget: TURN * 8,
+        continues: false,
+    };
+    let progress = connection.pump(&mut stream, &mut buffers, turn, &mut Events::default());
+    assert_eq!(progress, BLOCKED);
     let mut echo = [0; 6];
     theirs.set_nonblocking(true).unwrap();
     theirs.read_exact(&mut echo).unwrap();

@@ -11,7 +11,7 @@ fn delivery(acknowledged: u64, is_outstanding: bool) -> Option<Delivery> {
 }
 
 /// The peer has sent five bytes and its end of stream; five are echoed, and two of them acknowledged.
-fn ended(world: &mut World, socket: Scripted) -> Progress {
+fn ended(world: &mut World, socket: Scripted) -> Answer {
     let mut socket = socket;
     socket.delivery = delivery(2, true);
     world.pump(&mut socket)
@@ -19,7 +19,7 @@ fn ended(world: &mut World, socket: Scripted) -> Progress {
 
 fn hello(world: &mut World) {
     let mut socket = Scripted::new().reads(b"hello").takes(5);
-    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    assert_eq!(world.pump(&mut socket), BLOCKED);
 }
 
 #[test]
@@ -27,16 +27,16 @@ fn after_the_peers_end_a_connection_stays_until_all_is_acknowledged() {
     let mut world = World::edge();
     hello(&mut world);
     let end = Scripted::new().reads(b"").shuts_down();
-    assert_eq!(ended(&mut world, end), Progress::Blocked);
+    assert_eq!(ended(&mut world, end), BLOCKED);
     assert!(world.connection.is_delivering());
     // No call but those that ask.
     let mut socket = Scripted::new();
     socket.delivery = delivery(4, true);
-    assert_eq!(world.pump(&mut socket), Progress::Blocked);
+    assert_eq!(world.pump(&mut socket), BLOCKED);
     socket.delivery = delivery(6, false);
     assert_eq!(
         world.pump(&mut socket),
-        Progress::Finished(Reason::EndOfStream)
+        Answer::Finished(Reason::EndOfStream)
     );
 }
 
@@ -50,11 +50,11 @@ fn an_error_meanwhile_is_the_reason_of_the_end() {
         let mut world = World::edge();
         hello(&mut world);
         let end = Scripted::new().reads(b"").shuts_down();
-        assert_eq!(ended(&mut world, end), Progress::Blocked);
+        assert_eq!(ended(&mut world, end), BLOCKED);
         let mut socket = Scripted::new();
         socket.delivery = delivery(2, false);
         socket.error.set(Some(kind));
-        assert_eq!(world.pump(&mut socket), Progress::Finished(reason));
+        assert_eq!(world.pump(&mut socket), Answer::Finished(reason));
     }
 }
 
@@ -65,7 +65,7 @@ fn what_is_acknowledged_or_not_known_is_not_waited_for() {
         hello(&mut world);
         let mut socket = Scripted::new().reads(b"");
         socket.delivery = known;
-        let ended = Progress::Finished(Reason::EndOfStream);
+        let ended = Answer::Finished(Reason::EndOfStream);
         assert_eq!(world.pump(&mut socket), ended, "{known:?}");
     }
 }
@@ -78,7 +78,7 @@ fn a_selector_that_rearms_on_wouldblock_leaves_the_rest_to_the_kernel() {
     socket.delivery = delivery(2, true);
     assert_eq!(
         world.pump(&mut socket),
-        Progress::Finished(Reason::EndOfStream)
+        Answer::Finished(Reason::EndOfStream)
     );
 }
 

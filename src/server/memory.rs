@@ -9,39 +9,39 @@ use memmap2::MmapMut;
 
 /// A number of bytes, zero at first.
 #[derive(Debug)]
-pub(crate) enum Room {
+pub(crate) enum Memory {
     Mapped(MmapMut),
     /// Too little for a mapping, which takes whole pages; or the system has refused one (`vm.max_map_count`).
     Allocated(Box<[u8]>),
 }
 
-impl Room {
-    pub(crate) fn new(length: usize) -> Room {
+impl Memory {
+    pub(crate) fn new(length: usize) -> Memory {
         if length >= LEAST_MAPPED
             && let Ok(map) = MmapMut::map_anon(length)
         {
-            return Room::Mapped(map);
+            return Memory::Mapped(map);
         }
-        Room::Allocated(vec![0; length].into_boxed_slice())
+        Memory::Allocated(vec![0; length].into_boxed_slice())
     }
 }
 
-impl Deref for Room {
+impl Deref for Memory {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
         match self {
-            Room::Mapped(map) => map,
-            Room::Allocated(bytes) => bytes,
+            Memory::Mapped(map) => map,
+            Memory::Allocated(bytes) => bytes,
         }
     }
 }
 
-impl DerefMut for Room {
+impl DerefMut for Memory {
     fn deref_mut(&mut self) -> &mut [u8] {
         match self {
-            Room::Mapped(map) => map,
-            Room::Allocated(bytes) => bytes,
+            Memory::Mapped(map) => map,
+            Memory::Allocated(bytes) => bytes,
         }
     }
 }
@@ -56,8 +56,8 @@ mod tests {
     #[test]
     fn both_kinds_hold_what_is_written() {
         for length in [1, LEAST_MAPPED - 1, LEAST_MAPPED, 3 * LEAST_MAPPED + 1] {
-            let mut room = Room::new(length);
-            let is_mapped = matches!(room, Room::Mapped(_));
+            let mut room = Memory::new(length);
+            let is_mapped = matches!(room, Memory::Mapped(_));
             assert_eq!(is_mapped, length >= LEAST_MAPPED, "{length}");
             assert_eq!(*room, *vec![0; length]);
             room[length - 1] = 7;

@@ -1,24 +1,23 @@
-//! The two state machines over memory, for the benches: what an echo costs where no kernel is.
+//! The server's connection over numbers instead of a socket, for the benches: what an echo costs without a kernel.
 //!
 //! Hidden, and no part of what versions promise.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 
-use crate::delivery::Delivery;
-use crate::load::{Exchange, Payload, Received, Verify};
-use crate::pipe::Pipe;
-use crate::poller::Readiness;
-use crate::server::{Buffers, Connection, Counters, PeerWitness, Progress};
-use crate::stream::Socket;
+use crate::server::{Answer, Buffers, Connection, Counters, PeerTracer, Turn};
 use crate::{BindError, Config, Server};
+use net::delivery::Delivery;
+use net::pipe::Pipe;
+use net::poller::Readiness;
+use net::stream::Socket;
 
 /// A connection of the server's over a socket that is made of numbers: how many bytes have come, how many it takes at
 /// once, for how many it has room. No byte is copied, so what is left is the cost of the state machine.
 pub struct Pump {
     connection: Connection,
     socket: Numbers,
-    buffers: Buffers<usize>,
+    buffers: Buffers<Held>,
     counters: Counters,
 }
 
@@ -36,7 +35,7 @@ pub const TURN: usize = crate::server::TURN;
 /// # Errors
 /// As [`Server::bind`].
 pub fn bind_without_budget(config: &Config) -> Result<Server, BindError> {
-    Server::bind_with_turn(config, usize::MAX)
+    Server::bind_without_budget(config)
 }
 
 /// What one pump came to.
@@ -55,7 +54,7 @@ impl Pump {
     pub fn new(read: usize, splices: bool) -> Pump {
         let mut buffers = Buffers::new(read, 1 << 20);
         if splices {
-            buffers.use_pipe(0, TURN);
+            buffers.use_pipe(Held(0), TURN);
         }
         Pump {
             connection: Connection::new(true),
@@ -75,23 +74,27 @@ impl Pump {
         self.socket.arrived += arrived;
         self.socket.takes = takes;
         self.socket.room = room;
-        self.connection.notice(Readiness {
+        self.connection.on_readiness(Readiness {
             readable: true,
             writable: true,
             read_on: false,
         });
-        let mut witness = PeerWitness {
+        let mut tracer = PeerTracer {
             counters: &self.counters,
             key: 0,
         };
         let buffers = &mut self.buffers;
+        let turn = Turn {
+            budget,
+            continues: true,
+        };
         match self
             .connection
-            .pump(&mut self.socket, buffers, budget, &mut witness)
+            .pump(&mut self.socket, buffers, turn, &mut tracer)
         {
-            Progress::Blocked => Pumped::Blocked,
-            Progress::Yielded => Pumped::Yielded,
-            Progress::Finished(_) => Pumped::Finished,
+            Answer::Blocked { .. } => Pumped::Blocked,
+            Answer::Yielded => Pumped::Yielded,
+            Answer::Finished(_) => Pumped::Finished,
         }
     }
 
@@ -154,17 +157,17 @@ impl Write for Numbers {
 }
 
 impl Socket for Numbers {
-    type Pipe = usize;
+    type Pipe = Held;
 
-    fn splice_in(&mut self, pipe: &mut usize, most: usize) -> io::Result<usize> {
+    fn splice_in(&mut self, pipe: &mut Held, most: usize) -> io::Result<usize> {
         let n = self.receive(most)?;
-        *pipe += n;
+        pipe.0 += n;
         Ok(n)
     }
 
-    fn splice_out(&mut self, pipe: &mut usize, held: usize) -> io::Result<usize> {
+    fn splice_out(&mut self, pipe: &mut Held, held: usize) -> io::Result<usize> {
         let n = self.take(held)?;
-        *pipe -= n;
+        pipe.0 -= n;
         Ok(n)
     }
 
@@ -197,50 +200,18 @@ impl Socket for Numbers {
     fn reset_on_close(&mut self) {}
 }
 
-/// A pipe that is made of a number.
-impl Pipe for usize {
-    fn open() -> io::Result<usize> {
-        Ok(0)
+/// A pipe that is made of a number: how many bytes it holds.
+#[derive(Debug)]
+struct Held(usize);
+
+impl Pipe for Held {
+    fn open() -> io::Result<Held> {
+        Ok(Held(0))
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = buffer.len().min(*self);
-        *self -= n;
+        let n = buffer.len().min(self.0);
+        self.0 -= n;
         Ok(n)
-    }
-}
-
-/// A client's conversation with a server that answers at once.
-#[derive(Debug)]
-pub struct Conversation {
-    exchange: Exchange,
-    payload: Payload,
-    buffer: Vec<u8>,
-    size: u32,
-}
-
-impl Conversation {
-    /// With messages of `size` bytes.
-    pub fn new(size: u32) -> Conversation {
-        Conversation {
-            exchange: Exchange::new(1, 1, 1),
-            payload: Payload::new(1),
-            buffer: vec![0; size as usize],
-            size,
-        }
-    }
-
-    /// Makes a message, takes it back as its echo, and verifies every byte. Returns how many messages came back right.
-    pub fn message(&mut self) -> usize {
-        self.exchange.begin(self.size, 0, 0);
-        let n = self.exchange.unsent(self.payload, &mut self.buffer);
-        self.exchange.accepted(n, n);
-        let mut right = 0;
-        let rule = (self.payload, Verify::Full);
-        let echo = &self.buffer[..n];
-        match self.exchange.received(echo, 0, rule, |_| right += 1) {
-            Received::Right => right,
-            Received::Doubtful | Received::Wrong => 0,
-        }
     }
 }

@@ -1,6 +1,6 @@
-//! The vocabulary of the server: everything that can happen in a turn, once, with its sentence for the log.
+//! Everything that can happen in a turn, each with its counter and its sentence for the log.
 //!
-//! The same steps are counted, logged for `serve -vv` and checked by tests. Knows no socket and no clock.
+//! The same events are counted, logged for `serve -vv` and collected by tests. Knows no socket and no clock.
 
 use std::fmt;
 use std::io;
@@ -8,19 +8,24 @@ use std::time::Duration;
 
 use log::Level;
 
+use net::outcome::IoFailure;
+
 use super::stats::Counters;
 
 /// One thing that happened to one peer, or to the loop.
+///
+/// [`record`] counts and logs it. An event that is only counted is never put together: the compiler sees at each call which
+/// counters it changes, and the rest of it disappears.
 #[derive(Debug)]
-pub(crate) enum Step<'a> {
-    /// The poll returned so many events, after waiting at most so long.
+pub(crate) enum TraceEvent<'a> {
+    /// The poll returned.
     Polled {
         /// How many events.
         events: usize,
-        /// The longest that it might have waited; `None` is for ever.
+        /// The longest that it might have waited; `None` is without limit.
         timeout: Option<Duration>,
-        /// Whether that was so short because an event had just come (`--busy-poll`).
-        awake: bool,
+        /// Whether it did not wait because an event had just come (`--busy-poll`).
+        busy_polling: bool,
     },
     /// An event was about the direction that its peer does not wait for.
     NotAwaited,
@@ -36,7 +41,7 @@ pub(crate) enum Step<'a> {
     },
     /// These bytes were read.
     Read(&'a [u8]),
-    /// These bytes were looked at, not consumed: the memory budget has no room for what might not go out.
+    /// These bytes were read and not consumed: the memory budget has no room for what the kernel may not take.
     Peeked(&'a [u8]),
     /// These bytes were read and thrown away, after our own end of stream.
     Discarded(&'a [u8]),
@@ -47,7 +52,7 @@ pub(crate) enum Step<'a> {
         /// How many it was offered.
         offered: usize,
     },
-    /// So many bytes were moved into the pipe: bulk goes back without coming here.
+    /// This many bytes were moved from the socket into the pipe.
     SplicedIn(usize),
     /// The kernel took `taken` of the `offered` bytes in the pipe.
     SplicedOut {
@@ -60,13 +65,13 @@ pub(crate) enum Step<'a> {
     NothingToRead,
     /// A write found no room.
     NoRoomToWrite,
-    /// So many bytes that the kernel would not take were put into the peer's spill buffer.
-    Spilled(usize),
+    /// The kernel did not take this many bytes: they are the connection's pending write now.
+    WritePending(usize),
     /// The budget of the turn is used up.
     Yielded,
     /// The peer has ended its stream.
     EndOfStream,
-    /// We have ended ours: the server is shutting down.
+    /// We have ended our stream.
     ShutDownWriting,
     /// The connection is closed.
     Closed {
@@ -77,11 +82,46 @@ pub(crate) enum Step<'a> {
     },
 }
 
-/// Whoever is told of each step of a peer: the server counts and logs them, a test collects them.
-pub(crate) trait Witness {
+/// What the events of one peer are recorded with: the server counts and logs them, a test collects them.
+pub(crate) trait Tracer {
     /// This has just happened.
-    fn note(&mut self, step: Step<'_>);
+    fn record(&mut self, event: TraceEvent<'_>);
 }
+
+/// Counts and logs the events of one peer, while other parts of the loop are borrowed.
+pub(crate) struct PeerTracer<'a> {
+    pub(crate) counters: &'a Counters,
+    pub(crate) key: usize,
+}
+
+impl Tracer for PeerTracer<'_> {
+    #[inline(always)]
+    fn record(&mut self, event: TraceEvent<'_>) {
+        record(self.counters, Some(self.key), event);
+    }
+}
+
+/// Counts an event, and logs it if its level is wanted. An event without a key is the loop's.
+#[inline(always)]
+pub(crate) fn record(counters: &Counters, key: Option<usize>, event: TraceEvent<'_>) {
+    counters.count(&event);
+    if event.level() <= log::max_level() {
+        log_event(key, event);
+    }
+}
+
+/// Not inlined, so that counting alone is small enough to be inlined at each event.
+#[cold]
+#[inline(never)]
+fn log_event(key: Option<usize>, event: TraceEvent<'_>) {
+    let level = event.level();
+    match key {
+        Some(key) => log::log!(target: LOG_TARGET, level, "#{key} {event}"),
+        None => log::log!(target: LOG_TARGET, level, "{event}"),
+    }
+}
+
+const LOG_TARGET: &str = "mio_echo";
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,62 +144,70 @@ pub(crate) enum Reason {
     Unregistered(io::ErrorKind),
 }
 
-impl Step<'_> {
+impl From<IoFailure> for Reason {
+    fn from(failure: IoFailure) -> Reason {
+        match failure {
+            IoFailure::Reset => Reason::Reset,
+            IoFailure::Other(kind) => Reason::Failed(kind),
+        }
+    }
+}
+
+impl TraceEvent<'_> {
     /// Connections come and go at `Debug`, everything else happens at `Trace`.
     #[inline]
     pub(crate) fn level(&self) -> Level {
         match self {
-            Step::Accepted { .. } | Step::TurnedAway { .. } | Step::Closed { .. } => Level::Debug,
+            TraceEvent::Accepted { .. }
+            | TraceEvent::TurnedAway { .. }
+            | TraceEvent::Closed { .. } => Level::Debug,
             _ => Level::Trace,
         }
     }
 }
 
 impl Counters {
-    /// Counts a step. Whoever adds a step is made to say here what it counts as.
+    /// Counts an event. The match is exhaustive, so that a new event must say here which counters it changes.
     #[inline(always)]
-    pub(crate) fn count(&self, step: &Step<'_>) {
-        match *step {
-            Step::Polled { events, .. } => {
+    pub(crate) fn count(&self, event: &TraceEvent<'_>) {
+        match *event {
+            TraceEvent::Polled { events, .. } => {
                 self.polls.add(1);
                 self.events.add(events as u64);
             }
-            Step::Accepted { .. } => self.accepted.add(1),
-            Step::TurnedAway { .. } => {
+            TraceEvent::Accepted { .. } => self.accepted.add(1),
+            TraceEvent::TurnedAway { .. } => {
                 self.accepted.add(1);
                 self.rejected.add(1);
             }
-            Step::Read(bytes) => {
+            TraceEvent::Read(bytes) => {
                 self.reads.add(1);
                 self.bytes_in.add(bytes.len() as u64);
             }
-            Step::Discarded(bytes) => {
+            TraceEvent::Discarded(bytes) => {
                 self.reads.add(1);
                 self.bytes_discarded.add(bytes.len() as u64);
             }
-            Step::Peeked(_) => self.peeks.add(1),
-            Step::Wrote { taken, .. } => {
-                planted!(CountWhatWasOffered => if let Step::Wrote { offered, .. } = step {
-                    self.bytes_out.add((offered - taken) as u64);
-                });
+            TraceEvent::Peeked(_) => self.peeks.add(1),
+            TraceEvent::Wrote { taken, .. } => {
                 self.writes.add(1);
                 self.bytes_out.add(taken as u64);
             }
-            Step::SplicedIn(bytes) => {
+            TraceEvent::SplicedIn(bytes) => {
                 self.reads.add(1);
                 self.bytes_in.add(bytes as u64);
                 self.bytes_spliced.add(bytes as u64);
             }
-            Step::SplicedOut { taken, .. } => {
+            TraceEvent::SplicedOut { taken, .. } => {
                 self.writes.add(1);
                 self.bytes_out.add(taken as u64);
             }
-            Step::NothingToRead | Step::NoRoomToWrite => self.would_blocks.add(1),
-            Step::Spilled(_) => self.spills.add(1),
-            Step::Yielded => self.yields.add(1),
-            Step::EndOfStream => self.reads.add(1),
-            Step::NotAwaited | Step::ShutDownWriting => {}
-            Step::Closed { reason, .. } => match reason {
+            TraceEvent::NothingToRead | TraceEvent::NoRoomToWrite => self.would_blocks.add(1),
+            TraceEvent::WritePending(_) => self.spills.add(1),
+            TraceEvent::Yielded => self.yields.add(1),
+            TraceEvent::EndOfStream => self.reads.add(1),
+            TraceEvent::NotAwaited | TraceEvent::ShutDownWriting => {}
+            TraceEvent::Closed { reason, .. } => match reason {
                 Reason::EndOfStream => self.closed.end_of_stream.add(1),
                 Reason::Reset => self.closed.reset.add(1),
                 Reason::Failed(_) => self.closed.failed.add(1),
@@ -173,17 +221,17 @@ impl Counters {
     }
 }
 
-impl fmt::Display for Step<'_> {
+impl fmt::Display for TraceEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::Polled {
+            TraceEvent::Polled {
                 events,
                 timeout,
-                awake,
+                busy_polling,
             } => {
                 write!(f, "poll → {}", plural(*events, "event"))?;
                 match (events, timeout) {
-                    (_, Some(Duration::ZERO)) if *awake => f.write_str(", busy-polling"),
+                    (_, Some(Duration::ZERO)) if *busy_polling => f.write_str(", busy-polling"),
                     (_, Some(Duration::ZERO)) => {
                         f.write_str(", without waiting: somebody has more to do")
                     }
@@ -192,39 +240,41 @@ impl fmt::Display for Step<'_> {
                     _ => Ok(()),
                 }
             }
-            Step::NotAwaited => f.write_str("event ignored: not what this peer waits for"),
-            Step::Accepted { peer } => write!(f, "accepted, from {peer}"),
-            Step::TurnedAway { peer } => {
+            TraceEvent::NotAwaited => f.write_str("event ignored: not what this peer waits for"),
+            TraceEvent::Accepted { peer } => write!(f, "accepted, from {peer}"),
+            TraceEvent::TurnedAway { peer } => {
                 write!(f, "turned away, from {peer}: the table is full")
             }
-            Step::Read(bytes) => write!(f, "read {}", Preview(bytes)),
-            Step::Peeked(bytes) => {
+            TraceEvent::Read(bytes) => write!(f, "read {}", Preview(bytes)),
+            TraceEvent::Peeked(bytes) => {
                 let shown = Preview(bytes);
                 write!(f, "peeked at {shown}: no memory left to keep any of them")
             }
-            Step::Discarded(bytes) => {
+            TraceEvent::Discarded(bytes) => {
                 let shown = Preview(bytes);
                 write!(f, "discarded {shown}: we have said our last")
             }
-            Step::Wrote { taken, offered } => write!(f, "wrote {taken} of {offered}"),
-            Step::SplicedIn(bytes) => {
+            TraceEvent::Wrote { taken, offered } => write!(f, "wrote {taken} of {offered}"),
+            TraceEvent::SplicedIn(bytes) => {
                 write!(f, "spliced {} into the pipe", plural(*bytes, "byte"))
             }
-            Step::SplicedOut { taken, offered } => {
+            TraceEvent::SplicedOut { taken, offered } => {
                 write!(f, "spliced {taken} of {offered} out of the pipe")
             }
-            Step::NothingToRead => f.write_str("read would block: drained until the next edge"),
-            Step::NoRoomToWrite => f.write_str(
+            TraceEvent::NothingToRead => {
+                f.write_str("read would block: drained until the next edge")
+            }
+            TraceEvent::NoRoomToWrite => f.write_str(
                 "write would block: the kernel's send buffer is full until the next edge",
             ),
-            Step::Spilled(bytes) => {
+            TraceEvent::WritePending(bytes) => {
                 let bytes = plural(*bytes, "byte");
                 write!(f, "spilled {bytes}: not read again until they are out")
             }
-            Step::Yielded => f.write_str("yielded: its turn is over, and it queues again"),
-            Step::EndOfStream => f.write_str("read the end of the stream"),
-            Step::ShutDownWriting => f.write_str("shut down writing: that was all"),
-            Step::Closed { reason, echoed } => {
+            TraceEvent::Yielded => f.write_str("yielded: its turn is over, and it queues again"),
+            TraceEvent::EndOfStream => f.write_str("read the end of the stream"),
+            TraceEvent::ShutDownWriting => f.write_str("shut down writing: that was all"),
+            TraceEvent::Closed { reason, echoed } => {
                 write!(f, "closed after {}: {reason}", plural(*echoed, "byte"))
             }
         }
@@ -251,7 +301,7 @@ struct Preview<'a>(&'a [u8]);
 
 impl fmt::Display for Preview<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = &self.0[..self.0.len().min(PREVIEW)];
+        let shown = self.0.get(..PREVIEW).unwrap_or(self.0);
         let more = if shown.len() < self.0.len() {
             "…"
         } else {
@@ -276,7 +326,7 @@ mod tests {
 
     #[test]
     fn hostile_bytes_are_escaped_and_cut() {
-        let line = Step::Read(b"\x1b[2J\r\nINFO all is well\x07 and on it goes").to_string();
+        let line = TraceEvent::Read(b"\x1b[2J\r\nINFO all is well\x07 and on it goes").to_string();
         assert!(!line.contains(|c: char| c.is_control()), "{line:?}");
         assert!(line.contains(r"\x1b[2J\r\n"), "{line}");
         assert!(line.ends_with("\"…"), "{line}");
@@ -284,7 +334,7 @@ mod tests {
 
     #[test]
     fn one_is_not_a_plural() {
-        assert_eq!(Step::Read(b"a").to_string(), "read 1 byte \"a\"");
-        assert_eq!(Step::Read(b"ab").to_string(), "read 2 bytes \"ab\"");
+        assert_eq!(TraceEvent::Read(b"a").to_string(), "read 1 byte \"a\"");
+        assert_eq!(TraceEvent::Read(b"ab").to_string(), "read 2 bytes \"ab\"");
     }
 }

@@ -1,0 +1,67 @@
+//! System calls of a connection, each made once, named and recorded.
+
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a read returns at most the bytes that it was asked for"
+)]
+
+use std::io;
+
+use net::outcome::{IoFailure, IoOutcome, attempt, failure_of};
+use net::stream::Socket;
+
+use crate::server::trace::{Reason, TraceEvent, Tracer};
+
+/// Reads once.
+#[inline(always)]
+pub(super) fn read<S: Socket>(
+    socket: &mut S,
+    buffer: &mut [u8],
+    tracer: &mut impl Tracer,
+) -> IoOutcome {
+    let outcome = attempt(|| socket.read(buffer));
+    match outcome {
+        IoOutcome::Moved(0) => tracer.record(TraceEvent::EndOfStream),
+        IoOutcome::Moved(n) => tracer.record(TraceEvent::Read(&buffer[..n])),
+        IoOutcome::WouldBlock => tracer.record(TraceEvent::NothingToRead),
+        IoOutcome::Failed(_) => {}
+    }
+    outcome
+}
+
+/// Writes once, at least one byte.
+#[inline(always)]
+pub(super) fn write<S: Socket>(
+    socket: &mut S,
+    bytes: &[u8],
+    tracer: &mut impl Tracer,
+) -> IoOutcome {
+    let outcome = attempt(|| socket.write(bytes));
+    match outcome {
+        // No stream socket answers so to a write of something. If one did, the loop would never end.
+        IoOutcome::Moved(0) => return WRITE_ZERO,
+        IoOutcome::Moved(taken) => tracer.record(TraceEvent::Wrote {
+            taken,
+            offered: bytes.len(),
+        }),
+        IoOutcome::WouldBlock => tracer.record(TraceEvent::NoRoomToWrite),
+        IoOutcome::Failed(_) => {}
+    }
+    outcome
+}
+
+/// Ends the stream towards the peer (`SHUT_WR`).
+pub(super) fn end_stream<S: Socket>(
+    socket: &mut S,
+    tracer: &mut impl Tracer,
+) -> Result<(), Reason> {
+    socket
+        .shut_down_writing()
+        .map_err(|error| Reason::from(failure_of(&error)))?;
+    tracer.record(TraceEvent::ShutDownWriting);
+    Ok(())
+}
+
+/// A write that the kernel took nothing of, and did not refuse.
+pub(super) const WRITE_ZERO: IoOutcome =
+    IoOutcome::Failed(IoFailure::Other(io::ErrorKind::WriteZero));
