@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use mio_echo::report::{Assertion, compare_documents, comparison_text};
 
-use super::bench::{CONDITION_MET, INVALID};
-use super::{Failure, outputs};
+use super::failure::Failure;
+use super::failure::{CONDITION_MET, INVALID};
+use super::outputs;
 
 /// Compare two saved reports: whether the second is better or worse, or whether it is chance
 #[derive(Args, Debug)]

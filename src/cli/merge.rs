@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use mio_echo::report;
 
-use super::Failure;
-use super::bench::verdict;
+use super::conclusion::conclude;
+use super::failure::Failure;
 use super::outputs::{self, Outputs};
 
 /// Merge reports of one load that several processes have made, without loss: histograms are added up
@@ -28,7 +28,7 @@ pub(super) fn run(args: &MergeArgs) -> Result<(), Failure> {
     let merged = report::merge(&documents?)?;
     args.outputs.check(merged.runs.len())?;
     args.outputs.write(&merged)?;
-    verdict(&merged)
+    conclude(&merged)
 }
 
 const EXIT_CODES: &str = "\

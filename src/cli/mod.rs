@@ -1,20 +1,28 @@
 //! The command line: one file per command. The only place that prints.
 
+#[cfg(feature = "load")]
 mod bench;
+#[cfg(feature = "load")]
 mod compare;
+#[cfg(feature = "load")]
+mod conclusion;
+mod failure;
 mod logging;
+#[cfg(feature = "load")]
 mod merge;
+#[cfg(feature = "load")]
 mod outputs;
 mod send;
 mod serve;
+#[cfg(feature = "load")]
 mod stop;
 mod values;
-
-use std::fmt;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use failure::{FAILURE, Failure, INTERRUPTED, OUTPUT_CLOSED, USAGE};
 
 /// Parses the arguments, runs the command, and turns what became of it into an exit code: 0 for success, 1 for a
 /// failure, 2 for a usage error.
@@ -22,8 +30,11 @@ pub(crate) fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Send(args) => send::run(&args),
+        #[cfg(feature = "load")]
         Command::Bench(args) => bench::run(&args),
+        #[cfg(feature = "load")]
         Command::Compare(args) => compare::run(&args),
+        #[cfg(feature = "load")]
         Command::Merge(args) => merge::run(&args),
     };
     let code = match outcome {
@@ -55,37 +66,10 @@ struct Cli {
 enum Command {
     Serve(serve::ServeArgs),
     Send(send::SendArgs),
+    #[cfg(feature = "load")]
     Bench(Box<bench::BenchArgs>),
+    #[cfg(feature = "load")]
     Compare(compare::CompareArgs),
+    #[cfg(feature = "load")]
     Merge(merge::MergeArgs),
 }
-
-/// Why a command failed.
-#[derive(Debug)]
-enum Failure {
-    /// What to say on standard error.
-    Told(String),
-    /// What to say of arguments that are impossible or contradict each other.
-    Usage(String),
-    /// What to say when somebody interrupts before there is anything to report.
-    Interrupted(String),
-    /// The exit code of what the report has said.
-    Code(u8),
-    /// Whoever read our output has gone. There is nobody to tell.
-    OutputClosed,
-}
-
-impl<E: fmt::Display> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Failure::Told(error.to_string())
-    }
-}
-
-const FAILURE: u8 = 1;
-const USAGE: u8 = 2;
-
-/// What a shell reports of a program that SIGINT has ended: 128 + 2.
-const INTERRUPTED: u8 = 130;
-
-/// What a shell reports of a program that SIGPIPE has ended, as it ends most: 128 + 13.
-const OUTPUT_CLOSED: u8 = 141;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use mio_echo::report::{self, Document};
 
-use super::{Failure, bench::REPORT};
+use super::failure::Failure;
 
 /// The files of a report.
 #[derive(Args, Debug)]
@@ -91,7 +91,7 @@ impl Outputs {
         let Some(path) = &self.json else {
             return done.and(print(&text));
         };
-        let json = serde_json::to_string_pretty(document)? + "\n";
+        let json = document.to_json()?;
         if is_stdout(path) {
             // For a person who looks on.
             let _ = io::stderr().write_all(text.as_bytes());
@@ -119,21 +119,7 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 pub(super) fn read(path: &Path) -> Result<Document, Failure> {
     let text = fs::read_to_string(path)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let value: serde_json::Value = serde_json::from_str(&text)
-        .map_err(|error| format!("{} is no JSON: {error}", path.display()))?;
-    match value["schema"].as_str() {
-        Some(report::SCHEMA) => {}
-        Some(other) => {
-            let (path, ours) = (path.display(), report::SCHEMA);
-            return Err(format!(
-                "{path} is a report of version {other:?}, and this program reads {ours:?}"
-            )
-            .into());
-        }
-        None => return Err(format!("{} is no report of mio-echo bench", path.display()).into()),
-    }
-    serde_json::from_value(value)
-        .map_err(|error| format!("{} is damaged: {error}", path.display()).into())
+    Document::from_json(&text).map_err(|error| format!("{} {error}", path.display()).into())
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
@@ -147,3 +133,6 @@ fn cannot_write(path: &Path, error: &io::Error) -> Failure {
 fn is_stdout(path: &Path) -> bool {
     path == Path::new("-")
 }
+
+/// The heading of these options.
+pub(super) const REPORT: &str = "Report";

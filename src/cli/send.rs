@@ -18,7 +18,7 @@ use clap::Args;
 use mio_echo::{Address, Host, Port};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::Failure;
+use super::failure::Failure;
 use super::values::{self, OrOff};
 use ledger::{End, LAST_WAIT, Ledger, Patience};
 
@@ -39,8 +39,7 @@ pub(super) struct SendArgs {
 
 /// The address, or what may have been meant by what is none.
 fn address(text: &str) -> Result<Address, String> {
-    text.parse()
-        .map_err(|error| format!("{error} (the address comes before the message)"))
+    values::address(text).map_err(|error| format!("{error} (the address comes before the message)"))
 }
 
 /// Sends and receives at the same time; fails if what came back is not what was sent.

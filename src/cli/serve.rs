@@ -7,8 +7,9 @@ use clap::Args;
 use log::LevelFilter;
 use mio_echo::{Address, Config, Server, raise_descriptor_limit};
 
+use super::failure::Failure;
+use super::logging;
 use super::values::{self, OrOff};
-use super::{Failure, logging};
 
 /// Echo everything that every client sends, until SIGINT or SIGTERM
 #[derive(Args, Debug)]
@@ -16,7 +17,7 @@ use super::{Failure, logging};
 pub(super) struct ServeArgs {
     /// Where to listen: HOST:PORT, [IPV6]:PORT, :PORT (every IPv4 interface) or unix:PATH. PORT is 1 to 65535, or
     /// auto for a free one. Several may be given
-    #[arg(value_name = "ADDRESS", default_value = "127.0.0.1:7007")]
+    #[arg(value_name = "ADDRESS", default_value = "127.0.0.1:7007", value_parser = values::address)]
     addresses: Vec<Address>,
 
     /// Connections that may wait to be accepted [default: the system's maximum]

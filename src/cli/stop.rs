@@ -17,7 +17,7 @@ pub(super) fn on_signals(stopper: &Stopper) -> io::Result<()> {
         // Handlers run in the order of their registration: look first, then mark.
         flag::register_conditional_shutdown(
             signal,
-            super::INTERRUPTED.into(),
+            super::failure::INTERRUPTED.into(),
             asked_before.clone(),
         )?;
         flag::register(signal, asked_before.clone())?;
@@ -39,7 +39,7 @@ pub(super) fn on_signals(stopper: &Stopper) -> io::Result<()> {
     let stopper = stopper.clone();
     ctrlc::set_handler(move || {
         if stopper.is_stopping() {
-            std::process::exit(super::INTERRUPTED.into());
+            std::process::exit(super::failure::INTERRUPTED.into());
         }
         stopper.stop();
     })

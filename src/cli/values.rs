@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::ValueEnum;
-use mio_echo::load::Sizes;
+use mio_echo::{Address, ParseAddressError, Port};
 
 /// A duration of at least a millisecond, such as `500ms` or `1h 30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -23,6 +22,27 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
         return Err("at most 24days".to_owned());
     }
     Ok(span)
+}
+
+/// An address. The port 0 is refused: it is reserved, and a person writes `auto`.
+pub(super) fn address(text: &str) -> Result<Address, String> {
+    let address: Address = text
+        .parse()
+        .map_err(|error: ParseAddressError| error.to_string())?;
+    let is_auto = matches!(
+        address,
+        Address::Tcp {
+            port: Port::Auto,
+            ..
+        }
+    );
+    if is_auto && !text.ends_with(":auto") {
+        return Err(
+            "port 0 is reserved: name a port from 1 to 65535, or auto for a free one that the system chooses"
+                .to_owned(),
+        );
+    }
+    Ok(address)
 }
 
 /// A timeout, or `off`.
@@ -74,62 +94,6 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
     usize::try_from(size.as_u64()).map_err(|_| "more than this machine can address".to_owned())
 }
 
-/// A whole number, at least 1, such as `50` or `10k`.
-pub(super) fn whole(text: &str) -> Result<u64, String> {
-    let number = number(text)?;
-    if number < 1.0 || number.fract() != 0.0 || number > WHOLE {
-        return Err("a whole number, at least 1".to_owned());
-    }
-    Ok(number as u64)
-}
-
-/// So many a second: `1000`, `10k`, `0.5`.
-pub(super) fn rate(text: &str) -> Result<f64, String> {
-    let rate = number(text.strip_suffix("/s").unwrap_or(text))?;
-    if rate <= 0.0 {
-        return Err("a rate above 0, such as 0.5, 1000 or 10k".to_owned());
-    }
-    Ok(rate)
-}
-
-/// A number with a suffix of thousands.
-fn number(text: &str) -> Result<f64, String> {
-    mio_echo::report::parse_number(text)
-}
-
-/// Sizes of messages: `64`, `64-4096`, or `64:9,4096:1`.
-pub(super) fn sizes(text: &str) -> Result<Sizes, String> {
-    let one = |text: &str| {
-        let size = size(text)?;
-        u32::try_from(size).map_err(|_| "a message has at most 1GiB".to_owned())
-    };
-    if text.contains(':') {
-        let weighted = text.split(',').map(|part| {
-            let (size, weight) = part
-                .split_once(':')
-                .ok_or_else(|| format!("{part:?} has no weight: write such as 64:9,4096:1"))?;
-            let weight = weight
-                .parse()
-                .map_err(|_| format!("{weight:?} is no weight"))?;
-            Ok((one(size)?, weight))
-        });
-        return Sizes::weighted(weighted.collect::<Result<_, String>>()?);
-    }
-    match text.split_once('-') {
-        Some((smallest, largest)) => Sizes::range(one(smallest)?, one(largest)?),
-        None => Sizes::one(one(text)?),
-    }
-}
-
-/// The size of a socket's buffer: what setsockopt(2) can take.
-pub(super) fn buffer(text: &str) -> Result<usize, String> {
-    match size(text)? {
-        0 => Err("at least 1 byte".to_owned()),
-        size if size > i32::MAX as usize => Err("at most 2GiB".to_owned()),
-        size => Ok(size),
-    }
-}
-
 /// Permissions of a file in octal, 0 to 0777, as chmod(1) takes them.
 pub(super) fn mode(text: &str) -> Result<u32, String> {
     let is_octal = text.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
@@ -137,13 +101,6 @@ pub(super) fn mode(text: &str) -> Result<u32, String> {
         Ok(mode) if is_octal && mode <= 0o777 => Ok(mode),
         _ => Err("permissions in octal, 0 to 0777, such as 0660".to_owned()),
     }
-}
-
-/// A switch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum OnOff {
-    On,
-    Off,
 }
 
 /// The size of a read: at least a byte, at most 1 GiB.
@@ -154,9 +111,6 @@ pub(super) fn read_buffer(text: &str) -> Result<usize, String> {
         size => Ok(size),
     }
 }
-
-/// Up to here every whole number has a place of its own in 64 bits of floating point.
-const WHOLE: f64 = 9_007_199_254_740_992.0;
 
 /// What the loop's timers can hold: see the server's timeouts.
 const LONGEST: Duration = Duration::from_secs(24 * 24 * 60 * 60);
@@ -175,6 +129,13 @@ mod tests {
         assert_eq!(mode("0"), Ok(0));
         assert_eq!(mode("660"), Ok(0o660));
         assert_eq!(mode("0777"), Ok(0o777));
+    }
+
+    #[test]
+    fn port_zero_is_refused_by_name() {
+        let said = address("127.0.0.1:0").unwrap_err();
+        assert!(said.contains("reserved") && said.contains("auto"), "{said}");
+        assert!(address("127.0.0.1:auto").is_ok());
     }
 
     #[test]

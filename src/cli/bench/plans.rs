@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use mio_echo::Address;
 use mio_echo::load::{Plan, Until, Verify};
-use mio_echo::report::{Operator, Options, Quantity, Side};
+use mio_echo::report::{Options, RateSearch, Side};
 
-use super::sweep::Sweep;
-use super::{BenchArgs, Order, VerifyArg};
-use crate::cli::values::OnOff;
+use super::amounts::OnOff;
+use super::args::{BenchArgs, Order, VerifyArg};
+use super::sweep::{Key, Sweep};
 
 /// What contradicts itself whatever the targets are.
 pub(super) fn check(args: &BenchArgs) -> Result<(), String> {
@@ -34,19 +34,19 @@ pub(super) fn check(args: &BenchArgs) -> Result<(), String> {
         return Err("--find-max decides itself how many runs it takes".to_owned());
     }
     if let Some(sweep) = &args.sweep {
-        sweep.check_against(args)?;
-    }
-    if let Some(condition) = &args.find_max {
-        let bounds_time = matches!(
-            condition.quantity(),
-            Quantity::Percentile(_) | Quantity::Max
-        );
-        let from_above = matches!(condition.operator(), Operator::Below | Operator::AtMost);
-        if !(bounds_time && from_above) {
+        let (name, is_fixed) = match sweep.key() {
+            Key::Rate => ("rate", args.rate.is_some()),
+            Key::Connections => ("connections", args.connections.is_some()),
+            Key::Size => ("size", args.size.is_some()),
+        };
+        if is_fixed {
             return Err(format!(
-                "--find-max {condition}: it takes what holds at low rates and no longer at high ones, such as p99<2ms"
+                "--{name} fixes what --sweep {name}=… varies: one of them"
             ));
         }
+    }
+    if let Some(condition) = &args.find_max {
+        RateSearch::new(condition.clone()).map_err(|error| format!("--find-max {error}"))?;
     }
     if targets < 2
         && let Some(condition) = args.fail_if.iter().find(|a| a.is_about_a_comparison())
@@ -79,7 +79,7 @@ pub(super) fn plans(args: &BenchArgs, targets: &[Address]) -> Result<Vec<Planned
         (targets, _) => targets.iter().map(base).collect::<Result<_, _>>()?,
     };
     for plan in &plans {
-        plan.check()?;
+        plan.check().map_err(|why| why.to_string())?;
     }
     let rounds = 0..runs(args);
     Ok(match plans.as_slice() {
@@ -129,7 +129,9 @@ fn plan(args: &BenchArgs, target: &Address) -> Result<Plan, String> {
         (None, duration) => Until::Elapsed(duration.unwrap_or(DURATION)),
     };
     plan.threads = size(args.threads)?;
-    plan.rate = args.rate.or(args.find_max.as_ref().map(|_| FIRST_RATE));
+    plan.rate = args
+        .rate
+        .or(args.find_max.as_ref().map(|_| RateSearch::FIRST_RATE));
     plan.arrivals = args.arrivals.map(Into::into).unwrap_or_default();
     plan.sizes = args.size.clone().unwrap_or_default();
     plan.pipeline = size(args.pipeline)?;
@@ -155,7 +157,6 @@ fn plan(args: &BenchArgs, target: &Address) -> Result<Plan, String> {
 
 /// Every option as it was resolved.
 pub(super) fn options(args: &BenchArgs, plans: &[Planned]) -> Options {
-    let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let mut targets: Vec<String> = Vec::new();
     for Planned { plan, .. } in plans {
         let target = plan.target.to_string();
@@ -167,31 +168,10 @@ pub(super) fn options(args: &BenchArgs, plans: &[Planned]) -> Options {
         targets = args.targets.iter().map(ToString::to_string).collect();
     }
     let first = &plans[0].plan;
-    let (duration, count) = match first.until {
-        Until::Elapsed(duration) => (Some(ns(duration)), None),
-        Until::Count(count) => (None, Some(count)),
-    };
     Options {
         targets,
-        connections: first.connections,
-        duration_ns: duration,
-        count,
-        threads: first.threads,
+        // As it was asked for: a search and a sweep choose the rates of their runs.
         rate: args.rate,
-        arrivals: first.rate.map(|_| first.arrivals),
-        size: first.sizes.to_string(),
-        pipeline: first.pipeline,
-        connect_rate: args.connect_rate,
-        reconnect: args.reconnect,
-        source: args.source.iter().map(ToString::to_string).collect(),
-        no_delay: first.no_delay,
-        never_sleep: first.never_sleep,
-        sndbuf: args.sndbuf,
-        rcvbuf: args.rcvbuf,
-        warmup_ns: ns(first.warmup),
-        timeout_ns: ns(first.timeout),
-        seed: args.seed,
-        verify: first.verify == Verify::Full,
         sweep: args.sweep.as_ref().map(ToString::to_string),
         find_max: args.find_max.as_ref().map(ToString::to_string),
         runs: runs(args),
@@ -200,6 +180,7 @@ pub(super) fn options(args: &BenchArgs, plans: &[Planned]) -> Options {
             Order::Random => "random".to_owned(),
         }),
         fail_if: args.fail_if.iter().map(ToString::to_string).collect(),
+        ..Options::from(first)
     }
 }
 
@@ -210,9 +191,6 @@ pub(super) fn most_connections(args: &BenchArgs) -> u64 {
 }
 
 const CONNECTIONS: u64 = 50;
-
-/// Where `--find-max` begins: what any server can do.
-pub(super) const FIRST_RATE: f64 = 4000.0;
 
 const DURATION: Duration = Duration::from_secs(10);
 const WARMUP: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use mio_echo::load::{Plan, Sizes};
 
-use super::BenchArgs;
+use super::amounts;
 use crate::cli::values;
 
 /// What is varied, and the values that it takes.
@@ -17,26 +17,16 @@ pub(super) struct Sweep {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Key {
+pub(super) enum Key {
     Rate,
     Connections,
     Size,
 }
 
 impl Sweep {
-    /// Whether an argument is varied and fixed at once.
-    pub(super) fn check_against(&self, args: &BenchArgs) -> Result<(), String> {
-        let (name, fixed) = match self.key {
-            Key::Rate => ("rate", args.rate.is_some()),
-            Key::Connections => ("connections", args.connections.is_some()),
-            Key::Size => ("size", args.size.is_some()),
-        };
-        match fixed {
-            true => Err(format!(
-                "--{name} fixes what --sweep {name}=… varies: one of them"
-            )),
-            false => Ok(()),
-        }
+    /// What is varied.
+    pub(super) fn key(&self) -> Key {
+        self.key
     }
 
     /// The most connections of any run, if that is what is varied.
@@ -52,7 +42,10 @@ impl Sweep {
             match self.key {
                 Key::Rate => plan.rate = Some(*value),
                 Key::Connections => plan.connections = value.round() as usize,
-                Key::Size => plan.sizes = Sizes::one(value.round() as u32)?,
+                Key::Size => {
+                    let sizes = Sizes::one(value.round() as u32);
+                    plan.sizes = sizes.map_err(|why| why.to_string())?;
+                }
             }
             Ok(plan)
         };
@@ -85,8 +78,8 @@ impl FromStr for Sweep {
         };
         let value = |text: &str| match key {
             Key::Size => values::size(text).map(|size| size as f64),
-            Key::Rate => values::rate(text),
-            Key::Connections => values::whole(text).map(|n| n as f64),
+            Key::Rate => amounts::rate(text),
+            Key::Connections => amounts::whole(text).map(|n| n as f64),
         };
         let values = match rest.split_once("..") {
             None => rest.split(',').map(value).collect::<Result<Vec<_>, _>>()?,

@@ -24,7 +24,7 @@ pub(super) enum Entry {
         since: SystemTime,
         lines: u64,
     },
-    /// The process's last words, which are no log line.
+    /// A message that is no log line: why the process ends.
     Last(String),
 }
 

@@ -1,0 +1,27 @@
+//! The exit code that follows from a report.
+
+use mio_echo::load::FaultKind;
+use mio_echo::report::{Document, Verdict};
+
+use super::failure::{CONDITION_MET, Failure, INTERRUPTED, INVALID, WRONG_ECHO};
+
+/// The exit code, the worst first: a measurement that cannot be believed meets no condition.
+pub(super) fn conclude(document: &Document) -> Result<(), Failure> {
+    let mut errors = document.runs.iter().flat_map(|run| &run.errors);
+    let wrong = errors.any(|error| FaultKind::is_a_wrong_echo(error.kind));
+    let interrupted = document.runs.iter().any(|run| run.interrupted);
+    let undecided = document.assertions.iter().any(|a| a.met.is_none());
+    let met = document.assertions.iter().any(|a| a.met == Some(true));
+    let code = if wrong {
+        WRONG_ECHO
+    } else if interrupted {
+        INTERRUPTED
+    } else if document.validity.verdict == Verdict::Invalid || undecided {
+        INVALID
+    } else if met {
+        CONDITION_MET
+    } else {
+        return Ok(());
+    };
+    Err(Failure::Code(code))
+}
