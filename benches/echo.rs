@@ -100,7 +100,7 @@ fn by_connections(criterion: &mut Criterion) {
     let target = Target::start();
     let mut group = group(criterion, "throughput by connections");
     // Client and server share this process's descriptors.
-    let most = mio_echo::Environment::here().limits["descriptors"].parse();
+    let most = mio_echo::load::Environment::here().limits["descriptors"].parse();
     let most = most.map_or(usize::MAX, |descriptors: usize| {
         (descriptors / 2).saturating_sub(100)
     });

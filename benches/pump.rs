@@ -10,7 +10,7 @@ mod cases;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use mio_echo::workbench::{Pump, TURN};
+use mio_echo::bench_support::{Pump, TURN};
 
 use cases::cases;
 

@@ -3,21 +3,24 @@
 use std::io;
 use std::net::SocketAddr;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
+
+use mio_echo::load::{Plan, Sizes, Stopper, Until, run};
 
 use crate::common::process::{SERVER_CORE, Server, pin};
 use crate::common::spread::Spread;
-use crate::common::{SERVE, environment};
+use crate::common::{environment, own};
 use crate::limit::{CONNECTIONS, DURATION, SIZE, WARMUP};
 
 pub(crate) fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
-    if let [_, command, address] = arguments.as_slice()
-        && command == CLIENT_LIMIT
-    {
-        return match crate::limit::measure(address) {
+    if let [_, command, address] = arguments.as_slice() {
+        let measured = match command.as_str() {
+            CLIENT_LIMIT => crate::limit::measure(address),
+            _ => measure(address),
+        };
+        return match measured {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => panic!("the minimal client: {error}"),
+            Err(error) => panic!("{command}: {error}"),
         };
     }
     // A miss ends `cargo bench` before the other benches only if that is asked for.
@@ -40,7 +43,7 @@ struct Seen {
 /// to be faster; the processor time is each client's own accounting of the window that it measured.
 fn compare() -> io::Result<bool> {
     println!("{}", environment());
-    let server = Server::start(Command::new(env!("CARGO_BIN_EXE_mio-echo")).args(SERVE))?;
+    let server = Server::start(&mut own::server(&[])?)?;
     pin(None, SERVER_CORE);
     let mut rounds = Vec::new();
     for round in 0..ROUNDS {
@@ -76,35 +79,19 @@ fn compare() -> io::Result<bool> {
 }
 
 fn our_generator(address: SocketAddr) -> io::Result<Seen> {
-    let millis = |duration: Duration| format!("{}ms", duration.as_millis());
-    let output = Command::new(env!("CARGO_BIN_EXE_mio-echo"))
-        .arg("bench")
-        .arg(address.to_string())
-        .args(["-c", &CONNECTIONS.to_string(), "-s", &SIZE.to_string()])
-        .args([
-            "-d",
-            &millis(DURATION),
-            "-w",
-            &millis(WARMUP),
-            "--json",
-            "-",
-        ])
-        .stderr(Stdio::null())
-        .output()?;
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let run = &report["runs"][0];
-    let number = |value: &serde_json::Value| value.as_f64().unwrap_or(f64::NAN);
-    Ok(Seen {
-        processor: number(&run["generator"]["cpu_ns"])
-            / number(&run["throughput"]["messages"])
-            / 1e3,
-        median: number(&run["latency"]["response"]["percentiles"]["50"]),
-    })
+    client(OWN_CLIENT, address)
 }
 
 fn minimal_client(address: SocketAddr) -> io::Result<Seen> {
+    client(CLIENT_LIMIT, address)
+}
+
+/// Runs one of the clients in a process of its own. It prints messages, nanoseconds of processor time and the median
+/// latency in nanoseconds.
+fn client(command: &str, address: SocketAddr) -> io::Result<Seen> {
     let output = Command::new(std::env::current_exe()?)
-        .args([CLIENT_LIMIT, &address.to_string()])
+        .args([command, &address.to_string()])
+        .stderr(Stdio::inherit())
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut numbers = text
@@ -118,5 +105,23 @@ fn minimal_client(address: SocketAddr) -> io::Result<Seen> {
     })
 }
 
+/// The project's load generator.
+fn measure(address: &str) -> io::Result<()> {
+    let address: SocketAddr = address.parse().map_err(io::Error::other)?;
+    let mut plan = Plan::new(address.into());
+    plan.connections = CONNECTIONS;
+    plan.sizes = Sizes::one(SIZE as u32).map_err(io::Error::other)?;
+    plan.warmup = WARMUP;
+    plan.until = Until::Elapsed(DURATION);
+    let recording = run(&plan, &Stopper::default(), |_| ()).map_err(io::Error::other)?;
+    let (messages, median) = (
+        recording.completed,
+        recording.response.value_at_quantile(0.5),
+    );
+    println!("{messages} {} {median}", recording.health.cpu_ns);
+    Ok(())
+}
+
+const OWN_CLIENT: &str = "--own-client";
 const CLIENT_LIMIT: &str = "--client-limit";
 const ROUNDS: usize = 30;

@@ -13,7 +13,7 @@ mod limit;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
-    compared::main()
+    common::own::serve_if_asked().unwrap_or_else(compared::main)
 }
 
 #[cfg(not(target_os = "linux"))]

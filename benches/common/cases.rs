@@ -3,7 +3,8 @@
 // Each bench includes this module and uses its own part of it.
 #![allow(dead_code)]
 
-use mio_echo::workbench::{Conversation, Pump, Pumped, TURN};
+use mio_echo::bench_support::{Pump, Pumped, TURN};
+use mio_echo::load::bench_support::Conversation;
 
 /// One of them: each call of `run` is one message.
 pub(crate) struct Case {

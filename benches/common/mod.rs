@@ -6,15 +6,15 @@
 use std::time::Duration;
 
 pub(crate) mod output;
+pub(crate) mod own;
 pub(crate) mod process;
 pub(crate) mod spread;
 
 /// The machine, in one line.
 pub(crate) fn environment() -> String {
-    let here = mio_echo::Environment::here();
+    let here = mio_echo::load::Environment::here();
     format!(
-        "{} {}, processors: {}, {} {}, {}",
-        env!("CARGO_PKG_NAME"),
+        "mio-echo {}, processors: {}, {} {}, {}",
         env!("CARGO_PKG_VERSION"),
         here.cores,
         here.os,
@@ -22,9 +22,6 @@ pub(crate) fn environment() -> String {
         here.cpu
     )
 }
-
-/// How `cargo bench` starts our own server.
-pub(crate) const SERVE: [&str; 2] = ["serve", "127.0.0.1:auto"];
 
 /// Parses how long a measurement is.
 pub(crate) fn window(text: &str) -> Result<Duration, String> {

@@ -90,7 +90,7 @@ fn allocations() -> BTreeMap<String, f64> {
 
 /// Prints all of it, and says whether it is as expected.
 fn check(counts: &Counts, update: bool) -> io::Result<bool> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/counts/expected.json");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/counts/expected.json");
     if update {
         std::fs::write(path, serde_json::to_string_pretty(counts)? + "\n")?;
     }

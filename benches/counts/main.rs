@@ -21,7 +21,7 @@ mod system_calls;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
-    gate::main()
+    common::own::serve_if_asked().unwrap_or_else(gate::main)
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -1,10 +1,12 @@
 //! Bytes of resident memory an idle connection.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::process::Command;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 
-use crate::common::SERVE;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::common::own;
 use crate::common::process::{Server, crowd};
 
 /// What 14,000 more connections cost, without timeouts for them and with.
@@ -15,10 +17,10 @@ pub(crate) fn count() -> io::Result<BTreeMap<String, f64>> {
         ("without timeouts", &[][..]),
         ("with timeouts", with_timeouts),
     ] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mio-echo"));
-        let server = Server::start(command.args(SERVE).args(options))?;
+        let server = Server::start(&mut own::server(options)?)?;
         let descriptors = server.descriptors()?;
         let few = crowd(server.address, FEW)?;
+        fill_a_batch(&server, &few)?;
         let before = server.resident()?;
         let more = crowd(server.address, MORE)?;
         let grown = server.resident()? - before;
@@ -30,6 +32,21 @@ pub(crate) fn count() -> io::Result<BTreeMap<String, f64>> {
     Ok(counted)
 }
 
-/// The first connections touch pages that are shared by all.
-const FEW: usize = 1_000;
+/// Has the server find an event of each of these connections in one poll, so that its list of events, which is shared by all, has
+/// its full size. Otherwise that depends on the scheduler.
+fn fill_a_batch(server: &Server, clients: &[TcpStream]) -> io::Result<()> {
+    let pid = Pid::from_raw(server.pid() as i32).ok_or_else(|| io::Error::other("no process"))?;
+    kill_process(pid, Signal::STOP)?;
+    for mut client in clients {
+        client.write_all(b"!")?;
+    }
+    kill_process(pid, Signal::CONT)?;
+    for mut client in clients {
+        client.read_exact(&mut [0])?;
+    }
+    Ok(())
+}
+
+/// More than a poll has events for.
+const FEW: usize = 1_100;
 const MORE: usize = 14_000;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use mio_echo::load::{Plan, Stopper, Until, run};
 
-use crate::common::SERVE;
+use crate::common::own;
 use crate::common::process::Server;
 
 /// Those of a message and those of a short connection, by name.
@@ -35,8 +35,9 @@ fn calls(messages: u64, choose: impl Fn(&mut Plan)) -> io::Result<BTreeMap<Strin
     let table = folder.path().join("calls");
     let mut command = Command::new("strace");
     command.args(["-DD", "-c", "-f", "-qq", "-o"]).arg(&table);
-    command.arg(env!("CARGO_BIN_EXE_mio-echo"));
-    let server = Server::start(command.args(SERVE))
+    let server = own::server(&[])?;
+    command.arg(server.get_program()).args(server.get_args());
+    let server = Server::start(&mut command)
         .map_err(|error| io::Error::other(format!("strace: {error} (apt-get install strace)")))?;
     let mut plan = Plan::new(server.address.into());
     plan.warmup = Duration::ZERO;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mio_echo::load::{Progress, Stopper, run};
 
-use crate::common::SERVE;
+use crate::common::own;
 use crate::common::process::{Server, crowd};
 use crate::workloads::Workload;
 
@@ -58,10 +58,7 @@ impl Contender {
 
     pub(crate) fn launch(&self) -> io::Result<Server> {
         match &self.start {
-            Start::Ours(options) => {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_mio-echo"));
-                Server::start(command.args(SERVE).args(*options))
-            }
+            Start::Ours(options) => Server::start(&mut own::server(options)?),
             Start::Peer(name) => {
                 let mut command = Command::new(std::env::current_exe()?);
                 Server::start(command.args(["--serve", name]))

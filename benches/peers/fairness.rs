@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mio_echo::{Config, workbench};
+use mio_echo::{Config, bench_support};
 
 use crate::block::{Contender, Start};
 use crate::common::process::Server;
@@ -20,7 +20,7 @@ pub(crate) fn serve_without_budget() -> io::Result<()> {
         addresses: vec!["127.0.0.1:auto".parse().map_err(io::Error::other)?],
         ..Config::default()
     };
-    let server = workbench::bind_without_budget(&config).map_err(io::Error::other)?;
+    let server = bench_support::bind_without_budget(&config).map_err(io::Error::other)?;
     println!("listening on {}", server.local_addresses()[0]);
     io::stdout().flush()?;
     server.run()?;

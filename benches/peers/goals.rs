@@ -9,9 +9,7 @@ pub(crate) fn of(heats: &[Heat]) -> String {
     for name in ["50 clients", "1,000 clients", "10,000 clients"] {
         at_most(&mut lines, heats, name, 1.03);
     }
-    for name in ["64 KiB messages", "1 MiB messages"] {
-        at_most(&mut lines, heats, name, 0.8);
-    }
+    at_most(&mut lines, heats, "1 MiB messages", 0.8);
     lines.extend(heats.iter().filter_map(nobody_is_ahead));
     busy_polling(&mut lines, heats);
     idle_ones(&mut lines, heats);

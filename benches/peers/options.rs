@@ -34,7 +34,7 @@ struct Args {
     window: Duration,
 
     /// Where to write peers.md, peers.svg and growth.svg
-    #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/peers"))]
+    #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers"))]
     out: PathBuf,
 
     /// Be a peer, on a free port

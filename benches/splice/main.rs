@@ -18,7 +18,7 @@ mod report;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
-    options::main()
+    common::own::serve_if_asked().unwrap_or_else(options::main)
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -1,11 +1,10 @@
 //! What is measured, and how: interleaved pairs of both servers, each in a fresh process.
 
 use std::io;
-use std::process::Command;
 use std::time::Duration;
 
-use crate::common::SERVE;
 use crate::common::output::tell;
+use crate::common::own;
 use crate::common::process::{LOAD_CORE, SERVER_CORE, Server, pin};
 use crate::common::spread::{Median, Spread};
 use crate::generator::{Generator, Received, WITHOUT_END};
@@ -170,8 +169,7 @@ impl Row {
 
     /// Measures one fresh process of the server.
     fn measure(&self, options: &[&str], window: Duration) -> io::Result<Sample> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mio-echo"));
-        let server = Server::start(command.args(SERVE).arg("--json").args(options))?;
+        let server = Server::start(&mut own::server(options)?)?;
         if !pin(None, self.placement.generator_core()) {
             return Err(io::Error::other("cannot set the generator's core"));
         }
