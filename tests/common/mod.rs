@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use mio_echo::{Config, Handle, Server, Stats};
+use mio_echo::{Config, Handle, RunningServer, Server, Stats};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -31,11 +31,30 @@ pub(crate) struct Bound {
     pub(crate) handle: Handle,
 }
 
-/// A server that runs on a thread of this process.
+impl Bound {
+    pub(crate) fn new(config: &Config) -> Bound {
+        let server = Server::bind(config).unwrap();
+        Bound {
+            address: server.local_addr().unwrap(),
+            handle: server.handle(),
+            server,
+        }
+    }
+
+    pub(crate) fn run(self) -> Embedded {
+        Embedded {
+            address: self.address,
+            handle: self.handle,
+            server: self.server.start().unwrap(),
+        }
+    }
+}
+
+/// A server that runs on a thread of this process, and its address.
 pub(crate) struct Embedded {
+    server: RunningServer,
     pub(crate) address: SocketAddr,
     pub(crate) handle: Handle,
-    thread: Option<JoinHandle<std::io::Result<Stats>>>,
 }
 
 /// A configuration for tests: a port that the system chooses, and a short drain.
@@ -47,62 +66,30 @@ pub(crate) fn config() -> Config {
     }
 }
 
-impl Bound {
-    pub(crate) fn new(config: &Config) -> Bound {
-        let server = Server::bind(config).unwrap();
-        Bound {
-            address: server.local_addresses()[0].to_string().parse().unwrap(),
-            handle: server.handle(),
-            server,
-        }
-    }
-
-    pub(crate) fn run(self) -> Embedded {
-        let Bound {
-            server,
-            address,
-            handle,
-        } = self;
-        Embedded {
-            address,
-            handle,
-            thread: Some(thread::spawn(|| server.run())),
-        }
-    }
-}
-
 impl Embedded {
     pub(crate) fn start() -> Embedded {
-        Bound::new(&config()).run()
+        Embedded::with(&config())
+    }
+
+    pub(crate) fn with(config: &Config) -> Embedded {
+        Bound::new(config).run()
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.handle.stats()
+        self.server.stats()
     }
 
     /// Waits until the statistics are as `wanted`.
-    pub(crate) fn until(&self, what: &str, wanted: impl Fn(&Stats) -> bool) -> Stats {
-        eventually(what, || {
-            let stats = self.stats();
-            if wanted(&stats) {
-                Ok(stats)
-            } else {
-                Err(Box::new(stats))
-            }
-        })
+    #[track_caller]
+    pub(crate) fn until(&self, what: &str, wanted: impl FnMut(&Stats) -> bool) -> Stats {
+        self.server
+            .wait_for(LIMIT, wanted)
+            .unwrap_or_else(|stats| panic!("waited {LIMIT:?} for {what}, and saw {stats}"))
     }
 
     /// Shuts it down and returns its final statistics. A panic or an error of the loop is the test's.
-    pub(crate) fn stop(mut self) -> Stats {
-        self.handle.shutdown();
-        let thread = self.thread.take().unwrap();
-        thread.join().unwrap().unwrap()
-    }
-}
-
-impl Drop for Embedded {
-    fn drop(&mut self) {
-        self.handle.shutdown();
+    pub(crate) fn stop(self) -> Stats {
+        self.server.stop().unwrap()
     }
 }
 

@@ -152,11 +152,10 @@ fn the_same_port_can_be_bound_again_at_once() {
     assert_eq!(read_to_end(&client), b"");
     drop(client);
     server.stop();
-    let again = Bound::new(&Config {
+    let again = Embedded::with(&Config {
         addresses: vec![address.into()],
         ..config()
-    })
-    .run();
+    });
     ping(&connect(again.address), b"again");
 }
 

@@ -8,7 +8,7 @@ use mio_echo::Config;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use socket2::SockRef;
 
-use crate::common::{Bound, Embedded, config, connect, eventually, pattern};
+use crate::common::{Embedded, config, connect, eventually, pattern};
 
 /// Sends all of it from a thread of its own and reads as much as it has sent.
 fn through(client: &TcpStream, bytes: &[u8]) -> Vec<u8> {
@@ -44,7 +44,7 @@ fn keep_to_processor(n: usize) {
 /// A server on one processor; the caller is on another from here on.
 fn on_two_processors(config: &Config) -> Embedded {
     keep_to_processor(0);
-    let server = Bound::new(config).run();
+    let server = Embedded::with(config);
     keep_to_processor(1);
     server
 }

@@ -84,11 +84,10 @@ fn an_urgent_byte_keeps_its_place_on_a_unix_socket_too() {
 /// the read buffer's, one after the other on one connection.
 #[test]
 fn messages_around_the_size_of_a_read_do_not_hang() {
-    let server = Bound::new(&mio_echo::Config {
+    let server = Embedded::with(&mio_echo::Config {
         read_buffer: 1024,
         ..config()
-    })
-    .run();
+    });
     let client = connect(server.address);
     for length in [1, 1023, 1024, 1025, 2047, 2048, 2049, 4096, 70_000, 1] {
         ping(&client, &pattern(length));
@@ -162,11 +161,10 @@ fn one_loop_serves_every_address() {
 /// A loop that polls without sleeping has to come to an end with it: an idle server costs nothing.
 #[test]
 fn a_busy_poll_sleeps_when_nobody_says_more() {
-    let server = Bound::new(&mio_echo::Config {
+    let server = Embedded::with(&mio_echo::Config {
         busy_poll: Some(Duration::from_millis(200)),
         ..config()
-    })
-    .run();
+    });
     let client = connect(server.address);
     ping(&client, b"and then?");
     server.until("polls without an event", |stats| {

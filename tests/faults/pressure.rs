@@ -104,12 +104,11 @@ fn memory_of_a_burst_goes_back() {
 /// The budget of all spills together: with none, everything still comes back, in order, and nobody waits for the
 /// peers that do not read.
 #[test]
-fn without_memory_for_spills_nothing_is_lost_and_nobody_waits() {
-    let server = Bound::new(&Config {
+fn without_memory_for_pending_writes_nothing_is_lost() {
+    let server = Embedded::with(&Config {
         memory: 0,
         ..config()
-    })
-    .run();
+    });
     let slow: Vec<_> = (0..4).map(|_| connect_narrow(server.address)).collect();
     let bytes = pattern(16 << 20);
     let sent: Vec<_> = slow
@@ -129,12 +128,11 @@ fn without_memory_for_spills_nothing_is_lost_and_nobody_waits() {
 
 /// The budget again: many slow readers, and room for the spills of two.
 #[test]
-fn spills_stay_under_their_budget() {
-    let server = Bound::new(&Config {
+fn pending_writes_stay_within_their_budget() {
+    let server = Embedded::with(&Config {
         memory: 2 * 64 * 1024 + 1,
         ..config()
-    })
-    .run();
+    });
     let bytes = pattern(16 << 20);
     let slow: Vec<_> = (0..6).map(|_| connect_narrow(server.address)).collect();
     let sending: Vec<_> = slow
@@ -268,11 +266,10 @@ fn a_firehose_does_not_starve_a_hundred_pingers() {
 /// An idle timeout reaps who is idle, and only who is.
 #[test]
 fn the_idle_timeout_reaps_the_idle_and_not_the_busy() {
-    let server = Bound::new(&Config {
+    let server = Embedded::with(&Config {
         idle_timeout: Some(Duration::from_millis(500)),
         ..config()
-    })
-    .run();
+    });
     let busy = connect(server.address);
     let idle = connect(server.address);
     let start = Instant::now();
@@ -289,12 +286,11 @@ fn the_idle_timeout_reaps_the_idle_and_not_the_busy() {
 /// A stall timeout resets who takes nothing, whatever else it sends.
 #[test]
 fn the_stall_timeout_reaps_who_takes_nothing() {
-    let server = Bound::new(&Config {
+    let server = Embedded::with(&Config {
         stall_timeout: Some(Duration::from_millis(300)),
         idle_timeout: Some(Duration::from_millis(100)),
         ..config()
-    })
-    .run();
+    });
     let client = connect_narrow(server.address);
     let mut sender = client.try_clone().unwrap();
     // Ends with an error as the server resets the connection.
@@ -312,11 +308,10 @@ fn the_stall_timeout_reaps_who_takes_nothing() {
 /// of its input is left unread here, so it is not that which resets the connection.
 #[test]
 fn a_stalled_peer_is_reset_and_not_merely_closed() {
-    let server = Bound::new(&Config {
+    let server = Embedded::with(&Config {
         stall_timeout: Some(Duration::from_millis(300)),
         ..config()
-    })
-    .run();
+    });
     let mut client = connect_narrow(server.address);
     let mut sent = 0;
     loop {

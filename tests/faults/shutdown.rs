@@ -67,11 +67,10 @@ fn a_shutdown_with_a_client_that_has_sent_nothing_ends_at_once() {
 /// Fault 22: the reader is slow, but it reads, and in time.
 #[test]
 fn draining_writes_out_what_was_received() {
-    let server = Bound::new(&Config {
+    let server = Embedded::with(&Config {
         drain_timeout: Duration::from_secs(20),
         ..config()
-    })
-    .run();
+    });
     let client = connect_narrow(server.address);
     let bytes = pattern(32 << 20);
     let sent = send_until_stopped(&client, &bytes, Duration::from_millis(300));

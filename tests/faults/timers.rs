@@ -118,12 +118,11 @@ fn a_client_that_has_just_read_its_echo_is_not_idle() {
 /// Without a stall timeout the idle timeout is the only one that reaches clients which read nothing.
 #[test]
 fn without_a_stall_timeout_clients_that_read_nothing_are_idle() {
-    let server = Bound::new(&Config {
+    let server = Embedded::with(&Config {
         stall_timeout: None,
         idle_timeout: Some(Duration::from_secs(1)),
         ..config()
-    })
-    .run();
+    });
     let [pending, half_closed] = [(); 2].map(|()| connect_narrow(server.address));
     send_until_stopped(&pending, &vec![7; 64 << 20], Duration::from_millis(100));
     (&half_closed).write_all(&pattern(100_000)).unwrap();
@@ -372,12 +371,11 @@ fn a_reader_that_never_reads_on_a_unix_socket_is_closed() {
 /// Without a stall timeout a peer may take its time.
 #[test]
 fn without_a_stall_timeout_a_reader_that_reads_late_gets_everything() {
-    let server = Bound::new(&Config {
+    let server = Embedded::with(&Config {
         stall_timeout: None,
         idle_timeout: Some(Duration::from_millis(500)),
         ..config()
-    })
-    .run();
+    });
     let client = connect_narrow(server.address);
     let bytes = pattern(4 << 20);
     let sent = send_until_stopped(&client, &bytes, Duration::from_secs(3));
@@ -387,11 +385,10 @@ fn without_a_stall_timeout_a_reader_that_reads_late_gets_everything() {
 }
 
 fn serve_with_stall_timeout(seconds: u64) -> Embedded {
-    Bound::new(&Config {
+    Embedded::with(&Config {
         stall_timeout: Some(Duration::from_secs(seconds)),
         ..config()
     })
-    .run()
 }
 
 /// Sends and reads nothing, until the server has echoed all of it into the kernel's queues.

@@ -60,11 +60,10 @@ fn vanish(stream: TcpStream) -> bool {
 
 /// Fault 6.
 pub(crate) fn a_peer_that_vanishes_while_idle_is_reaped() {
-    let server = Bound::new(&Config {
+    let server = Embedded::with(&Config {
         idle_timeout: Some(Duration::from_millis(300)),
         ..config()
-    })
-    .run();
+    });
     let client = connect(server.address);
     ping(&client, b"hello");
     assert!(vanish(client));
@@ -80,11 +79,10 @@ pub(crate) fn a_peer_that_vanishes_while_idle_is_reaped() {
 /// Fault 7.
 pub(crate) fn a_peer_that_vanishes_with_output_pending_is_reaped() {
     in_own_network(|| {
-        let server = Bound::new(&Config {
+        let server = Embedded::with(&Config {
             stall_timeout: Some(Duration::from_millis(300)),
             ..config()
-        })
-        .run();
+        });
         let client = connect_narrow(server.address);
         let bytes = vec![7; 256 << 20];
         send_until_stopped(&client, &bytes, Duration::from_millis(50));
