@@ -13,9 +13,9 @@ use super::stats::{AcceptErrorCounters, Counter};
 pub(crate) enum AfterFailure {
     /// Not an error: the backlog is empty. The next arrival is a new event.
     Drained,
-    /// That connection is lost; the next may be well.
+    /// That connection is lost; the next accept may succeed.
     Next,
-    /// Nothing will come of trying again now. No new event is promised for what already waits in the backlog, so
+    /// Another try now would fail too. No new event is promised for what already waits in the backlog, so
     /// try on a timer, and whenever a connection closes.
     Pause,
 }
@@ -29,6 +29,7 @@ pub(crate) struct Acceptor {
     retry_at: Option<Instant>,
     /// Failures since the last connection that was accepted, or the last empty backlog.
     failures_in_a_row: u32,
+    /// For log lines about failures.
     log_limiter: LogLimiter,
 }
 
@@ -48,7 +49,7 @@ impl Acceptor {
         let (counter, pause) = meaning(error, counters);
         counter.add(1);
         self.failures_in_a_row += 1;
-        // What should pass by itself and does not is a pause too, or it would be a spin.
+        // An error that should hit one connection but repeats is treated as a pause; otherwise the loop would spin.
         if !pause && self.failures_in_a_row < MOST_IN_A_ROW {
             return AfterFailure::Next;
         }

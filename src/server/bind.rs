@@ -38,7 +38,9 @@ pub(super) fn listen(address: &Address, options: ListenOptions) -> io::Result<Li
 /// Why a server cannot be bound. The message names the address, the cause and a cure, in one line.
 #[derive(Debug)]
 pub struct BindError {
+    /// What could not be done.
     stage: Stage,
+    /// The system's error.
     source: io::Error,
 }
 

@@ -1,5 +1,4 @@
-//! The loop's memory: one scratch buffer for every read, one pipe for bulk, and the pending buffers of those who do not
-//! read.
+//! The loop's memory: one buffer for every read, one pipe for bulk, and the pending writes of peers that do not read.
 //!
 //! Knows sizes and the budget. Touches no socket.
 
@@ -16,48 +15,54 @@ use net::pipe::Pipe;
 /// The buffers that all connections of one loop share.
 #[derive(Debug)]
 pub(crate) struct Buffers<P> {
-    /// Where every read lands. What the kernel takes back at once never leaves it.
+    /// Every read is into this buffer. What the kernel takes back at once never leaves it.
     pub(crate) scratch: Box<[u8]>,
-    /// Where bulk goes instead, if there is one. Empty between two rounds.
+    /// Bulk goes through this instead, if there is one. Empty between two rounds.
     pub(crate) pipe: Option<P>,
-    /// From how many bytes on, of which each read found the buffer full, the pipe is worth its calls.
+    /// Bytes of reads that filled the buffer after which a connection may be spliced.
     pub(crate) splice_threshold: usize,
-    /// Where the rest goes.
+    /// What the kernel does not take.
     pub(crate) pending_writes: PendingWrites,
 }
 
-/// The pending buffers, in_use and free, and the budget that bounds them.
+/// The buffers of pending writes, in use and free, and the budget that bounds them.
 ///
-/// Free ones save the system's work when peers pending in turn. What lay unused for a while goes back to the system, or the
-/// worst moment would be kept for ever.
+/// Free buffers save system calls when peers stall one after another. Buffers that lay unused for a while go back to the system,
+/// or the memory of the worst moment would be kept.
 #[derive(Debug)]
 pub(crate) struct PendingWrites {
-    // Boxed, as a table entry has room for a pointer and not for a pending.
+    // Boxed, as a table entry has room for a pointer only.
     #[allow(clippy::vec_box)]
     free: Vec<Box<PendingWrite>>,
     /// The fewest that were free at once since [`PendingWrites::begin_to_trim`].
     least_free: usize,
-    /// How many of the free ones are still to go back.
+    /// How many of the free ones still have to go back.
     surplus: usize,
+    /// The size of a buffer: that of a read.
     capacity: usize,
+    /// Buffers in use.
     in_use: usize,
+    /// The most that may be in use: the budget.
     most: usize,
+    /// Bytes in the buffers in use.
     pending: usize,
+    /// The most bytes that were ever in use.
     peak: usize,
 }
 
-/// What the kernel would not take of one peer's echo. The peer is not read again before it is empty, so it never
-/// holds more than one read.
+/// What the kernel did not take of one peer's echo. The peer is not read before it is written, so it is at most one read.
 #[derive(Debug)]
 pub(crate) struct PendingWrite {
+    /// As large as a read.
     memory: Memory,
-    /// What of the memory is in use, and how much of that was written.
+    /// How many bytes of the memory hold data.
     length: usize,
+    /// Bytes of these that the kernel has taken.
     written: usize,
 }
 
 impl<P: Pipe> Buffers<P> {
-    /// `read` is the size of a read in bytes, at least 1, and so of a pending; all pending_writes together take at most
+    /// `read` is the size of a read and of each pending write, in bytes, at least 1; all pending writes together take at most
     /// `budget` bytes.
     pub(crate) fn new(read: usize, budget: usize) -> Buffers<P> {
         let capacity = read.max(1);
@@ -84,7 +89,7 @@ impl<P: Pipe> Buffers<P> {
         self.splice_threshold = threshold;
     }
 
-    /// Empties the pipe of its last `left` bytes, at most one read of them, into a pending.
+    /// Empties the pipe of its last `left` bytes, at most one read of them, into a pending write.
     ///
     /// # Errors
     /// The pipe's. They are lost then, and the pipe is given up.
@@ -93,7 +98,7 @@ impl<P: Pipe> Buffers<P> {
         Ok(self.pending_writes.acquire(&self.scratch[..left]))
     }
 
-    /// Empties the pipe of its last `left` bytes, so that they do not become somebody else's.
+    /// Empties the pipe of its last `left` bytes, so that they do not become another peer's.
     ///
     /// # Errors
     /// The pipe's. It is given up then: bulk is read and written from there on.
@@ -101,6 +106,7 @@ impl<P: Pipe> Buffers<P> {
         let Some(mut pipe) = self.pipe.take() else {
             return Ok(());
         };
+        let threshold = std::mem::replace(&mut self.splice_threshold, usize::MAX);
         let mut taken = 0;
         while taken < left {
             match pipe.read(&mut self.scratch[taken..left]) {
@@ -110,13 +116,13 @@ impl<P: Pipe> Buffers<P> {
                 Err(error) => return Err(error),
             }
         }
-        self.pipe = Some(pipe);
+        self.use_pipe(pipe, threshold);
         Ok(())
     }
 }
 
 impl PendingWrites {
-    /// Whether one more pending fits the budget. Asked before a read, as afterwards it would be too late.
+    /// Whether one more pending write fits the budget. Asked before a read, as afterwards it would be too late.
     ///
     /// Counted in whole buffers, so that the budget bounds the memory itself and not only the bytes in it.
     pub(crate) fn has_room(&self) -> bool {
@@ -139,13 +145,13 @@ impl PendingWrites {
         pending
     }
 
-    /// Notes that the kernel took `n` bytes of a pending.
+    /// Notes that the kernel took `n` bytes of a pending write.
     pub(crate) fn wrote(&mut self, pending: &mut PendingWrite, n: usize) {
         pending.written += n;
         self.pending -= n;
     }
 
-    /// Takes a pending back, written out or not.
+    /// Takes back the buffer of a pending write, written or not.
     #[inline]
     pub(crate) fn release(&mut self, mut pending: Box<PendingWrite>) {
         self.in_use -= 1;
@@ -178,13 +184,13 @@ impl PendingWrites {
         self.free.len()
     }
 
-    /// How many are in_use now.
+    /// How many are in use now.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn in_use(&self) -> usize {
         self.in_use
     }
 
-    /// Bytes in pending_writes now, and the most there ever were.
+    /// Bytes in pending writes now, and the most there ever were.
     pub(crate) fn pending(&self) -> (usize, usize) {
         (self.pending, self.peak)
     }
@@ -221,7 +227,7 @@ mod tests {
         Buffers::<crate::server::scripted::Bytes>::new(8, usize::MAX).pending_writes
     }
 
-    fn lend(pending_writes: &mut PendingWrites, n: usize) {
+    fn use_and_release(pending_writes: &mut PendingWrites, n: usize) {
         let in_use: Vec<_> = (0..n).map(|_| pending_writes.acquire(b"pending")).collect();
         for pending in in_use {
             pending_writes.release(pending);
@@ -231,12 +237,12 @@ mod tests {
     #[test]
     fn what_lay_unused_goes_back_and_what_is_used_stays() {
         let mut pending_writes = pending_writes();
-        lend(&mut pending_writes, 10);
+        use_and_release(&mut pending_writes, 10);
         // They were made meanwhile, so none of them lay unused.
         pending_writes.begin_to_trim();
         pending_writes.trim();
         assert_eq!(pending_writes.free(), 10);
-        lend(&mut pending_writes, 3);
+        use_and_release(&mut pending_writes, 3);
         pending_writes.begin_to_trim();
         assert!(pending_writes.is_trimming());
         pending_writes.trim();
@@ -250,7 +256,7 @@ mod tests {
     #[test]
     fn many_go_back_a_few_at_a_time() {
         let mut pending_writes = pending_writes();
-        lend(&mut pending_writes, 2 * TRIMMED_AT_ONCE + 1);
+        use_and_release(&mut pending_writes, 2 * TRIMMED_AT_ONCE + 1);
         pending_writes.begin_to_trim();
         pending_writes.begin_to_trim();
         for left in [TRIMMED_AT_ONCE + 1, 1, 0] {
@@ -262,9 +268,9 @@ mod tests {
     }
 
     #[test]
-    fn those_that_are_lent_again_meanwhile_stay() {
+    fn those_in_use_again_meanwhile_stay() {
         let mut pending_writes = pending_writes();
-        lend(&mut pending_writes, TRIMMED_AT_ONCE + 2);
+        use_and_release(&mut pending_writes, TRIMMED_AT_ONCE + 2);
         pending_writes.begin_to_trim();
         pending_writes.begin_to_trim();
         pending_writes.trim();

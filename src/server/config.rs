@@ -28,7 +28,7 @@ pub struct Config {
     /// The size of a read, in bytes; the loop has one such buffer for all connections. Default: 64 KiB. At least 1.
     pub read_buffer: usize,
     /// The most memory, in bytes, for what peers have not taken of their echo. When it is used up nothing is lost
-    /// and nobody waits: see `PendingWrites` in `docs/ARCHITECTURE.md`. Default: 256 MiB. May be 0.
+    /// and nobody waits: see "Pending writes" in `docs/ARCHITECTURE.md`. Default: 256 MiB. May be 0.
     pub memory: usize,
     /// Let bulk go from socket to socket through a pipe in the kernel (splice(2)), which spares it two copies; TCP on
     /// Linux only, and with reads of at least 16 KiB. Default: yes. What a client has sent from a file or from its own pages without a copy (sendfile(2),

@@ -1,4 +1,4 @@
-//! One peer's echo as a state machine: what is read is written back in order, and nothing is kept that the kernel takes.
+//! One peer's echo as a state machine: writes back what it reads, in order, and stores only what the kernel did not accept.
 //!
 //! Performs no registration, reads no clock, and knows neither mio nor its place in the table. Every change of its state is
 //! in this file; [`splice`] and [`peek`] move bytes for it and hold no state.
@@ -39,17 +39,19 @@ pub(crate) struct Connection {
     pending: Option<Box<PendingWrite>>,
     /// Bytes of the echo that the kernel has taken.
     echoed: u64,
+    /// How far the conversation has come.
     state: State,
+    /// What it waits for when it is blocked.
     awaits: Direction,
     /// Whether a short read proves the receive queue empty: see [`Poller::short_read_is_drained`](net::poller::Poller::short_read_is_drained).
     short_read_is_drained: bool,
-    /// Only `WouldBlock` proves the receive queue empty: always where the selector does not promise more, and otherwise from
-    /// a hint on until `WouldBlock`. The turn may end before that.
+    /// Reads continue until `WouldBlock`, even after a short read. Always set where a short read proves nothing; elsewhere set
+    /// by a hint and cleared by `WouldBlock`, in a later turn if need be.
     read_on: bool,
     /// Bytes that had been delivered at the last look, the low 32 bits.
     delivered_before: u32,
     /// Looks in a row that found something undelivered.
-    owing: u8,
+    undelivered_looks: u8,
 }
 
 /// What a pump may do.
@@ -90,15 +92,15 @@ pub(crate) struct Look {
     /// Whether anything was delivered since the last look.
     pub(crate) moved: bool,
     /// Looks in a row, this one included, that found something undelivered; 0 if everything is delivered.
-    pub(crate) owing: u8,
+    pub(crate) undelivered_looks: u8,
     /// The same at the last look.
-    pub(crate) owing_before: u8,
+    pub(crate) undelivered_looks_before: u8,
 }
 
 impl Look {
     /// Whether something is undelivered that was there at the last look too, and nothing was delivered since.
     pub(crate) fn is_stalled(self) -> bool {
-        self.owing > 0 && self.owing_before > 0 && !self.moved
+        self.undelivered_looks > 0 && self.undelivered_looks_before > 0 && !self.moved
     }
 }
 
@@ -124,7 +126,7 @@ enum Round {
     /// This many bytes moved, and there may be more.
     Moved(usize),
     /// This many bytes moved, and the receive queue is empty.
-    Drained(usize),
+    QueueEmpty(usize),
     /// Nothing more moves before there is room to write.
     NoRoom {
         /// Whether bytes were read or written.
@@ -148,7 +150,7 @@ impl Connection {
             short_read_is_drained,
             read_on: !short_read_is_drained,
             delivered_before: 0,
-            owing: 0,
+            undelivered_looks: 0,
         }
     }
 
@@ -206,7 +208,7 @@ impl Connection {
             };
             match round {
                 Round::Moved(n) => {
-                    moved = true;
+                    moved |= n > 0;
                     // A peer that sends byte by byte must not hold the turn for as many calls as the budget has bytes.
                     budget = budget.saturating_sub(n.max(LEAST_CHARGE));
                     if n == buffers.scratch.len() || self.is_splicing() {
@@ -222,7 +224,7 @@ impl Connection {
                         }
                     }
                 }
-                Round::Drained(n) => {
+                Round::QueueEmpty(n) => {
                     return Answer::Blocked {
                         moved: moved || n > 0,
                     };
@@ -408,21 +410,20 @@ impl Connection {
         socket: &mut S,
         threshold: usize,
     ) {
+        let may_start = self.state == State::Echoing && continues && self.short_read_is_drained;
+        if !may_start && !self.is_splicing() {
+            return;
+        }
         let undelivered = socket.delivery().map_or(0, |delivery| {
             self.echoed.saturating_sub(delivery.acknowledged)
         });
         let keeps_up = undelivered < KEEPS_UP.saturating_mul(threshold) as u64;
         match self.state {
-            State::Echoing
-                if continues
-                    && keeps_up
-                    && self.short_read_is_drained
-                    && !socket.shares_our_processor() =>
-            {
+            State::Splicing { .. } if !keeps_up => self.state = State::Echoing,
+            State::Echoing if keeps_up && !socket.shares_our_processor() => {
                 let burst = saturated(bulk);
                 self.state = State::Splicing { burst };
             }
-            State::Splicing { .. } if !keeps_up => self.state = State::Echoing,
             _ => {}
         }
     }
@@ -431,14 +432,14 @@ impl Connection {
     fn after_short_read(&self, n: usize) -> Round {
         match self.read_on {
             true => Round::Moved(n),
-            false => Round::Drained(n),
+            false => Round::QueueEmpty(n),
         }
     }
 
     /// A read said `WouldBlock`.
     fn nothing_to_read(&mut self) -> Round {
         self.read_on = !self.short_read_is_drained;
-        Round::Drained(0)
+        Round::QueueEmpty(0)
     }
 
     /// The server is shutting down: echo the pending write and the `received` bytes that the kernel holds now, then end our
@@ -470,12 +471,12 @@ impl Connection {
         let moved = (self.echoed - before) as usize + pending;
         let left = match round {
             // Fewer bytes came than the kernel had said: an urgent byte that was read out of line is one of them.
-            Round::Drained(_) => 0,
+            Round::QueueEmpty(_) => 0,
             _ => left.saturating_sub(saturated(moved)),
         };
         self.state = State::FinalEcho { left };
         match round {
-            Round::Drained(_) => Round::Moved(moved),
+            Round::QueueEmpty(_) => Round::Moved(moved),
             round => round,
         }
     }
@@ -574,16 +575,17 @@ impl Connection {
             None => (self.echoed, self.awaits == Direction::Write),
         };
         let before = std::mem::replace(&mut self.delivered_before, delivered as u32);
-        let owing = if owes {
-            self.owing.saturating_add(1)
+        let undelivered_looks = if owes {
+            self.undelivered_looks.saturating_add(1)
         } else {
             0
         };
-        let owing_before = std::mem::replace(&mut self.owing, owing);
+        let undelivered_looks_before =
+            std::mem::replace(&mut self.undelivered_looks, undelivered_looks);
         Look {
             moved: before != delivered as u32,
-            owing,
-            owing_before,
+            undelivered_looks,
+            undelivered_looks_before,
         }
     }
 
@@ -603,18 +605,18 @@ impl Connection {
     }
 
     /// Looks in a row that found something undelivered.
-    pub(crate) fn owing(&self) -> u8 {
-        self.owing
+    pub(crate) fn undelivered_looks(&self) -> u8 {
+        self.undelivered_looks
     }
 
     /// Whether everything was delivered at the last look and nothing was written since. Then the kernel need not be asked.
     pub(crate) fn is_settled(&self) -> bool {
-        self.owing == 0
+        self.undelivered_looks == 0
             && self.awaits == Direction::Read
             && self.delivered_before == self.echoed as u32
     }
 
-    /// Whether no byte of it was ever read.
+    /// Whether nothing was echoed and nothing is pending.
     pub(crate) fn is_untouched(&self) -> bool {
         self.echoed == 0 && self.pending.is_none()
     }

@@ -1,6 +1,6 @@
 //! What other threads can ask of a running loop.
 //!
-//! A state that the loop looks at once a turn, and the waker that brings the turn about.
+//! A flag that the loop checks once a turn, and the waker that ends its wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -16,6 +16,7 @@ use super::stats::{Counters, Stats};
 pub(crate) struct Control {
     /// [`RUN`], [`STOP`] or [`ABORT`]; it only grows.
     asked: AtomicU8,
+    /// Changed by the loop alone.
     counters: Counters,
 }
 
@@ -48,7 +49,9 @@ impl Control {
 /// It outlives the server: then stopping does nothing, and the statistics are the final ones.
 #[derive(Clone, Debug)]
 pub struct Handle {
+    /// Shared with the loop.
     control: Arc<Control>,
+    /// Ends the loop's poll.
     waker: Arc<Waker>,
 }
 
@@ -115,17 +118,17 @@ impl Handle {
     }
 }
 
-/// Goes on.
+/// Serve.
 #[allow(
     dead_code,
     reason = "the value of a new atomic; it has a name for the reader"
 )]
 const RUN: u8 = 0;
 
-/// Drains and ends.
+/// Drain and end.
 const STOP: u8 = 1;
 
-/// Ends without a drain.
+/// End without a drain.
 const ABORT: u8 = 2;
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);

@@ -31,6 +31,7 @@ use super::trace::{PeerTracer, Reason, TraceEvent, record};
 
 /// One thread's server.
 pub(crate) struct EventLoop<P: Poller> {
+    /// The kernel, or a simulation of it.
     poller: P,
     /// Listeners and peers, each under the key that is its token.
     table: Table<P>,
@@ -46,6 +47,7 @@ pub(crate) struct EventLoop<P: Poller> {
     trim_at: Option<Instant>,
     /// Keys that must run without a new event.
     run_queue: RunQueue,
+    /// What bounds the loop.
     limits: Limits,
     /// What other threads ask for, and the counters that they read.
     control: Arc<Control>,
@@ -133,10 +135,11 @@ impl<P: Poller> EventLoop<P> {
     /// The poll's.
     pub(super) fn turn(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
         let timeout = self.time_to_wait();
+        let was_busy_polling = self.is_busy_polling();
         self.poller.poll(events, timeout)?;
         self.now = self.poller.now();
         self.tick = self.timeouts.tick(self.now);
-        self.record_poll(events.len(), timeout);
+        self.record_poll(events.len(), timeout, was_busy_polling);
         self.handle_commands();
         // Before the events: a key that is pushed from here on runs in the next round.
         self.run_queue.begin_round();
@@ -189,9 +192,7 @@ impl<P: Poller> EventLoop<P> {
         self.busy_until.is_some_and(|until| self.now < until)
     }
 
-    fn record_poll(&mut self, events: usize, timeout: Option<Duration>) {
-        // Of the turn before, as the wait was.
-        let busy_polling = self.busy_until.is_some() && timeout == Some(Duration::ZERO);
+    fn record_poll(&mut self, events: usize, timeout: Option<Duration>, busy_polling: bool) {
         if events > 0 {
             self.busy_until = self.limits.busy_poll.map(|time| self.now + time);
         } else if self.is_busy_polling() {
@@ -307,9 +308,9 @@ impl<P: Poller> EventLoop<P> {
         if matches!(reason, Reason::Idle | Reason::Abandoned)
             && let Some(after) = self.limits.stall_timeout
         {
-            // From here on the kernel alone watches what it holds. It counts from when the peer's window was first too small,
-            // so a peer that was seen to read slowly gets its time on top of that.
-            let looks = u32::from(peer.connection.owing());
+            // From here on only the kernel's timer ends the connection. Linux starts it when the peer's window first became too
+            // small, so a peer that was seen to read slowly gets that time in addition.
+            let looks = u32::from(peer.connection.undelivered_looks());
             let time = after.saturating_mul(looks + 2);
             peer.stream.give_up_after(Some(time));
         }
@@ -324,10 +325,11 @@ impl<P: Poller> EventLoop<P> {
         self.timeouts.stop(key);
         let open = self.table.connections();
         self.control.counters().open.set(open as u64);
-        // Only after a crowd: at each last connection it would cost a short one a third more.
+        // Only after a crowd: to shrink each time the table becomes empty makes a short connection a third more expensive.
         if open == 0 && self.table.most() > self.limits.crowd {
             self.table.shrink();
             self.timeouts.shrink();
+            self.run_queue.shrink();
         }
         // A descriptor is free again, for a connection that waits in a backlog.
         if self.acceptor.is_paused() {
@@ -385,7 +387,7 @@ impl<P: Poller> EventLoop<P> {
     }
 
     /// Gives a new peer its place in the table, or turns it away.
-    fn admit(&mut self, stream: P::Stream, name: &P::Peer) {
+    fn admit(&mut self, stream: P::Stream, name: &P::PeerName) {
         if self.is_full() {
             self.record(
                 None,
@@ -442,7 +444,11 @@ impl<P: Poller> EventLoop<P> {
 
     /// Everything that is due by now.
     fn expire(&mut self) {
-        while let Some((key, timeout)) = self.timeouts.expired(self.tick) {
+        // The others are due in the next turn, which does not wait.
+        for _ in 0..EXPIRIES_A_TURN {
+            let Some((key, timeout)) = self.timeouts.expired(self.tick) else {
+                break;
+            };
             self.look_again(key, timeout);
         }
         self.sweep();
@@ -531,13 +537,14 @@ impl<P: Poller> EventLoop<P> {
         if look.is_stalled() {
             return self.close(key, Reason::Stalled);
         }
-        if look.owing > 0 {
+        if look.undelivered_looks > 0 {
             self.sweeps.come_again();
         }
         if let Some(after) = self.limits.stall_timeout
-            && (look.owing > 0 || look.owing_before > 0)
+            && (look.undelivered_looks > 0 || look.undelivered_looks_before > 0)
         {
-            peer.stream.give_up_after(kernel_timeout(after, look.owing));
+            peer.stream
+                .give_up_after(kernel_timeout(after, look.undelivered_looks));
         }
     }
 
@@ -566,6 +573,7 @@ impl<P: Poller> EventLoop<P> {
             self.accept_the_backlog(key);
             drop(self.table.remove(&mut self.poller, key));
         }
+        // No listener is left: ends the pause and its timer.
         self.acceptor.resume();
         let connections = self.table.connections();
         log::info!(
@@ -601,11 +609,10 @@ impl<P: Poller> EventLoop<P> {
         let Some(Entry::Listener(listener)) = self.table.get_mut(key) else {
             return;
         };
-        let waiting = self.poller.waiting(listener);
+        let waiting = self.poller.backlog_length(listener);
         let most = waiting.unwrap_or(self.limits.backlog);
-        let deadline = self.now + self.limits.drain_timeout;
         let mut accepted = 0;
-        while accepted < most && self.poller.now() < deadline {
+        while accepted < most && self.deadline.is_some_and(|at| self.poller.now() < at) {
             match self.accept_one(key) {
                 None => accepted += 1,
                 Some(AfterFailure::Next) => {}
@@ -621,7 +628,7 @@ impl<P: Poller> EventLoop<P> {
         let Some(Entry::Listener(listener)) = self.table.get_mut(key) else {
             return;
         };
-        match self.poller.waiting(listener) {
+        match self.poller.backlog_length(listener) {
             Some(0) => {}
             Some(left) => {
                 self.control.counters().left_in_backlog.add(left as u64);
@@ -642,7 +649,7 @@ impl<P: Poller> EventLoop<P> {
         self.deadline.is_some_and(drained) || self.control.is_aborted()
     }
 
-    /// Closes the connections that are left at the deadline, and logs what that costs them.
+    /// Closes the connections that are left, at the deadline or after an abort. At the deadline, logs how many bytes are lost.
     pub(crate) fn abandon_the_rest(&mut self) {
         let left = self.table.peer_keys();
         if !left.is_empty() && !self.control.is_aborted() {
@@ -716,15 +723,15 @@ fn reason_of_expiry(timeout: Timeout) -> Reason {
     }
 }
 
-/// For how long the kernel goes on by itself with a peer that takes nothing (`TCP_USER_TIMEOUT`), when `owing` looks in a row,
+/// For how long the kernel goes on by itself with a peer that takes nothing (`TCP_USER_TIMEOUT`), when `undelivered_looks` looks in a row,
 /// one every `stall` timeout, have found something undelivered. `None` is the system's default.
 ///
 /// Linux counts from when the peer's window was first too small, whatever was acknowledged since, so it must be later than the
 /// next look. A peer that two looks have seen to read gets [`GRACE`] on top, as a loop that is stopped (a debugger) puts nothing
 /// off.
-fn kernel_timeout(stall: Duration, owing: u8) -> Option<Duration> {
-    let looks = stall.saturating_mul(u32::from(owing) + 2);
-    match owing {
+fn kernel_timeout(stall: Duration, undelivered_looks: u8) -> Option<Duration> {
+    let looks = stall.saturating_mul(u32::from(undelivered_looks) + 2);
+    match undelivered_looks {
         0 | 1 => Some(looks),
         // After so many looks there is no need to put it off again and again.
         u8::MAX => None,
@@ -737,6 +744,9 @@ const ONE_READ: Turn = Turn {
     budget: 1,
     continues: false,
 };
+
+/// How many timers may expire in one turn: with up to three system calls for each, about a millisecond.
+const EXPIRIES_A_TURN: usize = 1024;
 
 /// A peer that sends nothing for this long after our end of stream has nothing left that could turn our close into a reset.
 /// nginx does the same ("lingering_timeout"), with 5 s.

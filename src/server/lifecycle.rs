@@ -25,9 +25,13 @@ use super::stats::Stats;
 ///
 /// Clients that connect before that wait in the backlog.
 pub struct Server {
+    /// The loop, with its listeners.
     event_loop: EventLoop<MioPoller>,
+    /// Where it listens, with the ports that the system chose.
     addresses: Vec<Address>,
+    /// For the final statistics.
     control: Arc<Control>,
+    /// For other threads.
     handle: Handle,
 }
 
@@ -47,7 +51,7 @@ impl Server {
     /// No address is configured; or the first address that cannot be listened on, and why: see [`BindError`]. Then none of
     /// them is.
     pub fn bind(config: &Config) -> Result<Server, BindError> {
-        Server::bind_within(config, Limits::of(config))
+        Server::bind_with_limits(config, Limits::of(config))
     }
 
     /// The same without a budget for a turn, to measure what the budget is good for.
@@ -55,10 +59,10 @@ impl Server {
     pub(crate) fn bind_without_budget(config: &Config) -> Result<Server, BindError> {
         let (mut limits, worst_case) = Limits::of(config);
         limits.turn = usize::MAX;
-        Server::bind_within(config, (limits, worst_case))
+        Server::bind_with_limits(config, (limits, worst_case))
     }
 
-    fn bind_within(
+    fn bind_with_limits(
         config: &Config,
         (limits, worst_case): (Limits, usize),
     ) -> Result<Server, BindError> {
@@ -76,7 +80,7 @@ impl Server {
                 .backlog
                 .map_or(i32::MAX, |n| i32::try_from(n).unwrap_or(i32::MAX)),
             reuse_port: config.reuse_port,
-            // Later than the loop itself finds out, which is after twice the timeout at the latest.
+            // Not earlier than the loop, which finds a stall after at most twice the timeout.
             give_up_after: stall_timeout.map(|after| after * 2),
             unix_mode: config.unix_mode,
         };
@@ -205,7 +209,9 @@ impl Server {
 #[derive(Debug)]
 #[must_use = "the server ends when this is dropped"]
 pub struct RunningServer {
+    /// Where it listens, with the ports that the system chose.
     addresses: Vec<Address>,
+    /// For other threads.
     handle: Handle,
     /// `None` once it was joined.
     thread: Option<JoinHandle<io::Result<Stats>>>,

@@ -10,6 +10,7 @@ use super::timeouts;
 /// What bounds a running loop.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
+    /// One connection more is accepted and closed.
     pub(super) max_connections: usize,
     /// More connections than these at once are a crowd, whose memory is given back when all have gone.
     pub(super) crowd: usize,
@@ -18,14 +19,21 @@ pub(crate) struct Limits {
     /// The most connections that are accepted from one backlog when a shutdown begins, where the system does not tell how
     /// many there are.
     pub(super) backlog: usize,
+    /// The size of a read, in bytes.
     pub(super) read_buffer: usize,
+    /// For all pending writes together, in bytes.
     pub(super) memory: usize,
-    /// From how many bytes at once a connection's bytes go by a pipe; `None` is never.
+    /// How many bytes must come without a gap before a connection is spliced; `None` is never.
     pub(super) splice_threshold: Option<usize>,
+    /// How long a connection may be idle; `None` is without limit.
     pub(super) idle_timeout: Option<Duration>,
+    /// How long a peer's kernel may acknowledge nothing; `None` is without limit.
     pub(super) stall_timeout: Option<Duration>,
+    /// How long a drain may take.
     pub(super) drain_timeout: Duration,
+    /// How long after an event the poll does not sleep; `None` is not at all.
     pub(super) busy_poll: Option<Duration>,
+    /// How often the statistics are logged; `None` is never.
     pub(super) stats_every: Option<Duration>,
     /// How many bytes one peer may move before the others get their turn.
     pub(super) turn: usize,
@@ -59,7 +67,7 @@ impl Limits {
                 .stall_timeout
                 .map(|after| after.clamp(SHORTEST_STALL, timeouts::LONGEST)),
             drain_timeout: config.drain_timeout.min(timeouts::LONGEST),
-            busy_poll: config.busy_poll.map(|awake| awake.min(LONGEST_AWAKE)),
+            busy_poll: config.busy_poll.map(|time| time.min(LONGEST_BUSY_POLL)),
             stats_every: config
                 .stats_every
                 .map(|every| every.clamp(SHORTEST, timeouts::LONGEST)),
@@ -91,11 +99,11 @@ const CROWD: usize = 1024;
 /// The longest backlog that a shutdown empties without knowing its length.
 const MOST_WAITING: usize = 65_535;
 
-/// The longest that a loop polls without waiting: beyond a second nobody waits for an answer any sooner.
-const LONGEST_AWAKE: Duration = Duration::from_secs(1);
+/// The longest busy poll. A longer one costs a processor and serves no event sooner.
+const LONGEST_BUSY_POLL: Duration = Duration::from_secs(1);
 
-/// One peer's share of a turn, in bytes: enough that bulk pays one poll for four reads, little enough that it takes
-/// some tens of microseconds, for which 100 busy peers make any other wait for some milliseconds.
+/// One connection's share of a turn, in bytes. Large enough for four reads a poll; small enough that 100 busy peers delay any
+/// other by some milliseconds only.
 pub(crate) const TURN: usize = 256 * 1024;
 
 /// The size of a read from which a splice in and a splice out cost less than a read and a write.

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 /// Allows one line a second, and counts the lines left out.
 #[derive(Debug, Default)]
 pub(crate) struct LogLimiter {
+    /// When the last line was logged.
     last: Option<Instant>,
+    /// Lines left out since then.
     left_out: u64,
 }
 

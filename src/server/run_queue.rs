@@ -47,6 +47,13 @@ impl RunQueue {
         self.round.reverse();
     }
 
+    /// Gives back the memory of a crowd that has left, if no key is queued.
+    pub(crate) fn shrink(&mut self) {
+        if self.keys.is_empty() && self.round.is_empty() {
+            *self = RunQueue::default();
+        }
+    }
+
     /// Takes the next key of this round. From here on it can be pushed again.
     pub(crate) fn next_in_round(&mut self) -> Option<usize> {
         let key = self.round.pop()?;

@@ -12,10 +12,13 @@ use net::poller::Poller;
 
 /// Everything that the loop has registered with its poller.
 pub(crate) struct Table<P: Poller> {
+    /// The entries, by key.
     slab: Slab<Entry<P::Listener, P::Stream>>,
+    /// How many of them are peers.
     connections: usize,
     /// The most connections at once since memory was last given back.
     most: usize,
+    /// Room that is kept when memory is given back.
     expected: usize,
 }
 
@@ -30,7 +33,9 @@ pub(crate) enum Entry<L, S> {
 /// An accepted stream and its state.
 #[derive(Debug)]
 pub(crate) struct Peer<S> {
+    /// Its socket.
     pub(crate) stream: S,
+    /// Its state.
     pub(crate) connection: Connection,
 }
 
@@ -108,9 +113,9 @@ impl<P: Poller> Table<P> {
     ) -> Option<Entry<P::Listener, P::Stream>> {
         let mut entry = self.slab.try_remove(key)?;
         match &mut entry {
-            Entry::Listener(listener) => poller.forget_listener(listener),
+            Entry::Listener(listener) => poller.deregister_listener(listener),
             Entry::Peer(peer) => {
-                poller.forget_stream(&mut peer.stream);
+                poller.deregister_stream(&mut peer.stream);
                 self.connections -= 1;
             }
         }

@@ -27,9 +27,13 @@ pub(crate) struct Tick(u32);
 /// The queues. A peer is in one of them, or in none.
 #[derive(Debug)]
 pub(crate) struct Timeouts {
+    /// Where ticks begin.
     start: Instant,
+    /// A link for each key.
     links: Vec<QueueLink>,
+    /// One for each [`Timeout`], in the order of its variants.
     queues: [Queue; 2],
+    /// How many links there is room for from the first one on.
     expected: usize,
 }
 
@@ -37,9 +41,13 @@ pub(crate) struct Timeouts {
 /// as long as no timeout is longer than half of that: ages are differences.
 #[derive(Clone, Copy, Debug)]
 struct QueueLink {
+    /// The key before it in its queue, or [`NONE`].
     previous: u32,
+    /// The key behind it, or [`NONE`].
     next: u32,
+    /// When the wait began.
     since: u32,
+    /// The queue that it is in.
     queue: Option<Timeout>,
 }
 
@@ -47,7 +55,9 @@ struct QueueLink {
 struct Queue {
     /// In milliseconds; `None` is never.
     after: Option<u32>,
+    /// The key that has waited longest, or [`NONE`].
     first: u32,
+    /// The key that has waited shortest, or [`NONE`].
     last: u32,
 }
 

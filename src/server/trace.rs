@@ -90,7 +90,9 @@ pub(crate) trait Tracer {
 
 /// Counts and logs the events of one peer, while other parts of the loop are borrowed.
 pub(crate) struct PeerTracer<'a> {
+    /// What its events are counted in.
     pub(crate) counters: &'a Counters,
+    /// The peer's key.
     pub(crate) key: usize,
 }
 

@@ -485,7 +485,7 @@ impl<K: Connector> Driver<K> {
     /// Closes a stream, if there is one. Its messages under way are lost.
     fn close(&mut self, key: usize, next: State<K::Stream>) {
         if let Some(mut stream) = self.slots[key].close(next) {
-            self.kernel.forget_stream(&mut stream);
+            self.kernel.deregister_stream(&mut stream);
         }
     }
 

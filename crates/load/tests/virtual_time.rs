@@ -183,7 +183,7 @@ impl Connector for VirtualKernel {
 impl Poller for VirtualKernel {
     type Listener = ();
     type Stream = VirtualStream;
-    type Peer = &'static str;
+    type PeerName = &'static str;
 
     /// Level-triggered: an echo that is not read is announced again.
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
@@ -215,7 +215,7 @@ impl Poller for VirtualKernel {
         Ok(())
     }
 
-    fn forget_stream(&mut self, stream: &mut VirtualStream) {
+    fn deregister_stream(&mut self, stream: &mut VirtualStream) {
         self.0.borrow_mut().connections[stream.index] = Connection::default();
     }
 
@@ -235,7 +235,7 @@ impl Poller for VirtualKernel {
         unreachable!("a client accepts nothing")
     }
 
-    fn waiting(&self, (): &()) -> Option<usize> {
+    fn backlog_length(&self, (): &()) -> Option<usize> {
         None
     }
 
@@ -243,7 +243,7 @@ impl Poller for VirtualKernel {
         unreachable!("a client does not listen")
     }
 
-    fn forget_listener(&mut self, (): &mut ()) {}
+    fn deregister_listener(&mut self, (): &mut ()) {}
 }
 
 impl Read for VirtualStream {

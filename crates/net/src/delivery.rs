@@ -17,7 +17,7 @@ pub struct Delivery {
 }
 
 #[cfg(target_os = "linux")]
-pub use linux::{of_tcp, waiting};
+pub use linux::{backlog_length, of_tcp};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -42,7 +42,7 @@ mod linux {
 
     /// How many connections wait in the backlog of a TCP listener. For a socket that listens, `tcpi_unacked` is that
     /// number (Linux, `tcp_get_info`).
-    pub fn waiting(listener: impl AsFd) -> Option<usize> {
+    pub fn backlog_length(listener: impl AsFd) -> Option<usize> {
         Info::of(listener)?.u32_at(UNACKED).map(|n| n as usize)
     }
 
@@ -129,7 +129,7 @@ pub fn of_tcp<S>(_: S) -> Option<Delivery> {
 
 /// Other systems do not tell.
 #[cfg(not(target_os = "linux"))]
-pub fn waiting<S>(_: S) -> Option<usize> {
+pub fn backlog_length<S>(_: S) -> Option<usize> {
     None
 }
 
@@ -194,8 +194,10 @@ mod tests {
     fn the_backlog_is_counted() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        assert_eq!(waiting(&listener), Some(0));
+        assert_eq!(backlog_length(&listener), Some(0));
         let _peers = [0; 3].map(|_| TcpStream::connect(address).unwrap());
-        eventually("3 connections to wait", || waiting(&listener) == Some(3));
+        eventually("3 connections to wait", || {
+            backlog_length(&listener) == Some(3)
+        });
     }
 }

@@ -1,5 +1,4 @@
-//! What a read, a write or a splice came to, each result under one name: the only place where a stream's errors are
-//! interpreted.
+//! What a read, a write or a splice came to, each result under one name.
 
 use std::io;
 
@@ -42,7 +41,7 @@ pub fn attempt(mut call: impl FnMut() -> io::Result<usize>) -> IoOutcome {
     }
 }
 
-/// Which failure an error is that is neither `WouldBlock` nor `Interrupted`.
+/// Classifies an error other than `WouldBlock` and `Interrupted`.
 #[cold]
 pub fn failure_of(error: &io::Error) -> IoFailure {
     use io::ErrorKind as Kind;

@@ -19,7 +19,7 @@ pub trait Poller {
     /// An accepted stream.
     type Stream: Socket + fmt::Debug;
     /// How a peer is called in the log.
-    type Peer: fmt::Display;
+    type PeerName: fmt::Display;
 
     /// Waits for readiness until `timeout` has passed, for ever without one, and fills `events` with what it saw.
     /// May return early and with nothing: a signal, a waker.
@@ -38,10 +38,13 @@ pub trait Poller {
     ///
     /// # Errors
     /// Those of accept(2).
-    fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, Self::Peer)>;
+    fn accept(
+        &mut self,
+        listener: &mut Self::Listener,
+    ) -> io::Result<(Self::Stream, Self::PeerName)>;
 
     /// How many connections wait in the backlog; `None` where the system does not tell.
-    fn waiting(&self, listener: &Self::Listener) -> Option<usize>;
+    fn backlog_length(&self, listener: &Self::Listener) -> Option<usize>;
 
     /// Asks for a listener's events under this key, from now on.
     ///
@@ -56,10 +59,10 @@ pub trait Poller {
     fn register_stream(&mut self, stream: &mut Self::Stream, key: usize) -> io::Result<()>;
 
     /// Ends a listener's events. It is closed next.
-    fn forget_listener(&mut self, listener: &mut Self::Listener);
+    fn deregister_listener(&mut self, listener: &mut Self::Listener);
 
     /// Ends a stream's events. It is closed next.
-    fn forget_stream(&mut self, stream: &mut Self::Stream);
+    fn deregister_stream(&mut self, stream: &mut Self::Stream);
 
     /// Whether a read that returns less than was asked for proves that nothing is left, so that the next arrival is a
     /// new edge. If not, only `WouldBlock` proves it.
@@ -100,10 +103,13 @@ pub enum Signal {
 
 /// The real kernel, through mio.
 pub struct MioPoller {
+    /// mio's selector.
     poll: Poll,
+    /// What the last poll reported, as mio has it.
     events: Events,
     #[cfg(unix)]
     signals: Option<signal_hook_mio::v1_0::Signals>,
+    /// Signals that have come and that the loop has not asked for yet.
     signalled: Vec<Signal>,
 }
 
@@ -210,7 +216,7 @@ impl MioPoller {
 impl Poller for MioPoller {
     type Listener = Listener;
     type Stream = Stream;
-    type Peer = PeerAddress;
+    type PeerName = PeerAddress;
 
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         events.clear();
@@ -254,8 +260,8 @@ impl Poller for MioPoller {
         listener.accept()
     }
 
-    fn waiting(&self, listener: &Listener) -> Option<usize> {
-        listener.waiting()
+    fn backlog_length(&self, listener: &Listener) -> Option<usize> {
+        listener.backlog_length()
     }
 
     fn register_listener(&mut self, listener: &mut Listener, key: usize) -> io::Result<()> {
@@ -268,12 +274,12 @@ impl Poller for MioPoller {
             .register(stream.source(), Token(key), STREAM_EVENTS)
     }
 
-    fn forget_listener(&mut self, listener: &mut Listener) {
+    fn deregister_listener(&mut self, listener: &mut Listener) {
         // Fails only for what is not registered.
         let _ = self.registry().deregister(listener.source());
     }
 
-    fn forget_stream(&mut self, stream: &mut Stream) {
+    fn deregister_stream(&mut self, stream: &mut Stream) {
         if !CLOSING_DEREGISTERS {
             let _ = self.registry().deregister(stream.source());
         }

@@ -149,9 +149,9 @@ impl Listener {
     }
 
     /// How many connections wait in the backlog; `None` where the system does not tell: it does for TCP on Linux.
-    pub fn waiting(&self) -> Option<usize> {
+    pub fn backlog_length(&self) -> Option<usize> {
         match self {
-            Listener::Tcp(listener) => delivery::waiting(listener),
+            Listener::Tcp(listener) => delivery::backlog_length(listener),
             #[cfg(unix)]
             Listener::Unix(..) => None,
         }

@@ -18,6 +18,7 @@ use socket2::{Domain, Socket as RawSocket, Type};
 #[derive(Debug)]
 pub struct PathLock {
     path: PathBuf,
+    /// Open, and locked, for as long as the path is owned.
     file: File,
 }
 
@@ -160,7 +161,9 @@ pub(crate) fn remove_if_stale(path: &Path, address: &socket2::SockAddr) -> io::R
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
+    /// Which file was made: another one under the same name is not removed.
     identity: Identity,
+    /// Released last.
     _lock: PathLock,
 }
 
@@ -206,7 +209,9 @@ impl Drop for SocketFile {
 /// Device and inode: what tells a file from another one that has its name later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
+    /// `st_dev` (stat(2)).
     device: u64,
+    /// `st_ino` (stat(2)).
     inode: u64,
 }
 

@@ -1,7 +1,6 @@
-//! A stream, and all that is asked of one: read, write, look, splice, end. TCP and Unix-domain alike.
+//! A stream, and all that is asked of one: read, write, peek, splice, end. TCP and Unix-domain alike.
 //!
-//! Every call answers at once. Which options a stream has is the business of whoever made it: `socket.rs` for those that are
-//! accepted, `connect.rs` for those that connect.
+//! Every call answers at once. `socket.rs` sets the options of accepted streams, `connect.rs` those of connecting ones.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;

@@ -273,7 +273,7 @@ impl Kernel {
     }
 
     /// How many connections wait in a backlog.
-    pub(crate) fn waiting(&mut self, listener: usize) -> Option<usize> {
+    pub(crate) fn backlog_length(&mut self, listener: usize) -> Option<usize> {
         let waiting = self.listeners[listener].backlog.len();
         self.world.tells_delivery.then_some(waiting)
     }

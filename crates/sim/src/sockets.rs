@@ -67,7 +67,7 @@ impl SimulatedPoller {
 impl Poller for SimulatedPoller {
     type Listener = SimulatedListener;
     type Stream = SimulatedStream;
-    type Peer = Name;
+    type PeerName = Name;
 
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         self.kernel.borrow_mut().poll(events, timeout);
@@ -88,8 +88,8 @@ impl Poller for SimulatedPoller {
         Ok((SimulatedStream { kernel, peer }, Name(peer)))
     }
 
-    fn waiting(&self, listener: &SimulatedListener) -> Option<usize> {
-        self.kernel.borrow_mut().waiting(listener.0)
+    fn backlog_length(&self, listener: &SimulatedListener) -> Option<usize> {
+        self.kernel.borrow_mut().backlog_length(listener.0)
     }
 
     fn register_listener(
@@ -107,11 +107,11 @@ impl Poller for SimulatedPoller {
         self.kernel.borrow_mut().register(stream.peer, key)
     }
 
-    fn forget_listener(&mut self, listener: &mut SimulatedListener) {
+    fn deregister_listener(&mut self, listener: &mut SimulatedListener) {
         self.kernel.borrow_mut().close_listener(listener.0);
     }
 
-    fn forget_stream(&mut self, stream: &mut SimulatedStream) {
+    fn deregister_stream(&mut self, stream: &mut SimulatedStream) {
         self.kernel.borrow_mut().deregister(stream.peer);
     }
 

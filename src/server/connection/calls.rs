@@ -1,4 +1,4 @@
-//! System calls of a connection, each made once, named and recorded.
+//! Reads, writes and the end of the stream, each named and recorded.
 
 #![allow(
     clippy::indexing_slicing,
@@ -62,6 +62,6 @@ pub(super) fn end_stream<S: Socket>(
     Ok(())
 }
 
-/// A write that the kernel took nothing of, and did not refuse.
+/// The outcome of a write that returned 0 without an error.
 pub(super) const WRITE_ZERO: IoOutcome =
     IoOutcome::Failed(IoFailure::Other(io::ErrorKind::WriteZero));

@@ -287,7 +287,7 @@ fn a_pending_write_is_released_when_it_is_written() {
     world.pump(&mut socket);
     assert!(
         !world.buffers.pending_writes.has_room(),
-        "the only one is in_use"
+        "the only one is in use"
     );
     let mut socket = Scripted::new().takes(3).read_fails(WouldBlock);
     world.pump(&mut socket);

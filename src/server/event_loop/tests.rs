@@ -15,7 +15,7 @@ struct Silent {
 impl Poller for Silent {
     type Listener = ();
     type Stream = Scripted;
-    type Peer = String;
+    type PeerName = String;
 
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         events.clear();
@@ -38,7 +38,7 @@ impl Poller for Silent {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    fn waiting(&self, (): &()) -> Option<usize> {
+    fn backlog_length(&self, (): &()) -> Option<usize> {
         None
     }
 
@@ -50,9 +50,9 @@ impl Poller for Silent {
         Ok(())
     }
 
-    fn forget_listener(&mut self, (): &mut ()) {}
+    fn deregister_listener(&mut self, (): &mut ()) {}
 
-    fn forget_stream(&mut self, _: &mut Scripted) {}
+    fn deregister_stream(&mut self, _: &mut Scripted) {}
 
     fn short_read_is_drained(&self, _: &Scripted) -> bool {
         true

@@ -41,7 +41,7 @@ fn a_stream_that_is_deregistered_before_its_close_is_right() {
         .poller
         .register_stream(&mut server.stream, 1)
         .unwrap();
-    server.poller.forget_stream(&mut server.stream);
+    server.poller.deregister_stream(&mut server.stream);
     assert_eq!(server.violation(), None);
 }
 

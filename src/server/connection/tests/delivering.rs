@@ -87,7 +87,7 @@ fn a_peer_is_still_when_nothing_is_acknowledged_between_two_looks() {
     let mut connection = Connection::new(true);
     let mut look = |acknowledged, owes| {
         let look = connection.look_at_delivery(delivery(acknowledged, owes));
-        (look.owing, look.is_stalled())
+        (look.undelivered_looks, look.is_stalled())
     };
     assert_eq!(look(5, false), (0, false));
     // Written since the last look: nothing is late yet.
@@ -114,6 +114,6 @@ fn looks_are_counted_to_255() {
     for n in 0..300 {
         let look = connection.look_at_delivery(delivery(n, true));
         let looks = u8::try_from(n + 1).unwrap_or(u8::MAX);
-        assert_eq!((look.owing, look.is_stalled()), (looks, false));
+        assert_eq!((look.undelivered_looks, look.is_stalled()), (looks, false));
     }
 }
