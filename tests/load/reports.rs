@@ -182,7 +182,7 @@ fn the_text_says_the_verdict_first_and_then_the_figures() {
     let verdict = text.lines().next().unwrap();
     assert!(["valid", "INVALID"].contains(&verdict), "{text}");
     for part in [
-        "1,000 messages/s of 1,000 asked for",
+        "messages/s of 1,000 asked for",
         "verified   2,000 echoes, every byte compared",
         "p99.99",
         "response",
