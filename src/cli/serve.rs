@@ -183,5 +183,5 @@ fn level(args: &ServeArgs) -> Option<LevelFilter> {
 const LOGGING: &str = "Logging";
 
 const SIGNALS: &str = "\
-Signals: SIGINT and SIGTERM let no new client in, write out what was received, and end with 0, after --drain-timeout \
+Signals: SIGINT and SIGTERM accept only what already waits in the backlog, write out what was received, and end with 0, after --drain-timeout \
 at the latest; a second one ends at once. SIGUSR1 logs the statistics.";
