@@ -1,7 +1,9 @@
 //! What an echo can be, for the server's state machine and for the client's, with no kernel in it.
 
-// Each bench includes this module and uses its own part of it.
-#![allow(dead_code)]
+#![allow(
+    dead_code,
+    reason = "each bench includes this module and uses its own part"
+)]
 
 use mio_echo::bench_support::{Pump, Pumped, TURN};
 use mio_echo::load::bench_support::Conversation;

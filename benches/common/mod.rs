@@ -1,7 +1,9 @@
 //! What the benches share: servers in processes of their own, what those cost, and how figures are summed up.
 
-// Each bench includes this module and uses its own part of it.
-#![allow(dead_code)]
+#![allow(
+    dead_code,
+    reason = "each bench includes this module and uses its own part"
+)]
 
 use std::time::Duration;
 

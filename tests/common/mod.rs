@@ -3,8 +3,10 @@
 //! Every client has a time limit, so that a hang fails its test with a message. Nothing sleeps for a state: it is
 //! looked for until it is there, or until the limit has passed and the test says what it saw instead.
 
-// Each test crate includes this module and uses its own part of it.
-#![allow(dead_code)]
+#![allow(
+    dead_code,
+    reason = "each test crate includes this module and uses its own part"
+)]
 
 pub(crate) mod benched;
 

@@ -2,7 +2,7 @@
 //!
 //! Linux alone has it for sockets. Knows nothing of connections.
 //!
-//! Three pitfalls of splice(2) are dealt with by whoever splices, see `server/connection/by_pipe.rs`; two are here:
+//! Three pitfalls of splice(2) are handled where the connection splices, see `src/server/connection/splice.rs`; two are here:
 //!
 //! - It has no `MSG_NOSIGNAL`: to write to a peer that has gone raises SIGPIPE, which ends a process that does not
 //!   ignore it. Rust's runtime ignores it, but a library cannot know whose `main` it is in. So [`Pipe::open`] looks, and
