@@ -99,6 +99,29 @@ fn bytes_that_were_not_sent_are_surplus_even_if_they_will_be() {
 }
 
 #[test]
+fn bytes_before_the_first_message_are_surplus() {
+    let mut exchange = Exchange::new(0, 1, 1);
+    assert_eq!(
+        receive(&mut exchange, b"220 welcome\r\n", 200).0,
+        Received::Wrong
+    );
+    let fault = exchange.diagnose(PAYLOAD, 1);
+    assert_eq!((fault.kind, fault.offset), (FaultKind::Surplus, Some(0)));
+}
+
+/// The same greeting, read after the first message was sent.
+#[test]
+fn wrong_bytes_instead_of_an_echo_are_corrupt_once_the_wait_is_over() {
+    let (mut exchange, _) = sent(&[64]);
+    assert_eq!(
+        receive(&mut exchange, b"220 welcome\r\n", 200).0,
+        Received::Doubtful
+    );
+    let fault = exchange.diagnose(PAYLOAD, 1);
+    assert_eq!((fault.kind, fault.offset), (FaultKind::Corrupt, Some(0)));
+}
+
+#[test]
 fn a_doubt_waits_for_what_is_owed() {
     let (mut exchange, bytes) = sent(&[64]);
     let wrong = [b"HTTP/1.1 ".as_slice(), &bytes].concat();
