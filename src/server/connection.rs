@@ -43,8 +43,8 @@ pub(crate) struct Connection {
     state: State,
     /// What it waits for when it is blocked.
     awaits: Direction,
-    /// Whether a short read proves the receive queue empty: see [`Poller::short_read_is_drained`](net::poller::Poller::short_read_is_drained).
-    short_read_is_drained: bool,
+    /// Whether a short read proves the receive queue empty: see [`Poller::short_read_means_empty`](net::poller::Poller::short_read_means_empty).
+    short_read_means_empty: bool,
     /// Reads continue until `WouldBlock`, even after a short read. Always set where a short read proves nothing; elsewhere set
     /// by a hint and cleared by `WouldBlock`, in a later turn if need be.
     read_on: bool,
@@ -140,15 +140,15 @@ enum Round {
 
 impl Connection {
     /// A peer that was just accepted. Whether a short read proves its receive queue empty is the selector's promise: see
-    /// [`Poller::short_read_is_drained`](net::poller::Poller::short_read_is_drained).
-    pub(crate) fn new(short_read_is_drained: bool) -> Connection {
+    /// [`Poller::short_read_means_empty`](net::poller::Poller::short_read_means_empty).
+    pub(crate) fn new(short_read_means_empty: bool) -> Connection {
         Connection {
             pending: None,
             echoed: 0,
             state: State::Echoing,
             awaits: Direction::Read,
-            short_read_is_drained,
-            read_on: !short_read_is_drained,
+            short_read_means_empty,
+            read_on: !short_read_means_empty,
             delivered_before: 0,
             undelivered_looks: 0,
         }
@@ -410,7 +410,7 @@ impl Connection {
         socket: &mut S,
         threshold: usize,
     ) {
-        let may_start = self.state == State::Echoing && continues && self.short_read_is_drained;
+        let may_start = self.state == State::Echoing && continues && self.short_read_means_empty;
         if !may_start && !self.is_splicing() {
             return;
         }
@@ -438,7 +438,7 @@ impl Connection {
 
     /// A read said `WouldBlock`.
     fn nothing_to_read(&mut self) -> Round {
-        self.read_on = !self.short_read_is_drained;
+        self.read_on = !self.short_read_means_empty;
         Round::QueueEmpty(0)
     }
 
@@ -542,7 +542,7 @@ impl Connection {
             return Answer::Finished(failure_of(&error).into());
         }
         match socket.delivery() {
-            Some(delivery) if delivery.is_outstanding && self.short_read_is_drained => {}
+            Some(delivery) if delivery.is_outstanding && self.short_read_means_empty => {}
             _ => return ended,
         }
         let is_news = self.state != State::Delivering;

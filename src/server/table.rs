@@ -95,7 +95,7 @@ impl<P: Poller> Table<P> {
     /// # Errors
     /// The registration's; then the stream is closed and nothing else has changed.
     pub(crate) fn add_peer(&mut self, poller: &mut P, mut stream: P::Stream) -> io::Result<usize> {
-        let connection = Connection::new(poller.short_read_is_drained(&stream));
+        let connection = Connection::new(poller.short_read_means_empty(&stream));
         let place = self.slab.vacant_entry();
         let key = place.key();
         poller.register_stream(&mut stream, key)?;

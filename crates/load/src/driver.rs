@@ -310,7 +310,7 @@ impl<K: Connector> Driver<K> {
                 IoOutcome::Failed(failure) => return self.read_failed(key, failure),
             };
             let drained =
-                n < self.scratch.len() && self.kernel.short_read_is_drained(stream) && !read_on;
+                n < self.scratch.len() && self.kernel.short_read_means_empty(stream) && !read_on;
             // After each read, not once for a batch of events: the last of a batch would seem as fast as the first.
             let now_ns = self.read_clock();
             let slot = &mut self.slots[key];

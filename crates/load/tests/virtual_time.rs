@@ -219,7 +219,7 @@ impl Poller for VirtualKernel {
         self.0.borrow_mut().connections[stream.index] = Connection::default();
     }
 
-    fn short_read_is_drained(&self, _: &VirtualStream) -> bool {
+    fn short_read_means_empty(&self, _: &VirtualStream) -> bool {
         false
     }
 

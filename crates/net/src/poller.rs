@@ -66,7 +66,7 @@ pub trait Poller {
 
     /// Whether a read that returns less than was asked for proves that nothing is left, so that the next arrival is a
     /// new edge. If not, only `WouldBlock` proves it.
-    fn short_read_is_drained(&self, stream: &Self::Stream) -> bool;
+    fn short_read_means_empty(&self, stream: &Self::Stream) -> bool;
 }
 
 /// One line of what `poll` saw: a hint to try, never a fact to act upon.
@@ -289,7 +289,7 @@ impl Poller for MioPoller {
     /// in the queue: TCP at an urgent byte, which [`Readiness::read_on`] announces on Linux alone, and a Unix-domain
     /// socket behind a message with descriptors (`SCM_RIGHTS`), which nothing announces. There only `WouldBlock` will
     /// do.
-    fn short_read_is_drained(&self, stream: &Stream) -> bool {
+    fn short_read_means_empty(&self, stream: &Stream) -> bool {
         let urgent_is_announced = cfg!(any(target_os = "linux", target_os = "android"));
         EDGE_TRIGGERED && urgent_is_announced && matches!(stream, Stream::Tcp(_))
     }

@@ -134,7 +134,7 @@ impl Kernel {
             if let Some(urgent) = wire.urgent.filter(|at| *at > wire.consumed) {
                 n = n.min(urgent - wire.consumed);
             }
-            if !self.world.short_read_is_drained() {
+            if !self.world.short_read_means_empty() {
                 n = self.choices.share(n as usize) as u64;
             }
             let wire = &mut self.peers[peer].wire;

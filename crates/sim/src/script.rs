@@ -112,7 +112,7 @@ impl World {
     }
 
     /// Whether a short read proves that there is nothing more.
-    pub fn short_read_is_drained(&self) -> bool {
+    pub fn short_read_means_empty(&self) -> bool {
         self.selector == Selector::Edge && !self.short_reads
     }
 

@@ -115,8 +115,8 @@ impl Poller for SimulatedPoller {
         self.kernel.borrow_mut().deregister(stream.peer);
     }
 
-    fn short_read_is_drained(&self, _: &SimulatedStream) -> bool {
-        self.kernel.borrow().world.short_read_is_drained()
+    fn short_read_means_empty(&self, _: &SimulatedStream) -> bool {
+        self.kernel.borrow().world.short_read_means_empty()
     }
 }
 

@@ -51,9 +51,9 @@ impl World {
         World::new(true, 0)
     }
 
-    fn new(short_read_is_drained: bool, memory: usize) -> World {
+    fn new(short_read_means_empty: bool, memory: usize) -> World {
         World {
-            connection: Connection::new(short_read_is_drained),
+            connection: Connection::new(short_read_means_empty),
             buffers: Buffers::new(READ, memory),
             events: Events::default(),
             turn: TURN,
@@ -520,7 +520,7 @@ fn a_unix_read_that_stops_at_descriptors_is_read_on() {
 
     let mut stream = Stream::Unix(mio::net::UnixStream::from_std(ours));
     let poller = MioPoller::new().unwrap();
-    let mut connection = Connection::new(poller.short_read_is_drained(&stream));
+    let mut connection = Connection::new(poller.short_read_means_empty(&stream));
     let mut buffers = Buffers::new(64, 64);
     let turn = Turn {
         budget: TURN * 8,

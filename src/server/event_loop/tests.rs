@@ -54,7 +54,7 @@ impl Poller for Silent {
 
     fn deregister_stream(&mut self, _: &mut Scripted) {}
 
-    fn short_read_is_drained(&self, _: &Scripted) -> bool {
+    fn short_read_means_empty(&self, _: &Scripted) -> bool {
         true
     }
 }

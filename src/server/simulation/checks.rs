@@ -94,7 +94,7 @@ impl Accounts {
                 let all = wire.written == wire.sent && wire.consumed == wire.sent;
                 if !all {
                     Some("it ended its stream, and has not got everything")
-                } else if outstanding && world.short_read_is_drained() {
+                } else if outstanding && world.short_read_means_empty() {
                     Some("it ended its stream, and is closed before its echo is delivered")
                 } else {
                     None
