@@ -1,6 +1,6 @@
-//! The server's connection over numbers instead of a socket, for the benches: what an echo costs without a kernel.
+//! The server's connection over a simulated socket, for the benches: the cost of an echo without a kernel.
 //!
-//! Hidden, and no part of what versions promise.
+//! Hidden from the documentation. Any version may change it.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -12,12 +12,12 @@ use net::pipe::Pipe;
 use net::poller::Readiness;
 use net::stream::Socket;
 
-/// A connection of the server's over a socket that is made of numbers: how many bytes have come, how many it takes at
-/// once, for how many it has room. No byte is copied, so what is left is the cost of the state machine.
+/// A connection of the server over a socket that only counts bytes. No byte is copied, so a bench measures the state
+/// machine alone.
 pub struct Pump {
     connection: Connection,
-    socket: Numbers,
-    buffers: Buffers<Held>,
+    socket: CountingSocket,
+    buffers: Buffers<CountingPipe>,
     counters: Counters,
 }
 
@@ -27,38 +27,40 @@ impl fmt::Debug for Pump {
     }
 }
 
-/// A peer's share of a turn, in bytes.
+/// The budget of a connection for one turn of the event loop, in bytes.
 pub const TURN: usize = crate::server::TURN;
 
-/// A server that does not end a peer's turn before there is nothing left to do for it: to measure what the end is good for.
+/// Binds a server without a budget: each connection runs until it blocks or ends. A bench compares this server with one
+/// that has a budget.
 ///
 /// # Errors
-/// As [`Server::bind`].
+/// Those of [`Server::bind`].
 pub fn bind_without_budget(config: &Config) -> Result<Server, BindError> {
     Server::bind_without_budget(config)
 }
 
-/// What one pump came to.
+/// The result of one [`Pump::pump`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pumped {
-    /// Nothing more can be done.
+    /// The connection waits for bytes or for space in the send buffer.
     Blocked,
-    /// The turn is over.
+    /// The budget is used up, and the connection may have more to do.
     Yielded,
     /// The connection has ended.
     Finished,
 }
 
 impl Pump {
-    /// With reads of `read` bytes on an edge-triggered selector; bulk goes by a pipe if `splices`.
+    /// Creates a connection on an edge-triggered selector. One read returns at most `read` bytes. If `splices` is true,
+    /// bulk goes through a pipe.
     pub fn new(read: usize, splices: bool) -> Pump {
         let mut buffers = Buffers::new(read, 1 << 20);
         if splices {
-            buffers.use_pipe(Held(0), TURN);
+            buffers.use_pipe(CountingPipe(0), TURN);
         }
         Pump {
             connection: Connection::new(true),
-            socket: Numbers {
+            socket: CountingSocket {
                 arrived: 0,
                 takes: usize::MAX,
                 room: 0,
@@ -68,8 +70,8 @@ impl Pump {
         }
     }
 
-    /// Lets `arrived` bytes come, of whose echo the socket takes `takes` at once and `room` until it is full, and pumps
-    /// with this budget.
+    /// Adds `arrived` bytes to the receive queue and runs the connection with this budget, in bytes. One write accepts
+    /// at most `takes` bytes, and the send buffer has space for `room` bytes.
     pub fn pump(&mut self, arrived: usize, takes: usize, room: usize, budget: usize) -> Pumped {
         self.socket.arrived += arrived;
         self.socket.takes = takes;
@@ -98,25 +100,29 @@ impl Pump {
         }
     }
 
-    /// Bytes that went by the pipe.
+    /// Number of bytes that went through the pipe.
     pub fn spliced(&self) -> u64 {
         self.counters.bytes_spliced.get()
     }
 
-    /// Bytes that were echoed.
+    /// Number of bytes that were echoed.
     pub fn echoed(&self) -> u64 {
         self.counters.bytes_out.get()
     }
 }
 
+/// A socket that counts bytes and stores none.
 #[derive(Debug)]
-struct Numbers {
+struct CountingSocket {
+    /// The number of bytes in the receive queue.
     arrived: usize,
+    /// The largest number of bytes that one write accepts.
     takes: usize,
+    /// The number of bytes for which the send buffer has space.
     room: usize,
 }
 
-impl Numbers {
+impl CountingSocket {
     fn receive(&mut self, most: usize) -> io::Result<usize> {
         let n = self.arrived.min(most);
         self.arrived -= n;
@@ -138,14 +144,14 @@ impl Numbers {
     }
 }
 
-impl Read for Numbers {
+impl Read for CountingSocket {
     #[inline]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.receive(buffer.len())
     }
 }
 
-impl Write for Numbers {
+impl Write for CountingSocket {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.take(bytes.len())
@@ -156,16 +162,16 @@ impl Write for Numbers {
     }
 }
 
-impl Socket for Numbers {
-    type Pipe = Held;
+impl Socket for CountingSocket {
+    type Pipe = CountingPipe;
 
-    fn splice_in(&mut self, pipe: &mut Held, most: usize) -> io::Result<usize> {
+    fn splice_in(&mut self, pipe: &mut CountingPipe, most: usize) -> io::Result<usize> {
         let n = self.receive(most)?;
         pipe.0 += n;
         Ok(n)
     }
 
-    fn splice_out(&mut self, pipe: &mut Held, held: usize) -> io::Result<usize> {
+    fn splice_out(&mut self, pipe: &mut CountingPipe, held: usize) -> io::Result<usize> {
         let n = self.take(held)?;
         pipe.0 -= n;
         Ok(n)
@@ -200,13 +206,13 @@ impl Socket for Numbers {
     fn reset_on_close(&mut self) {}
 }
 
-/// A pipe that is made of a number: how many bytes it holds.
+/// A pipe that stores no bytes, only their number.
 #[derive(Debug)]
-struct Held(usize);
+struct CountingPipe(usize);
 
-impl Pipe for Held {
-    fn open() -> io::Result<Held> {
-        Ok(Held(0))
+impl Pipe for CountingPipe {
+    fn open() -> io::Result<CountingPipe> {
+        Ok(CountingPipe(0))
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

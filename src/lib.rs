@@ -1,9 +1,9 @@
-//! An echo server on one nonblocking event loop: thousands of clients, nothing lost, every pitfall of the kernel named. With the
-//! feature `load` also a load generator whose figures can be believed.
+//! An echo server for thousands of clients on one nonblocking event loop. Its comments name each pitfall of the kernel.
+//! The feature `load` adds a load generator that compares every byte and reports whether its measurement is valid.
 //!
-//! One thread polls a [mio](https://docs.rs/mio) `Poll`, keeps its listening sockets and every accepted stream in one slab, and
-//! writes back what it reads. What the kernel does not take at once is the connection's pending write, and its peer is not read
-//! before that is written.
+//! One thread polls a [mio](https://docs.rs/mio) `Poll`. Its listening sockets and accepted streams are in one slab.
+//! The loop writes back each byte that it reads. Bytes that the kernel does not accept at once are the connection's
+//! pending write. The loop reads no further bytes of that connection before the pending write is written.
 //!
 //! ```
 //! use std::io::{Read, Write};
@@ -23,15 +23,15 @@
 //!
 //! | to learn | read |
 //! |---|---|
-//! | what a turn of an event loop is | `src/server/event_loop.rs` |
+//! | the steps of one turn of the event loop | `src/server/event_loop.rs` |
 //! | partial reads and writes, back-pressure, half-close | `src/server/connection.rs` |
-//! | what mio's selectors promise, and what they do not | `crates/net/src/poller.rs` |
-//! | what each failure of accept asks for | `src/server/acceptor.rs` |
-//! | thousands of timeouts in constant time | `src/server/timeouts.rs` |
-//! | socket options, and why | `crates/net/src/socket.rs` |
-//! | a client that verifies what comes back, byte by byte | `crates/load/src/exchange.rs`, `payload.rs` |
-//! | sending on schedule, and measuring what that takes | `crates/load/src/schedule.rs`, `recorder.rs` |
-//! | when a measurement is not to be believed | `crates/load/src/report/validity.rs` |
+//! | what mio's selectors guarantee, and what they do not | `crates/net/src/poller.rs` |
+//! | how the server handles each error of accept(2) | `src/server/acceptor.rs` |
+//! | timeouts of thousands of connections, in constant time | `src/server/timeouts.rs` |
+//! | the socket options, and the reason for each | `crates/net/src/socket.rs` |
+//! | a client that compares every byte of the echo | `crates/load/src/exchange.rs`, `payload.rs` |
+//! | sending on schedule, and recording the results | `crates/load/src/schedule.rs`, `recorder.rs` |
+//! | when a measurement is invalid | `crates/load/src/report/validity.rs` |
 
 #![warn(
     clippy::unwrap_used,
@@ -49,7 +49,7 @@
         clippy::panic,
         clippy::indexing_slicing,
         clippy::disallowed_methods,
-        reason = "a test that panics has failed"
+        reason = "a panic makes a test fail"
     )
 )]
 

@@ -1,4 +1,4 @@
-//! `mio-echo`: arguments → command → exit code.
+//! The program `mio-echo`: parses the arguments, runs the command and returns the exit code.
 
 use std::process::ExitCode;
 

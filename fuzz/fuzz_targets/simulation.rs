@@ -1,4 +1,4 @@
-//! The fuzzer writes the tape of a simulated run: what the world is like, what the peers do, what the kernel decides.
+//! The fuzzer writes the tape of a simulated run: the world, the actions of the peers, and the kernel's decisions.
 
 #![no_main]
 

@@ -1,6 +1,6 @@
-//! What each failure of accept means, and when to try again.
+//! Decides what the loop does after accept(2) failed, and when it accepts again.
 //!
-//! Accepts nothing itself and reads no clock. The rule behind it: the listener neither dies nor spins.
+//! A failure must neither end the listener nor make the loop spin. This module makes no system call and reads no clock.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -8,33 +8,33 @@ use std::time::{Duration, Instant};
 use super::log_limiter::LogLimiter;
 use super::stats::{AcceptErrorCounters, Counter};
 
-/// What the loop should do after accept failed.
+/// The loop's next step after accept(2) failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterFailure {
-    /// Not an error: the backlog is empty. The next arrival is a new event.
-    Drained,
-    /// That connection is lost; the next accept may succeed.
+    /// Wait for the next event. Not an error: the backlog is empty, and a new connection causes a new event.
+    BacklogEmpty,
+    /// Accept again at once. This connection is lost, but the next accept may succeed.
     Next,
-    /// Another try now would fail too. No new event is promised for what already waits in the backlog, so
-    /// try on a timer, and whenever a connection closes.
+    /// Stop accepting until a timer expires or a connection closes: until then, accept would fail again. Under edge
+    /// triggering, no further event reports the connections that already wait in the backlog.
     Pause,
 }
 
-/// The listeners' common state: whether accepting pauses.
+/// The state of accepting, shared by all listeners: accepting is paused, or it is not.
 #[derive(Debug, Default)]
 pub(crate) struct Acceptor {
-    /// Keys of listeners whose backlog may hold connections that no event will announce.
+    /// Keys of listeners whose backlog may hold connections that no event will report.
     waiting: Vec<usize>,
-    /// When the pause ends; `None` while accepting does not pause.
+    /// When the pause ends; `None` while accepting is not paused.
     retry_at: Option<Instant>,
-    /// Failures since the last connection that was accepted, or the last empty backlog.
+    /// The number of failures since the last accepted connection or the last empty backlog.
     failures_in_a_row: u32,
-    /// For log lines about failures.
+    /// Limits the log lines about failures.
     log_limiter: LogLimiter,
 }
 
 impl Acceptor {
-    /// Counts the error and says what to do; where it is a pause, notes that `key` waits for its end.
+    /// Counts the error and returns the next step. If that is a pause, the listener `key` waits for its end.
     pub(crate) fn failed(
         &mut self,
         key: usize,
@@ -44,18 +44,18 @@ impl Acceptor {
     ) -> AfterFailure {
         if error.kind() == io::ErrorKind::WouldBlock {
             self.failures_in_a_row = 0;
-            return AfterFailure::Drained;
+            return AfterFailure::BacklogEmpty;
         }
         let (counter, pause) = meaning(error, counters);
         counter.add(1);
         self.failures_in_a_row += 1;
-        // An error that should hit one connection but repeats is treated as a pause; otherwise the loop would spin.
+        // Such an error normally concerns a single connection. If it repeats without end, only a pause stops the spin.
         if !pause && self.failures_in_a_row < MOST_IN_A_ROW {
             return AfterFailure::Next;
         }
         if let Some(left_out) = self.log_limiter.allow(now) {
             log::warn!(
-                "cannot accept: {error}; trying again every {PAUSE:?} and as connections close{left_out}"
+                "cannot accept: {error}; trying again every {PAUSE:?}, and when a connection closes{left_out}"
             );
         }
         self.retry_at = Some(now + PAUSE);
@@ -63,29 +63,30 @@ impl Acceptor {
         AfterFailure::Pause
     }
 
-    /// Notes that the backlog of `key` may hold connections that no event will announce.
+    /// Records that the backlog of the listener `key` may hold connections that no event will report.
     pub(crate) fn wait(&mut self, key: usize) {
         if !self.waiting.contains(&key) {
             self.waiting.push(key);
         }
     }
 
-    /// A connection was accepted.
+    /// Records that a connection was accepted.
     pub(crate) fn succeeded(&mut self) {
         self.failures_in_a_row = 0;
     }
 
-    /// Whether accepting pauses: trying earlier than [`Acceptor::resume`] says is in vain.
+    /// Returns true while accepting is paused. The loop must not accept before it calls [`Acceptor::resume`].
     pub(crate) fn is_paused(&self) -> bool {
         self.retry_at.is_some()
     }
 
-    /// When to try again, if accepting pauses.
+    /// Returns when the pause ends; `None` while accepting is not paused.
     pub(crate) fn retry_at(&self) -> Option<Instant> {
         self.retry_at
     }
 
-    /// Ends a pause, because its time is up or a descriptor has become free. Returns the keys of the listeners that waited.
+    /// Ends a pause: its time is over, a descriptor became free, or the listeners are closed. Returns the keys of the
+    /// listeners that waited.
     pub(crate) fn resume(&mut self) -> Vec<usize> {
         self.retry_at = None;
         let mut waiting = std::mem::take(&mut self.waiting);
@@ -97,7 +98,7 @@ impl Acceptor {
     }
 }
 
-/// Which counter an error belongs to, and whether trying again at once is in vain.
+/// Returns the counter of an error, and whether accepting must pause because another accept would fail too.
 #[cfg(unix)]
 fn meaning<'a>(error: &io::Error, counters: &'a AcceptErrorCounters) -> (&'a Counter, bool) {
     use rustix::io::Errno;
@@ -105,7 +106,8 @@ fn meaning<'a>(error: &io::Error, counters: &'a AcceptErrorCounters) -> (&'a Cou
         Some(Errno::CONNABORTED) => (&counters.aborted, false),
         Some(Errno::INTR) => (&counters.interrupted, false),
         Some(Errno::PERM) => (&counters.forbidden, false),
-        // accept(2), "Error handling": Linux passes errors of the new connection on; treat them as "try again".
+        // Linux returns errors that are pending on the new connection. accept(2), "Error handling", tells the caller to
+        // treat them like `EAGAIN` and to accept again.
         Some(
             Errno::NETDOWN
             | Errno::PROTO
@@ -137,10 +139,11 @@ fn meaning<'a>(error: &io::Error, counters: &'a AcceptErrorCounters) -> (&'a Cou
     }
 }
 
-/// Long enough that a process without descriptors is near idle, short enough that nobody who waits gives up.
+/// The length of a pause. It is long enough that a server without free descriptors is almost idle, and short enough
+/// that clients do not give up.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// So many failures without a success are no longer one connection's bad luck.
+/// The number of failures in a row after which accepting pauses, whatever the error is.
 const MOST_IN_A_ROW: u32 = 64;
 
 #[cfg(test)]
@@ -155,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_connection_is_skipped_and_a_shortage_is_waited_out() {
+    fn a_lost_connection_is_skipped_and_a_lack_of_descriptors_or_memory_pauses() {
         let mut acceptor = Acceptor::default();
         for errno in [Errno::CONNABORTED, Errno::INTR, Errno::PERM, Errno::PROTO] {
             assert_eq!(after(&mut acceptor, errno), AfterFailure::Next, "{errno}");
@@ -163,11 +166,14 @@ mod tests {
         for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
             assert_eq!(after(&mut acceptor, errno), AfterFailure::Pause, "{errno}");
         }
-        assert_eq!(after(&mut acceptor, Errno::AGAIN), AfterFailure::Drained);
+        assert_eq!(
+            after(&mut acceptor, Errno::AGAIN),
+            AfterFailure::BacklogEmpty
+        );
     }
 
     #[test]
-    fn an_error_that_should_pass_and_does_not_becomes_a_pause() {
+    fn an_error_of_one_connection_that_repeats_becomes_a_pause() {
         let mut acceptor = Acceptor::default();
         let answers: Vec<_> = (0..MOST_IN_A_ROW)
             .map(|_| after(&mut acceptor, Errno::CONNABORTED))
@@ -183,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn listeners_take_turns_at_being_first_after_a_pause() {
+    fn another_listener_is_first_after_each_pause() {
         let mut acceptor = Acceptor::default();
         let mut first = Vec::new();
         for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! From an address as a person wrote it to a listening socket, or to an error that says what to do.
+//! Opens the listening socket of an address. The error of a failure names the cause and a remedy.
 
 use std::fmt;
 use std::io;
@@ -7,7 +7,10 @@ use std::net::SocketAddr;
 use net::address::{Address, Host};
 use net::socket::{self, ListenOptions, Listener};
 
-/// Listens on an address as a person wrote it. Of a hostname the first address is taken, and a warning says so.
+/// Listens on an address. For a hostname, this is the first address that it resolves to, and a warning is logged.
+///
+/// # Errors
+/// Those of the name resolution and of the listening socket.
 pub(super) fn listen(address: &Address, options: ListenOptions) -> io::Result<Listener> {
     match address {
         #[cfg(unix)]
@@ -22,38 +25,40 @@ pub(super) fn listen(address: &Address, options: ListenOptions) -> io::Result<Li
             if matches!(host, Host::Name(_)) {
                 let all: Vec<_> = resolved.iter().map(ToString::to_string).collect();
                 log::warn!(
-                    "{address} resolved to {}; listening on the first, {first}; a numeric address would be \
+                    "{address} resolved to {}; listening on the first, {first}; only a numeric address is \
                      deterministic",
                     all.join(", ")
                 );
             }
-            // `[::ffff:127.0.0.1]` is the IPv4 address 127.0.0.1 written as IPv6 (RFC 4291, 2.5.5.2). A socket for IPv6 alone
-            // cannot bind it, so listen on the IPv4 address.
+            // `[::ffff:127.0.0.1]` is the IPv4 address 127.0.0.1, written as an IPv6 address (RFC 4291, 2.5.5.2). An
+            // IPv6-only socket cannot bind it (IPV6_V6ONLY, ipv6(7)), so the server listens on the IPv4 address.
             let first = SocketAddr::new(first.ip().to_canonical(), first.port());
             socket::listen_tcp(first, options)
         }
     }
 }
 
-/// Why a server cannot be bound. The message names the address, the cause and a cure, in one line.
+/// The error of a server that cannot be bound or started.
+///
+/// Its message is one line. It names the address, the cause, and usually a remedy.
 #[derive(Debug)]
 pub struct BindError {
-    /// What could not be done.
+    /// The step that failed.
     stage: Stage,
     /// The system's error.
     source: io::Error,
 }
 
-/// What could not be done.
+/// The step that failed.
 #[derive(Debug)]
 enum Stage {
-    /// To find an address in the configuration.
+    /// The configuration has no address.
     Configure,
-    /// To make a poll.
+    /// The selector or its waker could not be created.
     Poll,
-    /// To start a thread.
+    /// The thread of the server could not be started.
     Thread,
-    /// To listen on this address.
+    /// The server could not listen on this address.
     Listen(Address),
 }
 
@@ -87,41 +92,40 @@ impl BindError {
         }
     }
 
-    /// The kind of the system's error; `InvalidInput` if no address was configured.
+    /// Returns the kind of the system's error; `InvalidInput` if the configuration has no address.
     pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()
     }
 
+    /// Returns the cause and a remedy, for the errors of listening that have a known remedy.
     fn advice(&self) -> Option<&'static str> {
         use io::ErrorKind as Kind;
         let unix = matches!(self.stage, Stage::Listen(Address::Unix(_)));
         Some(match self.source.kind() {
             Kind::PermissionDenied if unix => {
-                "permission denied (name a path in a directory that you may write to)"
+                "permission denied (use a path in a directory with write permission)"
             }
             Kind::PermissionDenied => {
-                "permission denied (ports below 1024 need privileges: name a higher one, or auto)"
+                "permission denied (ports below 1024 need privileges: use a higher port, or auto)"
             }
             Kind::AddrInUse if unix => {
-                "another server owns this path (stop it, or name another path)"
+                "another server owns this path (stop it, or use another path)"
             }
             Kind::AddrInUse => {
-                "the port is in use (stop whoever has it, name another, or auto for a free one)"
+                "the port is in use (stop the process that has it, use another port, or auto for a free one)"
             }
             Kind::AddrNotAvailable => {
-                "not an address of this machine (name one of its own, or no host for every IPv4 interface)"
+                "not an address of this machine (use one of its addresses, or omit the host for every IPv4 interface)"
             }
             Kind::AlreadyExists => {
-                "there is a file that is not a socket (remove it, or name another path)"
+                "the path is a file that is not a socket (remove it, or use another path)"
             }
-            Kind::NotFound if unix => "no such directory (make it, or name another path)",
+            Kind::NotFound if unix => "no such directory (create it, or use another path)",
             Kind::InvalidInput if unix => {
-                "the path is too long for a socket (name one of at most 100 bytes)"
+                "the path is too long for a socket (use one of at most 100 bytes)"
             }
-            Kind::Unsupported if !unix => {
-                "this system cannot share a port (leave --reuse-port out)"
-            }
-            Kind::Unsupported => "this system has no Unix-domain sockets (name HOST:PORT)",
+            Kind::Unsupported if !unix => "this system cannot share a port (omit --reuse-port)",
+            Kind::Unsupported => "this system has no Unix-domain sockets (use HOST:PORT)",
             _ => return None,
         })
     }
@@ -132,10 +136,10 @@ impl fmt::Display for BindError {
         let address = match &self.stage {
             Stage::Configure => {
                 return f.write_str(
-                    "there is no address to listen on: name at least one, such as 127.0.0.1:7007",
+                    "there is no address to listen on: configure at least one, such as 127.0.0.1:7007",
                 );
             }
-            Stage::Poll => return write!(f, "cannot make a poll: {}", self.source),
+            Stage::Poll => return write!(f, "cannot create the selector: {}", self.source),
             Stage::Thread => return write!(f, "cannot start a thread: {}", self.source),
             Stage::Listen(address) => address,
         };
@@ -151,7 +155,7 @@ impl fmt::Display for BindError {
             Some(advice) => f.write_str(advice),
             None if named => write!(
                 f,
-                "{} (is the name spelled right? a numeric address needs no resolving)",
+                "{} (is the name spelled right? a numeric address needs no name resolution)",
                 self.source
             ),
             None => write!(f, "{}", self.source),

@@ -1,10 +1,10 @@
-//! The loop's memory: one buffer for every read, one pipe for bulk, and the pending writes of peers that do not read.
+//! The memory of the loop: one buffer for all reads, one pipe for bulk, and the pending writes.
 //!
-//! Knows sizes and the budget. Touches no socket.
+//! The memory budget bounds all pending writes together. This module performs no socket I/O.
 
 #![allow(
     clippy::indexing_slicing,
-    reason = "a pending write has written at most its length, and is at most one read; so is what the pipe holds"
+    reason = "a pending write is at most one read, and so are the bytes in the pipe; `written` is at most `length`"
 )]
 
 use std::io;
@@ -15,55 +15,58 @@ use net::pipe::Pipe;
 /// The buffers that all connections of one loop share.
 #[derive(Debug)]
 pub(crate) struct Buffers<P> {
-    /// Every read is into this buffer. What the kernel takes back at once never leaves it.
+    /// The buffer of all reads. The bytes are written back from this buffer too. Only bytes that the kernel does not
+    /// accept are copied out of it.
     pub(crate) scratch: Box<[u8]>,
-    /// Bulk goes through this instead, if there is one. Empty between two rounds.
+    /// The pipe for bulk, empty between two passes; `None` if splicing is off.
     pub(crate) pipe: Option<P>,
-    /// Bytes of reads that filled the buffer after which a connection may be spliced.
+    /// The number of bytes that reads which fill the buffer must return in one turn before a connection may be spliced.
     pub(crate) splice_threshold: usize,
-    /// What the kernel does not take.
+    /// The bytes that the kernel did not accept.
     pub(crate) pending_writes: PendingWrites,
 }
 
-/// The buffers of pending writes, in use and free, and the budget that bounds them.
+/// The buffers of pending writes, in use and free, and the budget that bounds the buffers in use.
 ///
-/// Free buffers save system calls when peers stall one after another. Buffers that lay unused for a while go back to the system,
-/// or the memory of the worst moment would be kept.
+/// Free buffers are reused, which saves system calls when peers stall one after another. Buffers that were unused for a
+/// while go back to the system. Otherwise the server would keep the memory of its highest load.
 #[derive(Debug)]
 pub(crate) struct PendingWrites {
-    // Boxed, as a table entry has room for a pointer only.
+    // Boxed, because a table entry stores only a pointer to its pending write.
     #[allow(clippy::vec_box)]
     free: Vec<Box<PendingWrite>>,
-    /// The fewest that were free at once since [`PendingWrites::begin_to_trim`].
+    /// The smallest value that the number of free buffers has had since the last
+    /// [`begin_to_trim`](PendingWrites::begin_to_trim). This number of buffers was not needed since then.
     least_free: usize,
-    /// How many of the free ones still have to go back.
+    /// The number of free buffers that [`trim`](PendingWrites::trim) must still free.
     surplus: usize,
-    /// The size of a buffer: that of a read.
+    /// The size of each buffer, in bytes: the size of a read.
     capacity: usize,
-    /// Buffers in use.
+    /// The number of buffers in use.
     in_use: usize,
-    /// The most that may be in use: the budget.
+    /// The largest number of buffers that may be in use: the budget.
     most: usize,
-    /// Bytes in the buffers in use.
+    /// The number of bytes in pending writes that are not written yet.
     pending: usize,
-    /// The most bytes that were ever in use.
+    /// The highest value that `pending` has had.
     peak: usize,
 }
 
-/// What the kernel did not take of one peer's echo. The peer is not read before it is written, so it is at most one read.
+/// The bytes of one connection's echo that the kernel did not accept. At most one read, because the connection does not
+/// read again before they are written.
 #[derive(Debug)]
 pub(crate) struct PendingWrite {
-    /// As large as a read.
+    /// The buffer, as large as a read.
     memory: Memory,
-    /// How many bytes of the memory hold data.
+    /// The number of bytes in the buffer, from its start.
     length: usize,
-    /// Bytes of these that the kernel has taken.
+    /// The number of these bytes that the kernel has accepted.
     written: usize,
 }
 
 impl<P: Pipe> Buffers<P> {
-    /// `read` is the size of a read and of each pending write, in bytes, at least 1; all pending writes together take at most
-    /// `budget` bytes.
+    /// Creates the buffers, without a pipe. `read` is the size of a read and of each pending write, in bytes; 0 counts
+    /// as 1. `budget` is the most memory of all pending writes together, in bytes.
     pub(crate) fn new(read: usize, budget: usize) -> Buffers<P> {
         let capacity = read.max(1);
         Buffers {
@@ -83,25 +86,26 @@ impl<P: Pipe> Buffers<P> {
         }
     }
 
-    /// Sends bulk by this pipe: what follows `bulk` bytes that came without a gap.
+    /// Turns splicing on: bulk goes through `pipe`, for connections that have reached `threshold` bytes (see
+    /// [`splice_threshold`](Buffers::splice_threshold)).
     pub(crate) fn use_pipe(&mut self, pipe: P, threshold: usize) {
         self.pipe = Some(pipe);
         self.splice_threshold = threshold;
     }
 
-    /// Empties the pipe of its last `left` bytes, at most one read of them, into a pending write.
+    /// Moves the `left` bytes that the pipe still holds into a pending write. They are at most one read.
     ///
     /// # Errors
-    /// The pipe's. They are lost then, and the pipe is given up.
-    pub(crate) fn drain_the_pipe(&mut self, left: usize) -> io::Result<Box<PendingWrite>> {
+    /// Those of the pipe. The bytes are then lost, and splicing is off.
+    pub(crate) fn take_from_pipe(&mut self, left: usize) -> io::Result<Box<PendingWrite>> {
         self.empty_the_pipe(left)?;
         Ok(self.pending_writes.acquire(&self.scratch[..left]))
     }
 
-    /// Empties the pipe of its last `left` bytes, so that they do not become another peer's.
+    /// Reads the `left` bytes that the pipe still holds, so that they are not sent to another peer.
     ///
     /// # Errors
-    /// The pipe's. It is given up then: bulk is read and written from there on.
+    /// Those of the pipe. The pipe is then closed and splicing is off: bulk is read and written from then on.
     pub(crate) fn empty_the_pipe(&mut self, left: usize) -> io::Result<()> {
         let Some(mut pipe) = self.pipe.take() else {
             return Ok(());
@@ -122,14 +126,15 @@ impl<P: Pipe> Buffers<P> {
 }
 
 impl PendingWrites {
-    /// Whether one more pending write fits the budget. Asked before a read, as afterwards it would be too late.
+    /// Returns true if the budget allows one more pending write. The connection asks before each read, because it must
+    /// store the bytes of the read if the kernel does not accept them.
     ///
-    /// Counted in whole buffers, so that the budget bounds the memory itself and not only the bytes in it.
+    /// The budget counts whole buffers. So it bounds the memory itself, and not only the bytes in it.
     pub(crate) fn has_room(&self) -> bool {
         self.in_use < self.most
     }
 
-    /// Keeps `bytes`, at most one read of them.
+    /// Acquires a buffer and copies `bytes` into it: at most one read.
     #[inline]
     pub(crate) fn acquire(&mut self, bytes: &[u8]) -> Box<PendingWrite> {
         let mut pending = self
@@ -145,13 +150,13 @@ impl PendingWrites {
         pending
     }
 
-    /// Notes that the kernel took `n` bytes of a pending write.
+    /// Records that the kernel accepted `n` bytes of a pending write.
     pub(crate) fn wrote(&mut self, pending: &mut PendingWrite, n: usize) {
         pending.written += n;
         self.pending -= n;
     }
 
-    /// Takes back the buffer of a pending write, written or not.
+    /// Releases the buffer of a pending write, whether its bytes are written or not.
     #[inline]
     pub(crate) fn release(&mut self, mut pending: Box<PendingWrite>) {
         self.in_use -= 1;
@@ -160,13 +165,14 @@ impl PendingWrites {
         self.free.push(pending);
     }
 
-    /// Those that lay unused since this was last called are to go back to the system. Called once in a while.
+    /// Marks the buffers that were unused since the last call: [`trim`](PendingWrites::trim) frees them. The loop calls
+    /// this at a fixed interval.
     pub(crate) fn begin_to_trim(&mut self) {
         self.surplus = self.least_free;
         self.least_free = self.free.len();
     }
 
-    /// Gives back a few of them: to return all at once, each a system call, would hold up the peers.
+    /// Frees a few of the marked buffers. Each takes a system call, so to free all at once would delay the connections.
     pub(crate) fn trim(&mut self) {
         let some = self.surplus.min(TRIMMED_AT_ONCE);
         self.surplus -= some;
@@ -174,23 +180,23 @@ impl PendingWrites {
         self.least_free = self.least_free.min(self.free.len());
     }
 
-    /// Whether [`PendingWrites::trim`] has more to do.
+    /// Returns true if [`PendingWrites::trim`] has more buffers to free.
     pub(crate) fn is_trimming(&self) -> bool {
         self.surplus > 0 && !self.free.is_empty()
     }
 
-    /// How many are free now.
+    /// Returns the number of free buffers.
     pub(crate) fn free(&self) -> usize {
         self.free.len()
     }
 
-    /// How many are in use now.
+    /// Returns the number of buffers in use.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn in_use(&self) -> usize {
         self.in_use
     }
 
-    /// Bytes in pending writes now, and the most there ever were.
+    /// Returns the number of unwritten bytes in pending writes now, and the highest such number so far.
     pub(crate) fn pending(&self) -> (usize, usize) {
         (self.pending, self.peak)
     }
@@ -205,18 +211,18 @@ impl PendingWrite {
         })
     }
 
-    /// Whether nothing is left to be written.
+    /// Returns true if the kernel has accepted all bytes.
     pub(crate) fn is_written(&self) -> bool {
         self.written == self.length
     }
 
-    /// What is still to be written.
+    /// Returns the bytes that are not written yet.
     pub(crate) fn rest(&self) -> &[u8] {
         &self.memory[self.written..self.length]
     }
 }
 
-/// Some 5 µs each.
+/// The number of buffers that one call of [`PendingWrites::trim`] frees. Each takes about 5 µs.
 const TRIMMED_AT_ONCE: usize = 32;
 
 #[cfg(test)]
@@ -235,10 +241,10 @@ mod tests {
     }
 
     #[test]
-    fn what_lay_unused_goes_back_and_what_is_used_stays() {
+    fn trim_frees_unused_buffers_and_keeps_used_ones() {
         let mut pending_writes = pending_writes();
         use_and_release(&mut pending_writes, 10);
-        // They were made meanwhile, so none of them lay unused.
+        // All ten have been in use since the start, so none is freed.
         pending_writes.begin_to_trim();
         pending_writes.trim();
         assert_eq!(pending_writes.free(), 10);
@@ -254,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn many_go_back_a_few_at_a_time() {
+    fn trim_frees_a_limited_number_at_once() {
         let mut pending_writes = pending_writes();
         use_and_release(&mut pending_writes, 2 * TRIMMED_AT_ONCE + 1);
         pending_writes.begin_to_trim();
@@ -268,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn those_in_use_again_meanwhile_stay() {
+    fn trim_keeps_buffers_that_are_in_use_again() {
         let mut pending_writes = pending_writes();
         use_and_release(&mut pending_writes, TRIMMED_AT_ONCE + 2);
         pending_writes.begin_to_trim();

@@ -1,10 +1,13 @@
-//! What a server is made of.
+//! The configuration of a server.
 
 use std::time::Duration;
 
 use net::address::Address;
 
-/// What a server is made of. Take the defaults for what you do not care about:
+/// The configuration of a server.
+///
+/// A duration outside its range counts as the nearest value in the range. Take the defaults for the fields that you do
+/// not need:
 ///
 /// ```
 /// # use mio_echo::Config;
@@ -17,49 +20,60 @@ use net::address::Address;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where to listen. Default: `127.0.0.1:7007`.
+    /// The addresses to listen on. Default: `127.0.0.1:7007`.
     pub addresses: Vec<Address>,
-    /// How many connections may wait to be accepted. Default: as many as the system allows (on Linux
-    /// `net.core.somaxconn`, and it lowers a larger number to that).
+    /// The number of connections that may wait to be accepted, for each address. Default: the system's maximum. On
+    /// Linux that is `net.core.somaxconn`, to which the kernel also lowers a larger number (listen(2)).
     pub backlog: Option<u32>,
-    /// How many connections may be open at once; one more is accepted and closed. Default: what the process's
-    /// descriptor limit leaves room for when the server is bound.
+    /// The number of connections that may be open at the same time. The server accepts every further connection and
+    /// closes it immediately. Default, and maximum: the number that the process's descriptor limit allows when the
+    /// server is bound.
     pub max_connections: Option<usize>,
-    /// The size of a read, in bytes; the loop has one such buffer for all connections. Default: 64 KiB. At least 1.
+    /// The size of the read buffer, in bytes. All connections share one buffer. Default: 64 KiB. At least 1.
     pub read_buffer: usize,
-    /// The most memory, in bytes, for what peers have not taken of their echo. When it is used up nothing is lost
-    /// and nobody waits: see "Pending writes" in `docs/ARCHITECTURE.md`. Default: 256 MiB. May be 0.
+    /// The memory for the pending writes of all peers together, in bytes. A pending write is echo that the kernel has
+    /// not accepted yet. When this memory is used up, bytes whose echo the kernel does not accept stay in the receive
+    /// queue. No byte is lost, and the server still serves peers that read: see "Pending writes and their budget" in
+    /// `docs/ARCHITECTURE.md`. Default: 256 MiB. May be 0.
     pub memory: usize,
-    /// Let bulk go from socket to socket through a pipe in the kernel (splice(2)), which spares it two copies; TCP on
-    /// Linux only, and with reads of at least 16 KiB. Default: yes. What a client has sent from a file or from its own pages without a copy (sendfile(2),
-    /// splice(2), `MSG_ZEROCOPY`) is then not copied here either: if it changes them before it has its echo, the echo may be
-    /// of what they are then.
-    pub splice: bool,
-    /// Close a peer that sends nothing for so long, if its kernel has acknowledged nothing for three quarters of that. While
-    /// something is undelivered the stall timeout decides instead, if there is one. Default: never. From 1 ms to 24 days.
-    pub idle_timeout: Option<Duration>,
-    /// Close a peer whose kernel acknowledges nothing of its echo for so long, at the latest after twice as long. Default:
-    /// 60 s. From 1 s to 24 days: a shorter one is taken as 1 s, as one lost packet costs 200 ms and more.
+    /// Moves large transfers through a pipe in the kernel (splice(2)), which saves two copies.
+    /// Only for TCP on Linux, and only with a read buffer of at least 16 KiB. Default: true.
     ///
-    /// Over TCP on Linux the kernel watches what it holds as well (`TCP_USER_TIMEOUT`), also after a close and after the end
-    /// of the process. A peer that reads very slowly opens its window in steps, of 64 to 128 KiB over loopback: it has to
-    /// read one step in this time, about 2 KB/s at 60 s. Elsewhere the kernel does not tell what was acknowledged, and a
-    /// write that it takes counts as progress.
+    /// A client may send pages of a file or of its memory without a copy (sendfile(2), splice(2), `MSG_ZEROCOPY`). With
+    /// splicing, the server does not copy them either. If the client changes the pages before it has its echo, the echo
+    /// may contain the new bytes.
+    pub splice: bool,
+    /// Closes a peer that sends nothing for this time, if its kernel has acknowledged nothing for three quarters of
+    /// this time. While bytes are undelivered, the stall timeout applies instead, unless it is off. Default: `None`,
+    /// which means never. From 1 ms to 24 days.
+    pub idle_timeout: Option<Duration>,
+    /// Resets a peer whose kernel acknowledges nothing of its echo for this time. The server finds such a peer after
+    /// twice this time at the latest. Default: 60 s; `None` means never. From 1 s to 24 days. It cannot be shorter,
+    /// because one lost packet already delays an acknowledgement by at least 200 ms.
+    ///
+    /// Over TCP on Linux, the kernel also watches the bytes that it holds (`TCP_USER_TIMEOUT`, tcp(7)), even after a
+    /// close and after the end of the process. A peer that reads very slowly opens its window in steps, which are 64 to
+    /// 128 KiB over loopback. It must read one step within this time: about 2 KB/s at 60 s. On other sockets the system
+    /// does not report acknowledged bytes, so a write that the kernel accepts counts as progress.
     pub stall_timeout: Option<Duration>,
-    /// How long a shutdown may take to write out what is owed. Default: 5 s. At most 24 days. A connection whose echo has
-    /// been acknowledged is closed after 1 s of silence, so that a shutdown with one open connection that has been used takes
-    /// about a second; one that has sent nothing is closed at once.
+    /// The longest duration of a shutdown, in which the server writes the rest of the echo. Default: 5 s. From 0 to 24
+    /// days.
+    ///
+    /// A connection whose peer has sent nothing is closed immediately. A connection whose whole echo is acknowledged is
+    /// closed when its peer has sent nothing for 1 s. So a shutdown takes about a second if the peer of one open
+    /// connection has sent bytes.
     pub drain_timeout: Duration,
-    /// Let several processes listen on one port, the kernel spreading clients over them (`SO_REUSEPORT`); Unix only,
-    /// and only for TCP. Default: no.
+    /// Lets several processes listen on the same port. The kernel distributes the clients over them (`SO_REUSEPORT`,
+    /// socket(7)). Only for TCP on Unix. Default: false.
     pub reuse_port: bool,
-    /// Permissions of each Unix-domain socket's file, set before the first client can connect. A client needs write
-    /// permission. Default: 0o777 without the bits of the process's umask. From 0 to 0o777; higher bits are ignored.
+    /// The permissions of each Unix-domain socket's file. They are set before the first client can connect. A client
+    /// needs write permission (unix(7)). Default: 0o777 without the bits of the process's umask. From 0 to 0o777;
+    /// higher bits are ignored.
     pub unix_mode: Option<u32>,
-    /// For so long after an event, poll without waiting instead of sleeping: an answer comes some tens of microseconds
-    /// sooner, at the price of a processor that is busy meanwhile. Default: never. At most 1 s.
+    /// Polls without sleeping for this time after each event. An echo then leaves some tens of microseconds earlier,
+    /// and one processor is busy. Default: `None`, which means never. At most 1 s.
     pub busy_poll: Option<Duration>,
-    /// Log the statistics so often. Default: never. From 1 ms to 24 days.
+    /// The interval at which the server logs its statistics. Default: `None`, which means never. From 1 ms to 24 days.
     pub stats_every: Option<Duration>,
 }
 

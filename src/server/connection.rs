@@ -1,11 +1,12 @@
-//! One peer's echo as a state machine: writes back what it reads, in order, and stores only what the kernel did not accept.
+//! The echo of one connection as a state machine. It writes back the bytes that it reads, in order, and stores only the
+//! bytes that the kernel did not accept.
 //!
-//! Performs no registration, reads no clock, and knows neither mio nor its place in the table. Every change of its state is
-//! in this file; [`splice`] and [`peek`] move bytes for it and hold no state.
+//! This module registers no socket and reads no clock. It does not depend on mio or on the table of connections. All
+//! changes of the state are in this file: [`splice`] and [`peek`] move bytes, but hold no state.
 
 #![allow(
     clippy::indexing_slicing,
-    reason = "a call moves at most the bytes that it was offered, and a read is asked for at most the buffer"
+    reason = "a call moves at most as many bytes as it was offered, and no read asks for more than the buffer holds"
 )]
 
 mod calls;
@@ -23,124 +24,128 @@ use calls::{end_stream, read, write};
 use peek::Peeked;
 use splice::Spliced;
 
-/// One peer.
+/// One connection, without its socket.
 ///
-/// Call [`on_readiness`](Connection::on_readiness) for each event; where that answers `true`, call
-/// [`pump`](Connection::pump). Each [`Answer`] asks one thing of the caller:
+/// The caller calls [`on_readiness`](Connection::on_readiness) for each event. If that returns true, the caller calls
+/// [`pump`](Connection::pump). The [`Answer`] of the pump tells the caller what to do next:
 ///
 /// | answer | the caller |
 /// |---|---|
 /// | `Blocked` | waits for the next event, and starts the timeout that fits [`awaits`](Connection::awaits) |
-/// | `Yielded` | pumps again in its next turn, without waiting for an event: none will come |
-/// | `Finished` | takes it out of the table, [releases](Connection::release) its pending write, and closes the socket |
+/// | `Yielded` | pumps again in the next turn without waiting for an event, because there will be none |
+/// | `Finished` | removes it from the table, [releases](Connection::release) its pending write, and closes the socket |
 #[derive(Debug)]
 pub(crate) struct Connection {
-    /// What the kernel did not take of the last read. The peer is not read before it is written.
+    /// The bytes of the last read that the kernel did not accept. The next read must wait until they are written.
     pending: Option<Box<PendingWrite>>,
-    /// Bytes of the echo that the kernel has taken.
+    /// The number of bytes of the echo that the kernel has accepted.
     echoed: u64,
-    /// How far the conversation has come.
+    /// The phase of the connection.
     state: State,
-    /// What it waits for when it is blocked.
+    /// The direction for which a blocked connection waits.
     awaits: Direction,
-    /// Whether a short read proves the receive queue empty: see [`Poller::short_read_means_empty`](net::poller::Poller::short_read_means_empty).
+    /// Whether a short read proves that the receive queue is empty. See
+    /// [`Poller::short_read_means_empty`](net::poller::Poller::short_read_means_empty).
     short_read_means_empty: bool,
-    /// Reads continue until `WouldBlock`, even after a short read. Always set where a short read proves nothing; elsewhere set
-    /// by a hint and cleared by `WouldBlock`, in a later turn if need be.
+    /// Reads continue until `WouldBlock`, even after a short read. Always set if a short read proves nothing. Otherwise
+    /// an event's hint sets it, and `WouldBlock` clears it, possibly in a later turn.
     read_on: bool,
-    /// Bytes that had been delivered at the last look, the low 32 bits.
+    /// The low 32 bits of the number of bytes that were delivered at the last look.
     delivered_before: u32,
-    /// Looks in a row that found something undelivered.
+    /// The number of looks in a row that found undelivered bytes.
     undelivered_looks: u8,
 }
 
-/// What a pump may do.
+/// The limits of one call of [`pump`](Connection::pump).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn {
-    /// Bytes that may be read, at least 1.
+    /// The number of bytes that the pump may read, at least 1.
     pub(crate) budget: usize,
-    /// Whether the last turn ended on its budget and this one goes on.
+    /// Whether the connection used up its budget in the last turn and continues in this one.
     pub(crate) continues: bool,
 }
 
-/// What a pump came to.
+/// The result of a pump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Nothing more can be done before an event.
+    /// The connection can do nothing before the next event.
     Blocked {
         /// Whether this pump read, consumed or wrote a byte.
         moved: bool,
     },
-    /// The budget is used up and there may be more to do. Bytes have moved.
+    /// The connection has moved bytes and used up its budget. There may be more to read.
     Yielded,
-    /// The connection has ended.
+    /// The connection has ended, for this reason.
     Finished(Reason),
 }
 
-/// What a blocked connection waits for. Never both: while a write is pending, the peer is not read.
+/// The direction for which a blocked connection waits. It never waits for both: while a write is pending, the
+/// connection does not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
-    /// Bytes to read.
+    /// The socket has bytes to read.
     Read,
-    /// Room to write.
+    /// The send buffer has room for a write.
     Write,
 }
 
-/// What a look at a connection's delivery has found.
+/// The result of one look at the delivery of a connection's echo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Look {
-    /// Whether anything was delivered since the last look.
+    /// Whether bytes were delivered since the last look.
     pub(crate) moved: bool,
-    /// Looks in a row, this one included, that found something undelivered; 0 if everything is delivered.
+    /// The number of looks in a row, with this one, that found undelivered bytes; 0 if everything is delivered.
     pub(crate) undelivered_looks: u8,
-    /// The same at the last look.
+    /// The value of `undelivered_looks` at the last look.
     pub(crate) undelivered_looks_before: u8,
 }
 
 impl Look {
-    /// Whether something is undelivered that was there at the last look too, and nothing was delivered since.
+    /// Returns true if this look and the last one found undelivered bytes, and nothing was delivered between them.
     pub(crate) fn is_stalled(self) -> bool {
         self.undelivered_looks > 0 && self.undelivered_looks_before > 0 && !self.moved
     }
 }
 
-/// How far the conversation has come.
+/// The phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// What is read is written back.
+    /// The connection reads bytes and writes them back.
     Echoing,
-    /// The same through the pipe: bulk. `burst` bytes have come since the receive queue was last empty.
+    /// The connection echoes bulk through the pipe. It has received `burst` bytes since its receive queue was last
+    /// empty.
     Splicing { burst: u32 },
-    /// The server is shutting down. Of the bytes that had been received by then, `left` are still to be echoed.
+    /// The server is shutting down. `left` of the bytes that had arrived by then must still be echoed.
     FinalEcho { left: u32 },
-    /// Our stream has ended. What the peer still sends is discarded until its stream ends too: closing over unread input
-    /// would make the kernel reset the connection, and the reset may overtake the tail of the echo (RFC 1122, 4.2.2.13).
+    /// Our stream has ended. The connection discards the peer's bytes until the peer's stream ends too. A close with
+    /// unread input would make the kernel reset the connection (RFC 1122, 4.2.2.13). The peer may then lose the last
+    /// bytes of the echo.
     Lingering,
-    /// Both streams have ended, and our kernel still holds bytes of the echo. A socket that is closed now is the kernel's
-    /// alone: outside every limit, and ended by the kernel's own timer although the peer reads.
+    /// Both streams have ended, and our kernel still holds bytes of the echo. If the server closed the socket now, none
+    /// of its limits would count the connection. The kernel's own timer could then end it while the peer still reads.
     Delivering,
 }
 
-/// What one read and the write of its bytes came to.
-enum Round {
+/// The result of one pass: one read and the write of its bytes.
+enum Pass {
     /// This many bytes moved, and there may be more.
     Moved(usize),
     /// This many bytes moved, and the receive queue is empty.
     QueueEmpty(usize),
-    /// Nothing more moves before there is room to write.
+    /// The send buffer is full: the connection must wait until it has room.
     NoRoom {
-        /// Whether bytes were read or written.
+        /// Whether this pass read or wrote bytes.
         moved: bool,
     },
     /// The peer has ended its stream.
     EndOfStream,
-    /// The connection has ended.
+    /// The connection has ended, for this reason.
     Finished(Reason),
 }
 
 impl Connection {
-    /// A peer that was just accepted. Whether a short read proves its receive queue empty is the selector's promise: see
-    /// [`Poller::short_read_means_empty`](net::poller::Poller::short_read_means_empty).
+    /// Returns the state of a connection that was just accepted. The selector decides whether a short read proves that
+    /// the receive queue is empty: see [`Poller::short_read_means_empty`](net::poller::Poller::short_read_means_empty).
     pub(crate) fn new(short_read_means_empty: bool) -> Connection {
         Connection {
             pending: None,
@@ -154,10 +159,12 @@ impl Connection {
         }
     }
 
-    /// Takes an event's hints. Returns true if they are worth a pump: if they are about the direction that is waited for.
+    /// Stores the hints of an event. Returns true if the event is about the direction for which the connection waits:
+    /// then the caller pumps.
     ///
-    /// Under edge triggering this saves a call in vain. Where the selector re-arms on `WouldBlock` it saves more: such a call
-    /// would re-arm both directions, the other one would be ready at once, and the loop would spin for as long as it stays so.
+    /// With an edge-triggered selector, a pump for the other direction would only waste a system call. With a selector
+    /// that re-arms on `WouldBlock`, it would re-arm both directions. The selector would report the other direction at
+    /// once, and the loop would spin for as long as that direction is ready.
     pub(crate) fn on_readiness(&mut self, readiness: Readiness) -> bool {
         self.read_on |= readiness.read_on;
         match self.awaits {
@@ -166,9 +173,10 @@ impl Connection {
         }
     }
 
-    /// Moves bytes until nothing more can be done or the turn's budget is used up.
+    /// Moves bytes until the connection is blocked, has ended, or has used up the budget of this turn.
     ///
-    /// The order is the back-pressure: a pending write goes out first, and the peer is read only when nothing is pending.
+    /// Writes the pending write first, and reads only when no write is pending. So the connection does not read from a
+    /// peer that does not read its echo, and TCP then slows the peer down.
     #[inline(always)]
     pub(crate) fn pump<S: Socket>(
         &mut self,
@@ -181,7 +189,7 @@ impl Connection {
         tracer: &mut impl Tracer,
     ) -> Answer {
         let mut moved = false;
-        // Bytes of reads that filled the buffer, and of splices.
+        // Counts the bytes of splices, and of reads that filled the buffer.
         let mut bulk = 0;
         loop {
             if self.pending.is_some() {
@@ -201,15 +209,16 @@ impl Connection {
                 tracer.record(TraceEvent::Yielded);
                 return Answer::Yielded;
             }
-            let round = if self.state == State::Echoing && buffers.pending_writes.has_room() {
+            let pass = if self.state == State::Echoing && buffers.pending_writes.has_room() {
                 self.echo(usize::MAX, socket, buffers, tracer)
             } else {
-                self.other_round(socket, buffers, tracer)
+                self.other_pass(socket, buffers, tracer)
             };
-            match round {
-                Round::Moved(n) => {
+            match pass {
+                Pass::Moved(n) => {
                     moved |= n > 0;
-                    // A peer that sends byte by byte must not hold the turn for as many calls as the budget has bytes.
+                    // Without a minimum charge, a peer that sends single bytes could cause as many reads as the budget
+                    // has bytes.
                     budget = budget.saturating_sub(n.max(LEAST_CHARGE));
                     if n == buffers.scratch.len() || self.is_splicing() {
                         bulk += n;
@@ -224,37 +233,38 @@ impl Connection {
                         }
                     }
                 }
-                Round::QueueEmpty(n) => {
+                Pass::QueueEmpty(n) => {
                     return Answer::Blocked {
                         moved: moved || n > 0,
                     };
                 }
-                Round::NoRoom { moved: now } => {
+                Pass::NoRoom { moved: now } => {
                     self.awaits = Direction::Write;
                     return Answer::Blocked {
                         moved: moved || now,
                     };
                 }
-                Round::EndOfStream => return self.end_of_stream(socket, moved, tracer),
-                Round::Finished(reason) => return Answer::Finished(reason),
+                Pass::EndOfStream => return self.end_of_stream(socket, moved, tracer),
+                Pass::Finished(reason) => return Answer::Finished(reason),
             }
         }
     }
 
-    /// Every round but that of an ordinary echo. Not inlined, so that the ordinary one has the processor's registers.
+    /// Runs one pass that is not an ordinary echo. Not inlined, so that the ordinary echo can use more registers of the
+    /// processor.
     #[inline(never)]
-    fn other_round<S: Socket>(
+    fn other_pass<S: Socket>(
         &mut self,
         socket: &mut S,
         buffers: &mut Buffers<S::Pipe>,
         tracer: &mut impl Tracer,
-    ) -> Round {
+    ) -> Pass {
         match self.state {
             State::Lingering => self.discard(socket, buffers, tracer),
-            State::Delivering => Round::EndOfStream,
+            State::Delivering => Pass::EndOfStream,
             State::FinalEcho { left: 0 } => match self.linger(socket, tracer) {
                 Ok(()) => self.discard(socket, buffers, tracer),
-                Err(reason) => Round::Finished(reason),
+                Err(reason) => Pass::Finished(reason),
             },
             State::FinalEcho { left } => self.final_echo(left, socket, buffers, tracer),
             State::Splicing { burst } if buffers.pending_writes.has_room() => {
@@ -266,7 +276,11 @@ impl Connection {
         }
     }
 
-    /// Writes the pending write. `Err` is what keeps the peer from being read: no room, or the reason of the end.
+    /// Writes the pending write.
+    ///
+    /// # Errors
+    /// `None` if the send buffer is full, otherwise the reason why the connection has ended. After an error the caller
+    /// must not read.
     #[inline(never)]
     fn flush<S: Socket>(
         &mut self,
@@ -293,7 +307,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads up to `most` bytes once and writes them back. What the kernel does not take becomes the pending write.
+    /// Reads once, at most `most` bytes, and writes them back. The bytes that the kernel does not accept become the
+    /// pending write.
     #[inline(always)]
     fn echo<S: Socket>(
         &mut self,
@@ -301,13 +316,13 @@ impl Connection {
         socket: &mut S,
         buffers: &mut Buffers<S::Pipe>,
         tracer: &mut impl Tracer,
-    ) -> Round {
+    ) -> Pass {
         let asked = buffers.scratch.len().min(most);
         let n = match read(socket, &mut buffers.scratch[..asked], tracer) {
-            IoOutcome::Moved(0) => return Round::EndOfStream,
+            IoOutcome::Moved(0) => return Pass::EndOfStream,
             IoOutcome::Moved(n) => n,
             IoOutcome::WouldBlock => return self.nothing_to_read(),
-            IoOutcome::Failed(failure) => return Round::Finished(failure.into()),
+            IoOutcome::Failed(failure) => return Pass::Finished(failure.into()),
         };
         let mut rest = &buffers.scratch[..n];
         while !rest.is_empty() {
@@ -319,19 +334,19 @@ impl Connection {
                 IoOutcome::WouldBlock => {
                     tracer.record(TraceEvent::WritePending(rest.len()));
                     self.pending = Some(buffers.pending_writes.acquire(rest));
-                    return Round::NoRoom { moved: true };
+                    return Pass::NoRoom { moved: true };
                 }
-                IoOutcome::Failed(failure) => return Round::Finished(failure.into()),
+                IoOutcome::Failed(failure) => return Pass::Finished(failure.into()),
             }
         }
         if n < asked {
             return self.after_short_read(n);
         }
-        Round::Moved(n)
+        Pass::Moved(n)
     }
 
-    /// Echoes through the pipe once. The end of the stream, urgent data and sockets that cannot be spliced fall back to a
-    /// read, which tells them apart.
+    /// Runs one pass through the pipe. The end of the stream, urgent data and sockets that cannot be spliced fall back
+    /// to a read, which tells them apart.
     #[inline(never)]
     fn echo_by_splicing<S: Socket>(
         &mut self,
@@ -339,20 +354,20 @@ impl Connection {
         socket: &mut S,
         buffers: &mut Buffers<S::Pipe>,
         tracer: &mut impl Tracer,
-    ) -> Round {
+    ) -> Pass {
         match splice::echo(socket, buffers, &mut self.echoed, tracer) {
             Spliced::Moved(n) => {
                 let burst = burst.saturating_add(saturated(n));
                 self.state = State::Splicing { burst };
-                Round::Moved(n)
+                Pass::Moved(n)
             }
             Spliced::Pending { moved, rest } => {
                 let burst = burst.saturating_add(saturated(moved));
                 self.state = State::Splicing { burst };
                 self.pending = Some(rest);
-                Round::NoRoom { moved: true }
+                Pass::NoRoom { moved: true }
             }
-            // In front of an urgent byte splice(2) says `EAGAIN` without limit, although a read would return bytes.
+            // In front of an urgent byte, splice(2) returns `EAGAIN` at every call, although a read would return bytes.
             Spliced::WouldBlock if !self.read_on => {
                 self.state = match burst < saturated(buffers.splice_threshold) {
                     true => State::Echoing,
@@ -364,11 +379,12 @@ impl Connection {
                 self.state = State::Echoing;
                 self.echo(usize::MAX, socket, buffers, tracer)
             }
-            Spliced::Failed(reason) => Round::Finished(reason),
+            Spliced::Failed(reason) => Pass::Finished(reason),
         }
     }
 
-    /// Echoes once without memory for a pending write: what the kernel does not take stays in the receive queue.
+    /// Runs one pass without memory for a pending write. The bytes that the kernel does not accept stay in the receive
+    /// queue.
     #[inline(never)]
     fn echo_by_peeking<S: Socket>(
         &mut self,
@@ -376,32 +392,34 @@ impl Connection {
         socket: &mut S,
         buffers: &mut Buffers<S::Pipe>,
         tracer: &mut impl Tracer,
-    ) -> Round {
+    ) -> Pass {
         let asked = buffers.scratch.len().min(most);
         let buffer = &mut buffers.scratch[..asked];
         match peek::echo(socket, buffer, &mut self.echoed, tracer) {
-            Peeked::EndOfStream => Round::EndOfStream,
+            Peeked::EndOfStream => Pass::EndOfStream,
             Peeked::NothingToRead => self.nothing_to_read(),
-            Peeked::NoRoom => Round::NoRoom { moved: false },
-            Peeked::Echoed { seen, taken } if taken < seen || seen == asked => Round::Moved(taken),
+            Peeked::NoRoom => Pass::NoRoom { moved: false },
+            Peeked::Echoed { seen, taken } if taken < seen || seen == asked => Pass::Moved(taken),
             Peeked::Echoed { seen, .. } => self.after_short_read(seen),
-            Peeked::Failed(reason) => Round::Finished(reason),
+            Peeked::Failed(reason) => Pass::Finished(reason),
         }
     }
 
-    /// Decides how the next bytes are echoed, after `bulk` bytes of this turn came in reads that filled the buffer, or
-    /// through the pipe.
+    /// Decides whether the connection echoes its next bytes through the pipe. In this turn, `bulk` bytes have come
+    /// through the pipe or in reads that filled the buffer.
     ///
-    /// A connection uses the pipe when it has shown three things:
+    /// A connection uses the pipe if three conditions hold:
     ///
-    /// - Much comes at a time: reads have filled the buffer for a whole share of a turn, and the turn before ended on its
-    ///   budget too. Messages of 256 KiB lose by the pipe, messages of 1 MiB gain.
-    /// - The peer keeps up with its echo. For a peer that is behind, its own reads bound the rate, and they are slower from
-    ///   the pipe's pages. What its kernel has not acknowledged counts.
-    /// - Its packets come from another processor. On one processor, the peer's reads pay for the copies that are saved here.
+    /// - The peer sends bulk: reads that filled the buffer moved `threshold` bytes in this turn, and the connection
+    ///   used up its budget in the turn before. Measurements without the second requirement showed that the pipe made
+    ///   messages of 1 MiB faster, but messages of 256 KiB slower.
+    /// - The peer keeps up with its echo: less than [`KEEPS_UP`] thresholds are unacknowledged. If the peer is behind,
+    ///   its own reads limit the throughput, and reads of spliced pages are slower.
+    /// - The peer's packets arrive on another processor. If the peer shares our processor, its slower reads cost more
+    ///   than the copies that the pipe saves.
     ///
-    /// Where only `WouldBlock` proves a receive queue empty, a splice's does not prove it, and a read in addition would cost
-    /// more than the pipe saves.
+    /// The pipe is not used where only the `WouldBlock` of a read proves that the receive queue is empty. The
+    /// `WouldBlock` of a splice does not prove it, and an additional read would cost more than the pipe saves.
     #[inline(never)]
     fn choose_transport<S: Socket>(
         &mut self,
@@ -414,10 +432,10 @@ impl Connection {
         if !may_start && !self.is_splicing() {
             return;
         }
-        let undelivered = socket.delivery().map_or(0, |delivery| {
+        let unacknowledged = socket.delivery().map_or(0, |delivery| {
             self.echoed.saturating_sub(delivery.acknowledged)
         });
-        let keeps_up = undelivered < KEEPS_UP.saturating_mul(threshold) as u64;
+        let keeps_up = unacknowledged < KEEPS_UP.saturating_mul(threshold) as u64;
         match self.state {
             State::Splicing { .. } if !keeps_up => self.state = State::Echoing,
             State::Echoing if keeps_up && !socket.shares_our_processor() => {
@@ -428,32 +446,33 @@ impl Connection {
         }
     }
 
-    /// After a read of `n` bytes, fewer than it asked for: whether the receive queue is empty.
-    fn after_short_read(&self, n: usize) -> Round {
+    /// Returns the result of a pass whose read returned `n` bytes, fewer than requested. Without the hint `read_on`,
+    /// such a read means that the receive queue is empty.
+    fn after_short_read(&self, n: usize) -> Pass {
         match self.read_on {
-            true => Round::Moved(n),
-            false => Round::QueueEmpty(n),
+            true => Pass::Moved(n),
+            false => Pass::QueueEmpty(n),
         }
     }
 
-    /// A read said `WouldBlock`.
-    fn nothing_to_read(&mut self) -> Round {
+    /// Returns the result of a pass whose read returned `WouldBlock`, which clears the hint `read_on`.
+    fn nothing_to_read(&mut self) -> Pass {
         self.read_on = !self.short_read_means_empty;
-        Round::QueueEmpty(0)
+        Pass::QueueEmpty(0)
     }
 
-    /// The server is shutting down: echo the pending write and the `received` bytes that the kernel holds now, then end our
-    /// stream. Pump next.
+    /// Starts the final echo, because the server is shutting down. The connection writes its pending write, echoes the
+    /// `received` bytes that are in the receive queue now, and then ends our stream. The caller pumps next.
     pub(crate) fn drain(&mut self, received: u32) {
         if matches!(self.state, State::Echoing | State::Splicing { .. }) {
             self.state = State::FinalEcho { left: received };
-            // A drain begins without an event, so nothing has hinted at an urgent byte, in front of which a read stops. The
-            // kernel has said how many bytes there are.
+            // A read stops in front of an urgent byte. A drain starts without an event, so no hint has announced such a
+            // byte. A short read therefore proves nothing, and `received` tells how many bytes must come.
             self.read_on = true;
         }
     }
 
-    /// Echoes once, at most the `left` bytes that are still owed.
+    /// Runs one pass of the final echo, of at most `left` bytes.
     #[inline(never)]
     fn final_echo<S: Socket>(
         &mut self,
@@ -461,27 +480,28 @@ impl Connection {
         socket: &mut S,
         buffers: &mut Buffers<S::Pipe>,
         tracer: &mut impl Tracer,
-    ) -> Round {
+    ) -> Pass {
         let (most, before) = (left as usize, self.echoed);
-        let round = match buffers.pending_writes.has_room() {
+        let pass = match buffers.pending_writes.has_room() {
             true => self.echo(most, socket, buffers, tracer),
             false => self.echo_by_peeking(most, socket, buffers, tracer),
         };
         let pending = self.pending.as_ref().map_or(0, |write| write.rest().len());
         let moved = (self.echoed - before) as usize + pending;
-        let left = match round {
-            // Fewer bytes came than the kernel had said: an urgent byte that was read out of line is one of them.
-            Round::QueueEmpty(_) => 0,
+        let left = match pass {
+            // The queue is empty, but the reads have returned fewer than `left` bytes. One reason: the kernel also
+            // counted an urgent byte, which such a read does not return.
+            Pass::QueueEmpty(_) => 0,
             _ => left.saturating_sub(saturated(moved)),
         };
         self.state = State::FinalEcho { left };
-        match round {
-            Round::QueueEmpty(_) => Round::Moved(moved),
-            round => round,
+        match pass {
+            Pass::QueueEmpty(_) => Pass::Moved(moved),
+            pass => pass,
         }
     }
 
-    /// The final echo is written: ends our stream, and discards what comes from here on.
+    /// Ends our stream after the final echo. From here on, the connection discards the bytes that it reads.
     #[cold]
     fn linger<S: Socket>(
         &mut self,
@@ -493,37 +513,40 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads once and discards it.
+    /// Reads once and discards the bytes.
     #[inline(never)]
     fn discard<S: Socket>(
         &mut self,
         socket: &mut S,
         buffers: &mut Buffers<S::Pipe>,
         tracer: &mut impl Tracer,
-    ) -> Round {
+    ) -> Pass {
         match attempt(|| socket.read(&mut buffers.scratch)) {
             IoOutcome::Moved(0) => {
                 tracer.record(TraceEvent::EndOfStream);
-                Round::Finished(Reason::Drained)
+                Pass::Finished(Reason::Drained)
             }
             IoOutcome::Moved(n) => {
                 tracer.record(TraceEvent::Discarded(&buffers.scratch[..n]));
                 match n < buffers.scratch.len() {
                     true => self.after_short_read(n),
-                    false => Round::Moved(n),
+                    false => Pass::Moved(n),
                 }
             }
             IoOutcome::WouldBlock => {
                 tracer.record(TraceEvent::NothingToRead);
                 self.nothing_to_read()
             }
-            IoOutcome::Failed(failure) => Round::Finished(failure.into()),
+            IoOutcome::Failed(failure) => Pass::Finished(failure.into()),
         }
     }
 
-    /// The peer has ended its stream, and the kernel has taken all of the echo. The connection ends when the peer's kernel has
-    /// acknowledged it. An edge-triggered selector reports that, as the last acknowledgement closes the socket. One that
-    /// re-arms only on `WouldBlock` would not, as no call says that here; there the rest is left to the kernel.
+    /// Handles the end of the peer's stream, when our kernel has accepted the whole echo. The connection ends when the
+    /// peer's kernel has acknowledged the echo.
+    ///
+    /// The last acknowledgement closes the socket, and an edge-triggered selector reports that. A selector that re-arms
+    /// only on `WouldBlock` does not report it, because no call returns `WouldBlock` in this state. So, with such a
+    /// selector, the connection ends at once, and the kernel delivers the rest.
     #[inline(never)]
     fn end_of_stream<S: Socket>(
         &mut self,
@@ -535,7 +558,8 @@ impl Connection {
         if self.echoed == 0 {
             return ended;
         }
-        // After the peer's end of stream a read says no more than that, whatever has happened since (Linux, `SOCK_DONE`).
+        // After the peer's end of stream, each read returns 0, even after a reset or another error (Linux,
+        // `SOCK_DONE`). Only `SO_ERROR` reports that error.
         if self.state == State::Delivering
             && let Some(error) = socket.take_error()
         {
@@ -557,7 +581,8 @@ impl Connection {
         }
     }
 
-    /// Gives up the pending write. The connection is closed next.
+    /// Releases the buffer of the pending write, if there is one. Call this when the write is complete, and before a
+    /// close.
     #[inline]
     pub(crate) fn release(&mut self, pending_writes: &mut PendingWrites) {
         if let Some(pending) = self.pending.take() {
@@ -565,17 +590,18 @@ impl Connection {
         }
     }
 
-    /// Compares what has been delivered with what had been delivered at the last look.
+    /// Compares the number of delivered bytes with their number at the last look.
     ///
-    /// Where the system does not tell what was acknowledged, what the kernel has taken counts. 32 bits are enough to see a
-    /// difference, as no kernel holds 4 GiB for one connection, and a table entry has no room for more.
+    /// Where the system does not report acknowledgements, a byte counts as delivered when our kernel has accepted it.
+    /// The low 32 bits are enough to show a difference, because no kernel holds 4 GiB for one connection. More bits
+    /// would make each table entry larger.
     pub(crate) fn look_at_delivery(&mut self, delivery: Option<Delivery>) -> Look {
-        let (delivered, owes) = match delivery {
+        let (delivered, is_undelivered) = match delivery {
             Some(delivery) => (delivery.acknowledged, delivery.is_outstanding),
             None => (self.echoed, self.awaits == Direction::Write),
         };
         let before = std::mem::replace(&mut self.delivered_before, delivered as u32);
-        let undelivered_looks = if owes {
+        let undelivered_looks = if is_undelivered {
             self.undelivered_looks.saturating_add(1)
         } else {
             0
@@ -589,44 +615,46 @@ impl Connection {
         }
     }
 
-    /// What it waits for when it is blocked.
+    /// Returns the direction for which a blocked connection waits.
     pub(crate) fn awaits(&self) -> Direction {
         self.awaits
     }
 
-    /// Bytes of the echo that the kernel has taken.
+    /// Returns the number of bytes of the echo that the kernel has accepted.
     pub(crate) fn echoed(&self) -> u64 {
         self.echoed
     }
 
-    /// Bytes that the kernel has taken, our end of stream included, which the peer's kernel acknowledges as one byte.
+    /// Returns the number of bytes that the kernel has accepted. Our end of stream counts as one byte, because the
+    /// peer's kernel acknowledges it as one byte.
     pub(crate) fn sent(&self) -> u64 {
         self.echoed + u64::from(matches!(self.state, State::Lingering | State::Delivering))
     }
 
-    /// Looks in a row that found something undelivered.
+    /// Returns the number of looks in a row that found undelivered bytes.
     pub(crate) fn undelivered_looks(&self) -> u8 {
         self.undelivered_looks
     }
 
-    /// Whether everything was delivered at the last look and nothing was written since. Then the kernel need not be asked.
+    /// Returns true if everything was delivered at the last look and nothing was written since. A sweep then skips this
+    /// connection, which saves a system call.
     pub(crate) fn is_settled(&self) -> bool {
         self.undelivered_looks == 0
             && self.awaits == Direction::Read
             && self.delivered_before == self.echoed as u32
     }
 
-    /// Whether nothing was echoed and nothing is pending.
+    /// Returns true if the connection has echoed nothing and has no pending write.
     pub(crate) fn is_untouched(&self) -> bool {
         self.echoed == 0 && self.pending.is_none()
     }
 
-    /// Whether both streams have ended and only our kernel still holds something.
+    /// Returns true if both streams have ended and our kernel still holds bytes of the echo.
     pub(crate) fn is_delivering(&self) -> bool {
         self.state == State::Delivering
     }
 
-    /// Whether our stream has ended and the peer's is awaited.
+    /// Returns true if our stream has ended and the connection waits for the end of the peer's stream.
     pub(crate) fn is_lingering(&self) -> bool {
         self.state == State::Lingering
     }
@@ -636,16 +664,17 @@ impl Connection {
     }
 }
 
-/// For a count that takes 4 bytes of a table entry and stays at its largest value.
+/// Converts a count to a `u32`, which keeps the table entry small. A larger count becomes `u32::MAX`.
 fn saturated(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-/// What a read costs of the budget at the least, in bytes. With 256 KiB a turn that is 64 reads at the most.
+/// The smallest number of bytes that one read takes from the budget. A budget of 256 KiB allows at most 64 reads.
 pub(super) const LEAST_CHARGE: usize = 4 * 1024;
 
-/// A peer keeps up as long as less than this many splice thresholds of its echo are unacknowledged. A peer that waits for the
-/// echo of 1 MiB before it sends more stays below that; most that send on and on do not (`cargo bench --bench splice`).
+/// A limit for the unacknowledged bytes of the echo, in splice thresholds. A peer below the limit keeps up with its
+/// echo. A peer that waits for the echo of 1 MiB before it sends more stays below the limit. Most peers that send
+/// without waiting exceed it (`cargo bench --bench splice`).
 const KEEPS_UP: usize = 4;
 
 #[cfg(test)]

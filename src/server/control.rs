@@ -1,6 +1,6 @@
-//! What other threads can ask of a running loop.
+//! The requests of other threads to a running loop.
 //!
-//! A flag that the loop checks once a turn, and the waker that ends its wait.
+//! A request sets a flag, which the loop reads in each turn. Then it wakes the loop up if the loop waits in its poll.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -11,12 +11,12 @@ use mio::Waker;
 
 use super::stats::{Counters, Stats};
 
-/// What was asked, and what is counted: shared by the loop and its handles.
+/// The request and the counters. The loop and its handles share them.
 #[derive(Debug, Default)]
 pub(crate) struct Control {
-    /// [`RUN`], [`STOP`] or [`ABORT`]; it only grows.
+    /// The strongest request so far: [`RUN`], [`STOP`] or [`ABORT`]. It never decreases.
     asked: AtomicU8,
-    /// Changed by the loop alone.
+    /// The statistics. Only the loop changes them.
     counters: Counters,
 }
 
@@ -25,12 +25,12 @@ impl Control {
         &self.counters
     }
 
-    /// Whether the loop was asked to end.
+    /// Returns true if the loop was asked to end, with or without a drain.
     pub(crate) fn is_stopping(&self) -> bool {
         self.asked.load(Ordering::Acquire) >= STOP
     }
 
-    /// Whether the loop was asked to end without a drain.
+    /// Returns true if the loop was asked to end without a drain.
     pub(crate) fn is_aborted(&self) -> bool {
         self.asked.load(Ordering::Acquire) >= ABORT
     }
@@ -44,14 +44,14 @@ impl Control {
     }
 }
 
-/// A way to reach a [`Server`](crate::Server) that runs on another thread. Cheap to clone.
+/// Stops a [`Server`](crate::Server) that runs on another thread, and reads its statistics. Cheap to clone.
 ///
-/// It outlives the server: then stopping does nothing, and the statistics are the final ones.
+/// A handle may be used after the server has ended. Then a request does nothing, and the statistics are the final ones.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    /// Shared with the loop.
+    /// The request and the counters, shared with the loop.
     control: Arc<Control>,
-    /// Ends the loop's poll.
+    /// Wakes the loop up from its poll.
     waker: Arc<Waker>,
 }
 
@@ -63,15 +63,18 @@ impl Handle {
         }
     }
 
-    /// Asks the server to drain and to end: no new clients, what was received is written out, and
-    /// [`Server::run`](crate::Server::run) returns at the latest after the drain timeout. Returns at once.
+    /// Asks the server to drain and to end. Returns at once, before the server has ended.
+    ///
+    /// The server accepts no new clients, writes the echo of the bytes that it has received, and ends each stream. Then
+    /// [`Server::run`](crate::Server::run) returns, after the drain timeout at the latest.
     pub fn shutdown(&self) {
         self.control.stop();
         self.wake();
     }
 
-    /// Asks the server to end at once, without a drain: every connection is closed, and what is not written is lost. Returns at
-    /// once.
+    /// Asks the server to end without a drain. Returns at once, before the server has ended.
+    ///
+    /// The server closes every connection. Echo that it has not written is lost.
     pub fn abort(&self) {
         self.control.abort();
         self.wake();
@@ -79,22 +82,25 @@ impl Handle {
 
     fn wake(&self) {
         if let Err(error) = self.waker.wake() {
-            log::error!("cannot wake the server up, it will notice at its next event: {error}");
+            log::error!(
+                "cannot wake the server up: {error}; it handles the request after its next event"
+            );
         }
     }
 
-    /// What the server has done so far. Asks nothing of the loop, so it costs the loop nothing.
+    /// Returns the statistics up to now. This costs the loop nothing: the call only reads the counters.
     ///
-    /// The loop counts a call right after it, so a client can have its echo some microseconds before the echo is counted. The
-    /// counts are exact when the loop waits for events: [`wait_for`](Handle::wait_for) the count that you expect.
+    /// The loop counts each system call after the call has returned. So a client can have its echo some microseconds
+    /// before the server counts it. The counts are exact while the loop waits for events. To see a certain count, use
+    /// [`wait_for`](Handle::wait_for).
     pub fn stats(&self) -> Stats {
         self.control.counters().snapshot()
     }
 
-    /// Waits until the statistics are as `wanted`, and returns them. Looks at them about once a millisecond.
+    /// Waits until `wanted` returns true for the statistics, and returns these. Checks them about once a millisecond.
     ///
     /// # Errors
-    /// The statistics after `at_most`, if they are not as wanted until then.
+    /// The last statistics, if `wanted` has not returned true within `at_most`.
     pub fn wait_for(
         &self,
         at_most: Duration,
@@ -113,22 +119,23 @@ impl Handle {
             if start.elapsed() >= at_most {
                 return Err(Box::new(stats));
             }
-            thread::sleep(BETWEEN_LOOKS);
+            thread::sleep(BETWEEN_CHECKS);
         }
     }
 }
 
-/// Serve.
+/// No request: the loop serves.
 #[allow(
     dead_code,
-    reason = "the value of a new atomic; it has a name for the reader"
+    reason = "a new `Control` has this value by default; the name is for the reader"
 )]
 const RUN: u8 = 0;
 
-/// Drain and end.
+/// The request to drain and to end.
 const STOP: u8 = 1;
 
-/// End without a drain.
+/// The request to end without a drain.
 const ABORT: u8 = 2;
 
-const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
+/// The time between two checks of [`Handle::wait_for`].
+const BETWEEN_CHECKS: Duration = Duration::from_millis(1);

@@ -1,13 +1,20 @@
-//! The loop: poll, accept, pump, expire, drain.
+//! The event loop: polls, accepts, runs connections, handles timers, and drains at shutdown.
 //!
-//! It alone registers, queues, times and removes; the connection, the acceptor and the timeouts only answer. It runs over
-//! anything that is a [`Poller`]: the kernel, or a simulation of it.
+//! Only the loop registers sockets, fills the run queue, starts timers and removes connections. The connection, the
+//! acceptor and the timeouts return answers, and the loop acts on them. The loop runs over any [`Poller`]: the kernel,
+//! or a simulation of it.
 //!
-//! A turn, in order: wait for events (not at all while the run queue holds a key), read the clock once, handle what signals and
-//! handles asked for, dispatch each event, give each connection in the run queue one more turn, look at what is due.
+//! One iteration is a turn. Its steps, in order:
 //!
-//! Events are hints, and so are timers; results decide. An event makes the loop try a connection, and so does a timer that
-//! expires. Only what a call returns ends a connection: the end of the stream, an error, or no progress since the timer started.
+//! 1. Wait for events. The poll does not wait while the run queue holds a key.
+//! 2. Read the clock, once.
+//! 3. Handle the requests of signals and handles.
+//! 4. Dispatch each event.
+//! 5. Run each connection and listener that was in the run queue before step 4.
+//! 6. Handle the timers that have expired.
+//!
+//! Events and timers are only hints: each makes the loop try a connection. The results of the calls decide. A
+//! connection ends at the end of its stream, at an error, or if it has made no progress since its timer started.
 
 use std::io;
 use std::sync::Arc;
@@ -29,39 +36,41 @@ use super::table::{Entry, Peer, Table};
 use super::timeouts::{Tick, Timeout, Timeouts};
 use super::trace::{PeerTracer, Reason, TraceEvent, record};
 
-/// One thread's server.
+/// The server of one thread.
 pub(crate) struct EventLoop<P: Poller> {
     /// The kernel, or a simulation of it.
     poller: P,
     /// Listeners and peers, each under the key that is its token.
     table: Table<P>,
-    /// What failures of accept ask for.
+    /// Decides what to do after accept(2) failed, and when to accept again.
     acceptor: Acceptor,
-    /// Idle and lingering connections.
+    /// The timers of idle and lingering connections.
     timeouts: Timeouts,
-    /// When to look for stalled connections.
+    /// Decides when the loop looks for stalled connections.
     sweeps: Sweeps,
-    /// The read buffer, the pipe, and the pending writes of all connections.
+    /// The read buffer, the pipe and the pending writes, shared by all connections.
     buffers: Buffers<<P::Stream as Socket>::Pipe>,
-    /// When to look which free buffers of pending writes lay unused; `None` while there are none.
+    /// When the loop next frees unused buffers of pending writes; `None` while no buffer is free.
     trim_at: Option<Instant>,
-    /// Keys that must run without a new event.
+    /// Keys of connections and listeners that must run without a new event.
     run_queue: RunQueue,
-    /// What bounds the loop.
+    /// The limits of the loop: sizes, counts and timeouts.
     limits: Limits,
-    /// What other threads ask for, and the counters that they read.
+    /// The requests of other threads, and the counters that they read.
     control: Arc<Control>,
-    /// When this turn began, and the same for the timeouts.
+    /// When the poll of this turn returned.
     now: Instant,
+    /// The same time, as the timeouts count it.
     tick: Tick,
-    /// When the statistics are logged next; `None` is never.
+    /// When the statistics are logged next; `None` means never.
     report_at: Option<Instant>,
-    /// Until when the poll does not wait, as another event is expected; `None` without busy polling.
+    /// The poll does not wait before this time, because another event is expected soon; `None` without busy polling.
     busy_until: Option<Instant>,
-    /// When the drain must be over; `None` while the server serves.
+    /// When the drain must be over; `None` before the drain.
     deadline: Option<Instant>,
-    /// Log lines about connections that were turned away, and about connections that could not be registered.
+    /// Limits the log lines about connections that were turned away.
     turned_away_log: LogLimiter,
+    /// Limits the log lines about connections that could not be registered.
     unregistered_log: LogLimiter,
 }
 
@@ -78,7 +87,9 @@ impl<P: Poller> EventLoop<P> {
         if let Some(threshold) = limits.splice_threshold {
             match <P::Stream as Socket>::Pipe::open() {
                 Ok(pipe) => buffers.use_pipe(pipe, threshold),
-                Err(error) => log::debug!("bulk is read and written, not spliced: {error}"),
+                Err(error) => {
+                    log::debug!("splicing is off, because the pipe cannot be opened: {error}")
+                }
             }
         }
         EventLoop {
@@ -102,24 +113,24 @@ impl<P: Poller> EventLoop<P> {
         }
     }
 
-    /// The poller, for what is set up before the loop runs.
+    /// Returns the poller, for settings before the loop runs.
     pub(crate) fn poller_mut(&mut self) -> &mut P {
         &mut self.poller
     }
 
-    /// Serves this listener too.
+    /// Adds a listener.
     ///
     /// # Errors
-    /// The registration's.
+    /// Those of the registration with the poller.
     pub(crate) fn listen(&mut self, listener: P::Listener) -> io::Result<()> {
         self.table.add_listener(&mut self.poller, listener)?;
         Ok(())
     }
 
-    /// Turns until the server was asked to stop and the drain is over.
+    /// Runs turns until the server was asked to stop and the drain is over.
     ///
     /// # Errors
-    /// Only the poll's own; no peer can cause one.
+    /// Those of the poll call. No peer can cause one.
     pub(crate) fn run(&mut self) -> io::Result<()> {
         let mut events = Vec::new();
         while !self.is_over() {
@@ -129,10 +140,10 @@ impl<P: Poller> EventLoop<P> {
         Ok(())
     }
 
-    /// One turn.
+    /// Runs one turn.
     ///
     /// # Errors
-    /// The poll's.
+    /// Those of the poll call.
     pub(super) fn turn(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
         let timeout = self.time_to_wait();
         let was_busy_polling = self.is_busy_polling();
@@ -141,12 +152,12 @@ impl<P: Poller> EventLoop<P> {
         self.tick = self.timeouts.tick(self.now);
         self.record_poll(events.len(), timeout, was_busy_polling);
         self.handle_commands();
-        // Before the events: a key that is pushed from here on runs in the next round.
-        self.run_queue.begin_round();
+        // Must come before the events: a key that is pushed after this call runs in the next turn.
+        self.run_queue.begin_turn();
         for event in events.iter() {
             self.dispatch(*event);
         }
-        while let Some(key) = self.run_queue.next_in_round() {
+        while let Some(key) = self.run_queue.next_in_turn() {
             self.run_key(key);
         }
         self.expire();
@@ -156,10 +167,12 @@ impl<P: Poller> EventLoop<P> {
 
     // Waiting.
 
-    /// How long the poll may wait: not at all while there is more to do, otherwise until the first timer.
+    /// Returns the longest time that the poll may wait: zero while the loop has more work, otherwise the time until the
+    /// first timer. `None` means without limit.
     fn time_to_wait(&self) -> Option<Duration> {
-        // A handle sets its flag and then wakes the poll up. mio's `poll(2)` selector can lose the wake-up: each re-arming
-        // empties the descriptor that it was written to. The flag is set by then, so look at it last.
+        // A handle sets its flag, and then wakes the poll up by a write to a descriptor. mio's `poll(2)` selector
+        // empties that descriptor each time it re-arms a source, so it can lose the wake-up. The flag is set before the
+        // wake-up, so the loop reads the flag right before each poll.
         let must_stop =
             (self.control.is_stopping() && self.deadline.is_none()) || self.control.is_aborted();
         let has_more = !self.run_queue.is_empty()
@@ -184,10 +197,10 @@ impl<P: Poller> EventLoop<P> {
         Some(first.saturating_duration_since(self.now))
     }
 
-    /// Whether the last event is so recent that the poll does not sleep (`--busy-poll`).
+    /// Returns true if the last event is so recent that the poll must not sleep (`--busy-poll`).
     ///
-    /// To wake a sleeping processor takes some tens of microseconds, more in a virtual machine. An event that comes sooner is
-    /// served sooner, at the price of a processor that does nothing else meanwhile.
+    /// A sleeping processor takes some tens of microseconds to wake up, and more in a virtual machine. Without the
+    /// sleep the next event is handled earlier. The cost is a processor that does nothing else in this time.
     fn is_busy_polling(&self) -> bool {
         self.busy_until.is_some_and(|until| self.now < until)
     }
@@ -196,7 +209,7 @@ impl<P: Poller> EventLoop<P> {
         if events > 0 {
             self.busy_until = self.limits.busy_poll.map(|time| self.now + time);
         } else if self.is_busy_polling() {
-            // Counted and not logged: there are hundreds of them.
+            // Busy polling makes hundreds of polls without an event. They are counted, but not logged.
             return self.control.counters().polls.add(1);
         }
         self.record(
@@ -223,13 +236,13 @@ impl<P: Poller> EventLoop<P> {
 
     // Events.
 
-    // Inlined, as `pump` below: see `net::outcome::attempt`.
+    // Inlined, as is `pump` below, for the reason at `net::outcome::attempt`.
     #[inline(always)]
     fn dispatch(&mut self, Event { key, readiness }: Event) {
         match self.table.get_mut(key) {
-            // Not an error: the event is older than the removal of what it was about.
+            // Not an error: the connection was removed after the poll had returned this event.
             None => {}
-            // In the run queue already: a second turn in this round would not be fair.
+            // The listener is in the run queue and runs later in this turn. To run it twice would not be fair.
             Some(Entry::Listener(_)) if self.run_queue.contains(key) => {}
             Some(Entry::Listener(_)) => self.accept(key),
             Some(Entry::Peer(peer)) => {
@@ -247,21 +260,23 @@ impl<P: Poller> EventLoop<P> {
         match self.table.get_mut(key) {
             None => {}
             Some(Entry::Listener(_)) => self.accept(key),
-            // If the key was freed and taken again since it was pushed, its new peer gets a turn that costs one call in vain.
+            // Since the key was pushed, a new peer may have got it. Its connection then runs too early, which costs one
+            // call without a result.
             Some(Entry::Peer(_)) => self.pump(key, true),
         }
     }
 
     // Connections.
 
-    /// Gives a connection its turn, which may continue one that ended on its budget.
+    /// Runs a connection within the budget of this turn. `continues` is true if the connection used up its budget in
+    /// the turn before.
     #[inline(always)]
     fn pump(&mut self, key: usize, continues: bool) {
         let budget = self.limits.turn;
         self.pump_within(key, Turn { budget, continues });
     }
 
-    /// Pumps a connection for this turn, and does what its answer asks for.
+    /// Runs a connection within the given budget, and acts on its answer.
     #[inline(always)]
     fn pump_within(&mut self, key: usize, turn: Turn) -> Answer {
         let Some(peer) = self.table.peer_mut(key) else {
@@ -296,7 +311,7 @@ impl<P: Poller> EventLoop<P> {
         answer
     }
 
-    /// The only end of a connection.
+    /// Closes a connection. Every registered connection ends here.
     fn close(&mut self, key: usize, reason: Reason) {
         let Some(Entry::Peer(mut peer)) = self.table.remove(&mut self.poller, key) else {
             return;
@@ -308,14 +323,15 @@ impl<P: Poller> EventLoop<P> {
         if matches!(reason, Reason::Idle | Reason::Abandoned)
             && let Some(after) = self.limits.stall_timeout
         {
-            // From here on only the kernel's timer ends the connection. Linux starts it when the peer's window first became too
-            // small, so a peer that was seen to read slowly gets that time in addition.
+            // From here on, only the kernel's timer ends the connection (`TCP_USER_TIMEOUT`). Linux counts it from the
+            // moment when the peer's window first became too small. For a slow reader that moment is long ago, so the
+            // timer gets one more stall timeout for each look that found undelivered bytes.
             let looks = u32::from(peer.connection.undelivered_looks());
             let time = after.saturating_mul(looks + 2);
             peer.stream.give_up_after(Some(time));
         }
         if reason == Reason::Stalled {
-            // After an ordinary close the kernel would try for minutes to deliver what the peer does not take.
+            // After an ordinary close, the kernel would try for minutes to deliver bytes that the peer does not accept.
             peer.stream.reset_on_close();
         }
         peer.connection.release(&mut self.buffers.pending_writes);
@@ -325,34 +341,36 @@ impl<P: Poller> EventLoop<P> {
         self.timeouts.stop(key);
         let open = self.table.connections();
         self.control.counters().open.set(open as u64);
-        // Only after a crowd: to shrink each time the table becomes empty makes a short connection a third more expensive.
-        if open == 0 && self.table.most() > self.limits.crowd {
+        // Shrinks only after many connections were open at the same time. To shrink whenever the table becomes empty
+        // would make a short connection a third more expensive.
+        if open == 0 && self.table.most() > self.limits.shrink_above {
             self.table.shrink();
             self.timeouts.shrink();
             self.run_queue.shrink();
         }
-        // A descriptor is free again, for a connection that waits in a backlog.
+        // The close has freed a descriptor. A connection that waits in a backlog can use it.
         if self.acceptor.is_paused() {
             self.resume_accepting();
         }
     }
 
-    /// What the kernel means by `ETIMEDOUT`: that the peer has acknowledged nothing of its echo for the stall timeout
-    /// (`TCP_USER_TIMEOUT`), or that it has answered no keep-alive. Keep-alive probes are sent only when everything has been
-    /// acknowledged (Linux, `tcp_keepalive_timer`).
+    /// Finds the reason behind the kernel's `ETIMEDOUT`, which has two causes. Either the peer has acknowledged nothing
+    /// of its echo for the stall timeout (`TCP_USER_TIMEOUT`), or it has not answered the keep-alive probes. Linux
+    /// sends these probes only after the peer has acknowledged everything (`tcp_keepalive_timer`).
     #[cold]
     fn reason_of_time_out(&self, peer: &Peer<P::Stream>) -> Reason {
         let delivery = peer.stream.delivery();
-        let owes = delivery.is_some_and(|delivery| delivery.acknowledged < peer.connection.sent());
+        let is_undelivered =
+            delivery.is_some_and(|delivery| delivery.acknowledged < peer.connection.sent());
         match self.limits.stall_timeout {
-            Some(_) if owes => Reason::Stalled,
+            Some(_) if is_undelivered => Reason::Stalled,
             _ => Reason::Failed(io::ErrorKind::TimedOut),
         }
     }
 
     // Accepting.
 
-    /// Takes connections out of a backlog until it is empty or the quota of the turn is used up.
+    /// Accepts connections from a backlog until it is empty or the listener's quota of this turn is used up.
     fn accept(&mut self, key: usize) {
         if self.acceptor.is_paused() {
             self.acceptor.wait(key);
@@ -362,16 +380,16 @@ impl<P: Poller> EventLoop<P> {
             match self.accept_one(key) {
                 None => {}
                 Some(AfterFailure::Next) => {}
-                Some(AfterFailure::Drained | AfterFailure::Pause) => return,
+                Some(AfterFailure::BacklogEmpty | AfterFailure::Pause) => return,
             }
         }
         self.run_queue.push(key);
     }
 
-    /// Accepts once. Returns what a failure asks for, `None` after a success.
+    /// Accepts once. After a failure, returns what to do next; after a success, `None`.
     fn accept_one(&mut self, key: usize) -> Option<AfterFailure> {
         let Some(Entry::Listener(listener)) = self.table.get_mut(key) else {
-            return Some(AfterFailure::Drained);
+            return Some(AfterFailure::BacklogEmpty);
         };
         match self.poller.accept(listener) {
             Ok((stream, name)) => {
@@ -386,7 +404,7 @@ impl<P: Poller> EventLoop<P> {
         }
     }
 
-    /// Gives a new peer its place in the table, or turns it away.
+    /// Adds a new peer to the table, or turns it away if the table is full.
     fn admit(&mut self, stream: P::Stream, name: &P::PeerName) {
         if self.is_full() {
             self.record(
@@ -396,10 +414,11 @@ impl<P: Poller> EventLoop<P> {
                 },
             );
             if let Some(left_out) = self.turned_away_log.allow(self.now) {
-                let open = self.table.connections();
-                log::warn!(
-                    "turned {name} away: {open} connections are open, which is the limit{left_out}"
-                );
+                let open = match self.table.connections() {
+                    1 => "1 connection is open".to_owned(),
+                    n => format!("{n} connections are open"),
+                };
+                log::warn!("turned {name} away: {open}, which is the limit{left_out}");
             }
             return;
         }
@@ -423,17 +442,20 @@ impl<P: Poller> EventLoop<P> {
                 let reason = Reason::Unregistered(error.kind());
                 self.record(None, TraceEvent::Closed { reason, echoed: 0 });
                 if let Some(left_out) = self.unregistered_log.allow(self.now) {
-                    log::warn!("closed {name}: the selector would not take it: {error}{left_out}");
+                    log::warn!(
+                        "closed {name}: the selector did not register it: {error}{left_out}"
+                    );
                 }
             }
         }
     }
 
+    /// Returns true if as many connections are open as the limit allows.
     fn is_full(&self) -> bool {
         self.table.connections() >= self.limits.max_connections
     }
 
-    /// Ends a pause: listeners whose backlog may hold connections get their turn.
+    /// Ends a pause: puts the listeners whose backlog may hold connections into the run queue.
     fn resume_accepting(&mut self) {
         for key in self.acceptor.resume() {
             self.run_queue.push(key);
@@ -442,9 +464,9 @@ impl<P: Poller> EventLoop<P> {
 
     // Timers.
 
-    /// Everything that is due by now.
+    /// Handles the timers that have expired by now.
     fn expire(&mut self) {
-        // The others are due in the next turn, which does not wait.
+        // The next turn handles the expired timers beyond this number. Its poll does not wait, because they are due.
         for _ in 0..EXPIRIES_A_TURN {
             let Some((key, timeout)) = self.timeouts.expired(self.tick) else {
                 break;
@@ -462,21 +484,24 @@ impl<P: Poller> EventLoop<P> {
         }
     }
 
-    /// A timer has expired: tries the connection once more, and closes it only if nothing has moved since the timer started.
+    /// Handles an expired timer: tries the connection once more, and closes it only if no byte has moved since the
+    /// timer started.
     ///
-    /// The loop can be late by more than a timeout: the process was stopped (SIGSTOP, a debugger, a suspended machine), or more
-    /// connections were ready than one turn has events for. What the peer did meanwhile lies in the socket.
+    /// The loop can be late by more than a timeout. The process may have been stopped (SIGSTOP, a debugger, a suspended
+    /// machine), or one poll did not return the events of all ready connections. The socket may then hold bytes that
+    /// the peer has sent in time.
     #[cold]
     #[inline(never)]
     fn look_again(&mut self, key: usize, timeout: Timeout) {
         if let Some(peer) = self.table.peer_mut(key) {
-            // A timer comes without a hint. In front of an urgent byte splice(2) says `EAGAIN`, and only a read finds it.
+            // A timer has no hints, so the loop sets this one. In front of an urgent byte splice(2) returns `EAGAIN`,
+            // and only a read finds the byte.
             peer.connection.on_readiness(Readiness {
                 read_on: true,
                 ..Readiness::default()
             });
         }
-        // One read is enough to see that the peer has sent something. The rest has its turn in the next round.
+        // One read shows whether the peer has sent bytes. If there are more, the connection runs again next turn.
         if self.pump_within(key, ONE_READ) != (Answer::Blocked { moved: false }) {
             return;
         }
@@ -484,21 +509,23 @@ impl<P: Poller> EventLoop<P> {
             return;
         };
         if timeout_of(peer, self.limits.stall_timeout) != Some(timeout) {
-            // The peer has sent something that cannot go out yet.
+            // The peer has sent bytes whose echo cannot be written yet, so another timeout applies now.
             return;
         }
         let delivery = peer.stream.delivery();
         let is_outstanding = delivery.is_some_and(|delivery| delivery.is_outstanding);
         let goes_on = match timeout {
-            // The sweeps decide on what is undelivered. `pump_within` has started this timer again.
+            // While bytes are undelivered, the sweeps decide. `pump_within` has started the idle timer again.
             Timeout::Idle if is_outstanding && self.limits.stall_timeout.is_some() => true,
             Timeout::Idle if is_outstanding => peer.connection.look_at_delivery(delivery).moved,
-            // The acknowledgement of the last echo comes a while after the timer was started: it has the first quarter.
+            // The peer's kernel acknowledges the last echo some time after the idle timer has started. An
+            // acknowledgement in the first quarter of the timeout belongs to that echo and does not count. A later one
+            // keeps the connection open.
             Timeout::Idle => {
                 let idle = self.limits.idle_timeout.unwrap_or_default();
                 delivery.is_some_and(|delivery| delivery.since_last_ack < idle - idle / 4)
             }
-            // The deadline of the drain bounds how often.
+            // The timer starts again until everything is acknowledged, or until the deadline of the drain.
             Timeout::Linger => is_outstanding,
         };
         if !goes_on {
@@ -506,7 +533,7 @@ impl<P: Poller> EventLoop<P> {
         }
     }
 
-    /// Looks at the connections whose turn it is in a sweep, and closes those that are stalled.
+    /// Continues the sweep that is due or under way: closes stalled connections among the next keys.
     fn sweep(&mut self) {
         self.sweeps.schedule(self.now);
         let table = &self.table;
@@ -516,6 +543,7 @@ impl<P: Poller> EventLoop<P> {
         self.sweeps.end_turn(self.now);
     }
 
+    /// Closes a connection if it is stalled. Otherwise adjusts the kernel's own timer for it.
     fn look_for_a_stall(&mut self, key: usize) {
         let Some(peer) = self.table.peer_mut(key) else {
             return;
@@ -525,7 +553,7 @@ impl<P: Poller> EventLoop<P> {
         }
         let delivery = peer.stream.delivery();
         if delivery.is_none() && peer.connection.awaits() == Direction::Write {
-            // Only a write tells whether there is room.
+            // Without delivery information, only a write shows whether the kernel accepts more bytes.
             if let Answer::Finished(_) = self.pump_within(key, ONE_READ) {
                 return;
             }
@@ -538,7 +566,7 @@ impl<P: Poller> EventLoop<P> {
             return self.close(key, Reason::Stalled);
         }
         if look.undelivered_looks > 0 {
-            self.sweeps.come_again();
+            self.sweeps.request_another();
         }
         if let Some(after) = self.limits.stall_timeout
             && (look.undelivered_looks > 0 || look.undelivered_looks_before > 0)
@@ -548,7 +576,8 @@ impl<P: Poller> EventLoop<P> {
         }
     }
 
-    /// Free buffers that lay unused for [`TRIM_EVERY`] go back to the system. While there are none, no timer runs.
+    /// Frees buffers of pending writes that were unused for [`TRIM_EVERY`]. The timer runs only while there
+    /// are free buffers.
     fn trim(&mut self) {
         let pending_writes = &mut self.buffers.pending_writes;
         if self.trim_at.is_some_and(|at| at <= self.now) {
@@ -562,10 +591,10 @@ impl<P: Poller> EventLoop<P> {
         }
     }
 
-    // Draining: no new clients, what was received is written out, and then each stream ends.
+    // Draining: the server accepts no new clients, writes the echo of the received bytes, and then ends each stream.
 
-    /// Closes connections that have sent nothing, accepts the backlogs, closes the listeners, and starts each connection's
-    /// final echo.
+    /// Starts the drain: closes the connections that have sent nothing, accepts the backlogs, closes the listeners, and
+    /// starts the final echo of each connection.
     fn begin_draining(&mut self) {
         self.deadline = Some(self.now + self.limits.drain_timeout);
         self.close_untouched_connections();
@@ -573,12 +602,17 @@ impl<P: Poller> EventLoop<P> {
             self.accept_the_backlog(key);
             drop(self.table.remove(&mut self.poller, key));
         }
-        // No listener is left: ends the pause and its timer.
+        // No listener is left, so a pause and its timer must end.
         self.acceptor.resume();
         let connections = self.table.connections();
+        let limit = match self.limits.drain_timeout {
+            // Duration's `Debug` prints zero as `0ns`.
+            Duration::ZERO => "0s".to_owned(),
+            timeout => format!("{timeout:?}"),
+        };
         log::info!(
-            "shutting down: no new clients; writing out what is owed, for at most {:?}; open connections: {connections}",
-            self.limits.drain_timeout
+            "shutting down: accepting no new clients; writing the rest of the echo, for at most {limit}; open \
+             connections: {connections}"
         );
         self.close_untouched_connections();
         for key in self.table.peer_keys() {
@@ -590,8 +624,8 @@ impl<P: Poller> EventLoop<P> {
         }
     }
 
-    /// Nothing was sent and nothing is owed, so there is no echo that a reset could overtake. Their places and descriptors are
-    /// free for the backlogs.
+    /// Closes the connections whose peers have sent nothing. They have no echo that a reset could overtake. Their table
+    /// entries and descriptors become free for the connections in the backlogs.
     fn close_untouched_connections(&mut self) {
         for key in self.table.peer_keys() {
             if let Some(peer) = self.table.peer_mut(key)
@@ -603,8 +637,8 @@ impl<P: Poller> EventLoop<P> {
         }
     }
 
-    /// Accepts the connections that were complete when the drain began: closing the listener would reset them. Connections that
-    /// come meanwhile are not waited for, or there would be no end.
+    /// Accepts the connections that were in the backlog when the drain began: a close of the listener would reset them.
+    /// The loop accepts no more than that number, because new connections may come without end.
     fn accept_the_backlog(&mut self, key: usize) {
         let Some(Entry::Listener(listener)) = self.table.get_mut(key) else {
             return;
@@ -616,14 +650,14 @@ impl<P: Poller> EventLoop<P> {
             match self.accept_one(key) {
                 None => accepted += 1,
                 Some(AfterFailure::Next) => {}
-                Some(AfterFailure::Drained) => return,
+                Some(AfterFailure::BacklogEmpty) => return,
                 Some(AfterFailure::Pause) => break,
             }
         }
         self.count_what_is_left(key);
     }
 
-    /// Counts the connections in a backlog that cannot be accepted, for want of descriptors, memory or time.
+    /// Counts the connections that are left in a backlog because descriptors, memory or time ran out.
     fn count_what_is_left(&mut self, key: usize) {
         let Some(Entry::Listener(listener)) = self.table.get_mut(key) else {
             return;
@@ -633,23 +667,25 @@ impl<P: Poller> EventLoop<P> {
             Some(left) => {
                 self.control.counters().left_in_backlog.add(left as u64);
                 log::warn!(
-                    "connections that waited to be accepted and are closed now, unanswered: {left}"
+                    "a listener closes; connections in its backlog that are closed unanswered: {left}"
                 );
             }
             None => log::warn!(
-                "connections that waited to be accepted may be closed now, unanswered: this kind of socket does not \
-                 tell how many"
+                "a listener closes; connections in its backlog may be closed unanswered: for this kind of socket the \
+                 system does not report their number"
             ),
         }
     }
 
-    /// Whether the drain is over: every connection is closed, or the deadline has come; or the loop was aborted.
+    /// Returns true if the loop must end: every connection is closed in the drain, its deadline has passed, or the loop
+    /// was aborted.
     pub(crate) fn is_over(&self) -> bool {
         let drained = |deadline| self.table.connections() == 0 || self.now >= deadline;
         self.deadline.is_some_and(drained) || self.control.is_aborted()
     }
 
-    /// Closes the connections that are left, at the deadline or after an abort. At the deadline, logs how many bytes are lost.
+    /// Closes the remaining connections, at the deadline or after an abort. At the deadline, logs how many bytes may be
+    /// lost.
     pub(crate) fn abandon_the_rest(&mut self) {
         let left = self.table.peer_keys();
         if !left.is_empty() && !self.control.is_aborted() {
@@ -659,8 +695,8 @@ impl<P: Poller> EventLoop<P> {
                 .filter_map(|key| self.unacknowledged(*key))
                 .sum();
             log::warn!(
-                "the drain timeout has come; connections abandoned: {}, bytes not written: {unwritten}, bytes in the \
-                 kernel's queues: {unacknowledged}",
+                "the drain timeout has passed; connections abandoned: {}, bytes not written: {unwritten}, bytes \
+                 written and not acknowledged: {unacknowledged}",
                 left.len()
             );
         }
@@ -670,7 +706,8 @@ impl<P: Poller> EventLoop<P> {
         self.publish_pending();
     }
 
-    /// Bytes of a peer's echo that its kernel has not acknowledged; `None` where the system does not tell.
+    /// Returns how many written bytes of the echo the peer's kernel has not acknowledged; `None` where the system does
+    /// not report acknowledgements.
     fn unacknowledged(&mut self, key: usize) -> Option<u64> {
         let peer = self.table.peer_mut(key)?;
         let delivery = peer.stream.delivery()?;
@@ -680,7 +717,7 @@ impl<P: Poller> EventLoop<P> {
 
     // Counting.
 
-    /// What the buffers alone count, for other threads to read.
+    /// Copies the counts of the buffers into the counters, where other threads can read them.
     fn publish_pending(&self) {
         let (pending, peak) = self.buffers.pending_writes.pending();
         let counters = self.control.counters();
@@ -696,18 +733,20 @@ impl<P: Poller> EventLoop<P> {
         record(self.control.counters(), key, event);
     }
 
-    /// What the loop holds, for checks after a turn.
+    /// Returns the table and the pending writes, for checks after a turn.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn holdings(&self) -> (&Table<P>, &super::buffers::PendingWrites) {
         (&self.table, &self.buffers.pending_writes)
     }
 }
 
-/// The timeout that a connection is subject to. While something is undelivered, that is the stall timeout, for which the sweeps
-/// look, and the idle timeout only if there is none.
+/// Returns the timeout that applies to a connection now. While a write is blocked or the connection only waits for
+/// acknowledgements, the stall timeout applies. The sweeps check it without a timer, so the result is `None`. If the
+/// stall timeout is off, the idle timeout applies instead.
 fn timeout_of<S>(peer: &Peer<S>, stall: Option<Duration>) -> Option<Timeout> {
-    let owes = peer.connection.awaits() == Direction::Write || peer.connection.is_delivering();
-    match (owes, stall) {
+    let is_undelivered =
+        peer.connection.awaits() == Direction::Write || peer.connection.is_delivering();
+    match (is_undelivered, stall) {
         (true, Some(_)) => None,
         (true, None) => Some(Timeout::Idle),
         _ if peer.connection.is_lingering() => Some(Timeout::Linger),
@@ -715,7 +754,7 @@ fn timeout_of<S>(peer: &Peer<S>, stall: Option<Duration>) -> Option<Timeout> {
     }
 }
 
-/// Why a connection ends when its timer has expired and nothing has moved.
+/// Returns the reason of a connection that is closed because its timer has expired.
 fn reason_of_expiry(timeout: Timeout) -> Reason {
     match timeout {
         Timeout::Idle => Reason::Idle,
@@ -723,39 +762,44 @@ fn reason_of_expiry(timeout: Timeout) -> Reason {
     }
 }
 
-/// For how long the kernel goes on by itself with a peer that takes nothing (`TCP_USER_TIMEOUT`), when `undelivered_looks` looks in a row,
-/// one every `stall` timeout, have found something undelivered. `None` is the system's default.
+/// Returns the kernel's own time limit for a peer that accepts nothing (`TCP_USER_TIMEOUT`); `None` is the system's
+/// default. `undelivered_looks` is the number of looks in a row that found undelivered bytes. The loop looks once in
+/// each `stall` timeout.
 ///
-/// Linux counts from when the peer's window was first too small, whatever was acknowledged since, so it must be later than the
-/// next look. A peer that two looks have seen to read gets [`GRACE`] on top, as a loop that is stopped (a debugger) puts nothing
-/// off.
+/// Linux counts from the moment when the peer's window first became too small, even if bytes were acknowledged since
+/// then. So the limit must end later than the next look, which sets it again. A peer whose kernel has acknowledged
+/// bytes between two looks gets [`GRACE`] in addition: a loop that is stopped (by a debugger) cannot set the limit
+/// again.
 fn kernel_timeout(stall: Duration, undelivered_looks: u8) -> Option<Duration> {
     let looks = stall.saturating_mul(u32::from(undelivered_looks) + 2);
     match undelivered_looks {
         0 | 1 => Some(looks),
-        // After so many looks there is no need to put it off again and again.
+        // After 255 looks or more, the system's default is enough, and the limit need not be set at every look.
         u8::MAX => None,
         _ => Some(looks.saturating_add(GRACE)),
     }
 }
 
-/// Enough to see whether a connection moves.
+/// A budget of one read, enough to see whether the peer has sent bytes.
 const ONE_READ: Turn = Turn {
     budget: 1,
     continues: false,
 };
 
-/// How many timers may expire in one turn: with up to three system calls for each, about a millisecond.
+/// The number of timers that may expire in one turn. Each takes up to three system calls, so all take about a
+/// millisecond.
 const EXPIRIES_A_TURN: usize = 1024;
 
-/// A peer that sends nothing for this long after our end of stream has nothing left that could turn our close into a reset.
-/// nginx does the same ("lingering_timeout"), with 5 s.
+/// How long a lingering connection waits for the peer's next bytes. Bytes that arrive after our close cause a reset. A
+/// peer that is silent for this time after our end of stream probably sends no more bytes. nginx does the same with 5 s
+/// (`lingering_timeout`).
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 
-/// How much longer than the loop's own timers the kernel goes on with a peer that has been seen to read.
+/// The time that [`kernel_timeout`] adds for a peer whose kernel has acknowledged bytes between two looks.
 const GRACE: Duration = Duration::from_secs(600);
 
-/// A free buffer that lay unused for this long goes back to the system within the same time again.
+/// The interval at which unused buffers are freed. A buffer goes back to the system when it was unused for one to two
+/// intervals.
 const TRIM_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

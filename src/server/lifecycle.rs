@@ -1,4 +1,4 @@
-//! A server from its configuration to its end: bound, running, stopped.
+//! The life of a server: it is bound, runs, and is stopped.
 
 use std::fmt;
 use std::io;
@@ -21,17 +21,17 @@ use super::event_loop::EventLoop;
 use super::limits::Limits;
 use super::stats::Stats;
 
-/// An echo server: bound, listening, and served by whichever thread calls [`run`](Server::run).
+/// An echo server that listens on its addresses. The thread that calls [`run`](Server::run) serves the clients.
 ///
-/// Clients that connect before that wait in the backlog.
+/// Clients that connect before this call wait in the backlog.
 pub struct Server {
-    /// The loop, with its listeners.
+    /// The event loop, which has the listeners.
     event_loop: EventLoop<MioPoller>,
-    /// Where it listens, with the ports that the system chose.
+    /// The addresses that the server listens on, with the ports that the system chose.
     addresses: Vec<Address>,
-    /// For the final statistics.
+    /// The counters, for the final statistics.
     control: Arc<Control>,
-    /// For other threads.
+    /// The handle. Other threads get clones of it.
     handle: Handle,
 }
 
@@ -45,16 +45,17 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Listens on every address of the configuration.
+    /// Creates a server that listens on every address of the configuration.
     ///
     /// # Errors
-    /// No address is configured; or the first address that cannot be listened on, and why: see [`BindError`]. Then none of
-    /// them is.
+    /// The configuration has no address, or the server cannot listen on one of them. The [`BindError`] names the first
+    /// such address and the cause. After an error, no address has a listener.
     pub fn bind(config: &Config) -> Result<Server, BindError> {
         Server::bind_with_limits(config, Limits::of(config))
     }
 
-    /// The same without a budget for a turn, to measure what the budget is good for.
+    /// As [`bind`](Server::bind), but a connection has no budget in a turn. The benches use it to measure the effect of
+    /// the budget.
     #[cfg(feature = "bench_support")]
     pub(crate) fn bind_without_budget(config: &Config) -> Result<Server, BindError> {
         let (mut limits, worst_case) = Limits::of(config);
@@ -80,7 +81,7 @@ impl Server {
                 .backlog
                 .map_or(i32::MAX, |n| i32::try_from(n).unwrap_or(i32::MAX)),
             reuse_port: config.reuse_port,
-            // Not earlier than the loop, which finds a stall after at most twice the timeout.
+            // The loop finds a stalled connection after at most twice the timeout. The kernel must not act earlier.
             give_up_after: stall_timeout.map(|after| after * 2),
             unix_mode: config.unix_mode,
         };
@@ -102,14 +103,15 @@ impl Server {
                     .take(n)
                     .any(|other| other == address)
             {
-                return Err(wrong(io::Error::other("it is named twice")));
+                return Err(wrong(io::Error::other("the address is given twice")));
             }
             let listener = listen(address, options).map_err(wrong)?;
             addresses.push(listener.local_address().map_err(wrong)?);
             event_loop.listen(listener).map_err(wrong)?;
         }
         log::info!(
-            "room for {capacity} connections; memory, with all of them stalled: {} MiB",
+            "room for {capacity} connection{}; memory if every connection stalls: {} MiB",
+            if capacity == 1 { "" } else { "s" },
             worst_case.div_ceil(1024 * 1024)
         );
         Ok(Server {
@@ -120,15 +122,16 @@ impl Server {
         })
     }
 
-    /// Where it listens, in the order of the configuration, with the ports that the system chose.
+    /// Returns the addresses that the server listens on, in the order of the configuration, with the ports that the
+    /// system chose.
     pub fn local_addresses(&self) -> &[Address] {
         &self.addresses
     }
 
-    /// The first TCP address that it listens on, with the port that the system chose.
+    /// Returns the first TCP address that the server listens on, with the port that the system chose.
     ///
     /// # Errors
-    /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) if it listens on Unix-domain paths alone.
+    /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) if the server listens only on Unix-domain paths.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.addresses
             .iter()
@@ -136,13 +139,15 @@ impl Server {
             .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
     }
 
-    /// A way to reach it while it runs.
+    /// Returns a handle, which stops the running server and reads its statistics.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// Lets SIGINT and SIGTERM shut it down as [`Handle::shutdown`] does, and SIGUSR1 log its statistics. The handlers
-    /// are the process's: a program that has its own will not want this.
+    /// Installs signal handlers: SIGINT and SIGTERM shut the server down, as [`Handle::shutdown`] does. SIGUSR1 logs
+    /// its statistics.
+    ///
+    /// Signal handlers belong to the whole process. Do not call this in a program that handles these signals itself.
     ///
     /// # Errors
     /// Those of socketpair(2) and sigaction(2).
@@ -151,16 +156,16 @@ impl Server {
         self.event_loop.poller_mut().catch_signals()
     }
 
-    /// Serves until it is told to stop, and returns what it has done.
+    /// Serves clients until the server is told to stop, and returns the final statistics.
     ///
     /// # Errors
-    /// Only if the poll itself fails, which no peer can bring about.
+    /// Those of the poll call. No peer can cause one.
     pub fn run(mut self) -> io::Result<Stats> {
         self.event_loop.run()?;
         Ok(self.control.counters().snapshot())
     }
 
-    /// Runs a server on a thread of its own, on a free port of 127.0.0.1: an echo server for a test.
+    /// Runs a server with the default configuration on its own thread and on a free port of 127.0.0.1, for tests.
     ///
     /// ```
     /// use std::io::{Read, Write};
@@ -175,7 +180,7 @@ impl Server {
     /// ```
     ///
     /// # Errors
-    /// As [`bind`](Server::bind), and if the system has no thread more.
+    /// Those of [`bind`](Server::bind), and the system's error if it cannot start a thread.
     pub fn spawn() -> Result<RunningServer, BindError> {
         Server::spawn_with(&Config {
             addresses: vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()],
@@ -183,37 +188,38 @@ impl Server {
         })
     }
 
-    /// Runs a server with this configuration on a thread of its own.
+    /// Runs a server with this configuration on its own thread.
     ///
     /// # Errors
-    /// As [`bind`](Server::bind), and if the system has no thread more.
+    /// Those of [`bind`](Server::bind), and the system's error if it cannot start a thread.
     pub fn spawn_with(config: &Config) -> Result<RunningServer, BindError> {
         Server::bind(config)?
             .start()
             .map_err(BindError::without_thread)
     }
 
-    /// Runs this server on a thread of its own.
+    /// Runs this server on its own thread.
     ///
     /// # Errors
-    /// If the system has no thread more.
+    /// The system's error if it cannot start a thread.
     pub fn start(self) -> io::Result<RunningServer> {
         RunningServer::start(self)
     }
 }
 
-/// A server on a thread of its own, until it is stopped or dropped.
+/// A server that runs on its own thread until it is stopped or dropped.
 ///
-/// [`stop`](RunningServer::stop) drains as [`Handle::shutdown`] does and returns the statistics. Dropping it, as a failed
-/// assertion does, ends the server at once with every connection ([`Handle::abort`]), and waits for its thread.
+/// [`stop`](RunningServer::stop) drains, as [`Handle::shutdown`] does, and returns the statistics. A drop closes every
+/// connection immediately, as [`Handle::abort`] does, and waits for the thread. So a test whose assertion fails leaves
+/// no running server.
 #[derive(Debug)]
 #[must_use = "the server ends when this is dropped"]
 pub struct RunningServer {
-    /// Where it listens, with the ports that the system chose.
+    /// The addresses that the server listens on, with the ports that the system chose.
     addresses: Vec<Address>,
-    /// For other threads.
+    /// The handle of the server.
     handle: Handle,
-    /// `None` once it was joined.
+    /// The thread of the server; `None` after it was joined.
     thread: Option<JoinHandle<io::Result<Stats>>>,
 }
 
@@ -231,38 +237,40 @@ impl RunningServer {
         })
     }
 
-    /// The first TCP address that it listens on.
+    /// Returns the first TCP address that the server listens on, with the port that the system chose.
     ///
     /// # Panics
-    /// If it listens on Unix-domain paths alone: see [`local_addresses`](RunningServer::local_addresses).
+    /// If the server listens only on Unix-domain paths: use [`local_addresses`](RunningServer::local_addresses)
+    /// instead.
     pub fn local_addr(&self) -> SocketAddr {
         let address = self.addresses.iter().find_map(Address::socket_addr);
         #[allow(
             clippy::expect_used,
-            reason = "documented: the caller has configured Unix-domain paths alone"
+            reason = "documented: the caller has configured only Unix-domain paths"
         )]
-        address.expect("the server listens on a TCP address")
+        address.expect("the server should listen on a TCP address")
     }
 
-    /// Where it listens, in the order of the configuration, with the ports that the system chose.
+    /// Returns the addresses that the server listens on, in the order of the configuration, with the ports that the
+    /// system chose.
     pub fn local_addresses(&self) -> &[Address] {
         &self.addresses
     }
 
-    /// A way to reach it from other threads.
+    /// Returns a handle for other threads.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// What the server has done so far: see [`Handle::stats`].
+    /// Returns the statistics up to now: see [`Handle::stats`].
     pub fn stats(&self) -> Stats {
         self.handle.stats()
     }
 
-    /// Waits until the statistics are as wanted: see [`Handle::wait_for`].
+    /// Waits until `wanted` returns true for the statistics, and returns these: see [`Handle::wait_for`].
     ///
     /// # Errors
-    /// The statistics at the end of the time.
+    /// The last statistics, if `wanted` has not returned true within `at_most`.
     pub fn wait_for(
         &self,
         at_most: Duration,
@@ -271,15 +279,18 @@ impl RunningServer {
         self.handle.wait_for(at_most, wanted)
     }
 
-    /// Drains, waits for the end, and returns the final statistics.
+    /// Drains the server, waits for its end, and returns the final statistics.
     ///
     /// # Errors
-    /// Only if the poll itself failed, which no peer can bring about.
+    /// Those of the poll call. No peer can cause one.
+    ///
+    /// # Panics
+    /// If the thread of the server has panicked: the panic goes on in the caller.
     pub fn stop(mut self) -> io::Result<Stats> {
         self.handle.shutdown();
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,
-            // The server's thread panicked: the panic is the caller's.
+            // The thread of the server panicked. The panic goes on in the caller's thread.
             Some(Err(panic)) => resume_unwind(panic),
             None => Ok(self.handle.stats()),
         }
@@ -290,7 +301,8 @@ impl Drop for RunningServer {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.take() {
             self.handle.abort();
-            // A panic of the server's thread has been printed by the panic hook. This may be a panic already.
+            // The panic hook has already printed a panic of the server's thread. This drop must not panic again: it may
+            // be part of another panic.
             let _ = thread.join();
         }
     }

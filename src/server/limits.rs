@@ -1,4 +1,4 @@
-//! What bounds a running loop: the configuration, checked against the process and with every default filled in.
+//! The limits of a running loop: the configuration, adjusted to the descriptor limit, and with every default filled in.
 
 use std::time::Duration;
 
@@ -7,54 +7,60 @@ use net::descriptors;
 use super::config::Config;
 use super::timeouts;
 
-/// What bounds a running loop.
+/// The limits of a running loop.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
-    /// One connection more is accepted and closed.
+    /// The number of connections that may be open at the same time. The loop accepts every further connection and
+    /// closes it.
     pub(super) max_connections: usize,
-    /// More connections than these at once are a crowd, whose memory is given back when all have gone.
-    pub(super) crowd: usize,
-    /// For how many connections tables have room from the start.
+    /// If more connections than this were open at the same time, the loop frees the memory of its tables after the last
+    /// close.
+    pub(super) shrink_above: usize,
+    /// The number of entries for which the tables reserve space.
     pub(super) expected_connections: usize,
-    /// The most connections that are accepted from one backlog when a shutdown begins, where the system does not tell how
-    /// many there are.
+    /// The most connections that a shutdown accepts from one backlog, if the system does not report their number.
     pub(super) backlog: usize,
-    /// The size of a read, in bytes.
+    /// The size of the read buffer, in bytes.
     pub(super) read_buffer: usize,
-    /// For all pending writes together, in bytes.
+    /// The memory for all pending writes together, in bytes.
     pub(super) memory: usize,
-    /// How many bytes must come without a gap before a connection is spliced; `None` is never.
+    /// The number of bytes that reads which fill the buffer must return in one turn before a connection may be spliced;
+    /// `None` means never.
     pub(super) splice_threshold: Option<usize>,
-    /// How long a connection may be idle; `None` is without limit.
+    /// The time after which an idle connection is closed; `None` means never.
     pub(super) idle_timeout: Option<Duration>,
-    /// How long a peer's kernel may acknowledge nothing; `None` is without limit.
+    /// A peer whose kernel acknowledges nothing for this time is stalled; `None` means never.
     pub(super) stall_timeout: Option<Duration>,
-    /// How long a drain may take.
+    /// The longest duration of a drain.
     pub(super) drain_timeout: Duration,
-    /// How long after an event the poll does not sleep; `None` is not at all.
+    /// The time after an event in which the poll does not sleep; `None` means that it may always
+    /// sleep.
     pub(super) busy_poll: Option<Duration>,
-    /// How often the statistics are logged; `None` is never.
+    /// The interval at which the statistics are logged; `None` means never.
     pub(super) stats_every: Option<Duration>,
-    /// How many bytes one peer may move before the others get their turn.
+    /// The budget of a connection in one turn, in bytes. When it is used up, the other connections run.
     pub(super) turn: usize,
-    /// How many connections one listener may hand over before the others get their turn.
+    /// The quota of a listener in one turn, in connections. When it is used up, the other listeners and the connections
+    /// run.
     pub(super) accepts_a_turn: usize,
 }
 
 impl Limits {
-    /// The limits, and the most memory that a server with them can come to hold.
+    /// Returns the limits, and the most memory that a server with these limits can use, in bytes. Logs a warning if the
+    /// descriptor limit allows fewer connections than the configuration.
     pub(super) fn of(config: &Config) -> (Limits, usize) {
         let room = descriptors::room_for_connections();
         let wanted = config.max_connections.unwrap_or(room);
         let max_connections = wanted.min(room);
         if wanted > room {
             log::warn!(
-                "the descriptor limit has room for {room} connections, which is fewer than the {wanted} that were asked for"
+                "the descriptor limit has room for {room} connection{}; the configured limit is {wanted}",
+                if room == 1 { "" } else { "s" }
             );
         }
         let limits = Limits {
             max_connections,
-            crowd: CROWD,
+            shrink_above: SHRINK_ABOVE,
             expected_connections: max_connections.min(MOST_EXPECTED) + config.addresses.len(),
             backlog: config
                 .backlog
@@ -85,36 +91,37 @@ impl Limits {
     }
 }
 
-/// The shortest timer. With none at all a peer would be closed before it is read, and the loop would do nothing but
-/// report.
+/// The shortest idle timeout, and the shortest interval of the statistics. With an idle timeout of zero, the server
+/// would close a peer before the first read. With an interval of zero, the loop would only log statistics.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// The shortest stall timeout. One lost packet is sent again after 200 ms at the earliest (Linux, `TCP_RTO_MIN`), the next
-/// time after twice as long: a peer that has done nothing wrong may acknowledge nothing for the better part of a second.
+/// The shortest stall timeout. Linux sends a lost packet again after 200 ms at the earliest (`TCP_RTO_MIN`), and the
+/// next time after twice as long. So a healthy peer may acknowledge nothing for more than half a second.
 const SHORTEST_STALL: Duration = Duration::from_secs(1);
 
-/// Tables of fewer connections are not worth giving back.
-const CROWD: usize = 1024;
+/// The tables of fewer connections are so small that they are not freed.
+const SHRINK_ABOVE: usize = 1024;
 
-/// The longest backlog that a shutdown empties without knowing its length.
+/// The most connections that a shutdown accepts from a backlog of unknown length.
 const MOST_WAITING: usize = 65_535;
 
-/// The longest busy poll. A longer one costs a processor and serves no event sooner.
+/// The longest busy polling after an event. A longer one keeps a processor busy, and no event is handled sooner.
 const LONGEST_BUSY_POLL: Duration = Duration::from_secs(1);
 
-/// One connection's share of a turn, in bytes. Large enough for four reads a poll; small enough that 100 busy peers delay any
-/// other by some milliseconds only.
+/// The budget of a connection in one turn, in bytes. It is large enough for four reads of 64 KiB after each poll. It is
+/// small enough that 100 busy peers delay another peer by only some milliseconds.
 pub(crate) const TURN: usize = 256 * 1024;
 
-/// The size of a read from which a splice in and a splice out cost less than a read and a write.
+/// The smallest read buffer with splicing, in bytes. With smaller reads, a read and a write cost less than two splices.
 const LEAST_READ: usize = 16 * 1024;
 
-/// One listener's share of a turn, in connections. A burst of thousands takes several turns, and no pinger waits for
-/// more than these.
+/// The quota of a listener in one turn, in connections. A burst of thousands of new connections takes several turns, so
+/// an open connection waits for at most this many accepts of each listener.
 const ACCEPTS_A_TURN: usize = 64;
 
-/// Beyond a million connections tables grow as they are filled.
+/// The most connections for which the tables reserve space. With more connections, the tables grow as they are filled.
 const MOST_EXPECTED: usize = 1 << 20;
 
-/// A table entry and a place in the timeouts' queues, with what their growth leaves unused.
+/// The memory of a connection, in bytes: its entry in the table, its link in the timeouts, and the unused space that
+/// growing tables leave.
 const BYTES_A_CONNECTION: usize = 128;

@@ -1,20 +1,21 @@
-//! Log lines that come at most once a second, so that a repeated failure does not flood the log.
+//! Limits the lines about a repeated failure to one a second, so that they do not flood the log.
 //!
-//! Reads no clock: time is an argument.
+//! This module reads no clock: time is an argument.
 
 use std::time::{Duration, Instant};
 
-/// Allows one line a second, and counts the lines left out.
+/// Allows one log line a second, and counts the lines that are left out.
 #[derive(Debug, Default)]
 pub(crate) struct LogLimiter {
-    /// When the last line was logged.
+    /// When the last line was logged; `None` before the first one.
     last: Option<Instant>,
-    /// Lines left out since then.
+    /// The number of lines left out since then.
     left_out: u64,
 }
 
 impl LogLimiter {
-    /// If a line may be logged now, returns what to append to it: how many lines were left out since the last one.
+    /// Returns the text to append to the log line: empty, or the number of lines left out since the last one. Returns
+    /// `None` if the line must be left out.
     pub(crate) fn allow(&mut self, now: Instant) -> Option<String> {
         let is_recent = |last| now.saturating_duration_since(last) < BETWEEN_LINES;
         if self.last.is_some_and(is_recent) {
@@ -24,11 +25,12 @@ impl LogLimiter {
         self.last = Some(now);
         Some(match std::mem::take(&mut self.left_out) {
             0 => String::new(),
-            n => format!(" ({n} more such since the last line)"),
+            n => format!(" ({n} more of these since the last line)"),
         })
     }
 }
 
+/// The shortest time between two lines.
 const BETWEEN_LINES: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -36,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_a_second_counts_those_left_out() {
+    fn one_line_a_second_counts_the_lines_left_out() {
         let mut limiter = LogLimiter::default();
         let start = Instant::now();
         assert_eq!(limiter.allow(start), Some(String::new()));

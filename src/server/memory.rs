@@ -1,21 +1,25 @@
 //! Memory that goes back to the system as soon as it is dropped.
 //!
-//! An allocator keeps what is freed: blocks of 64 KiB lie in its heap, which shrinks only at its end, so that one small block
-//! behind a thousand free ones holds on to all of them. A mapping of its own has no such neighbours (mmap(2), munmap(2)).
+//! An allocator puts blocks of 64 KiB into its heap, and the heap shrinks only at its end. So one small block behind a
+//! thousand free ones keeps the memory of all of them. A separate mapping does not depend on other blocks (mmap(2),
+//! munmap(2)).
 
 use std::ops::{Deref, DerefMut};
 
 use memmap2::MmapMut;
 
-/// A number of bytes, zero at first.
+/// A block of bytes, initially zero.
 #[derive(Debug)]
 pub(crate) enum Memory {
+    /// A mapping, for blocks of at least [`LEAST_MAPPED`] bytes.
     Mapped(MmapMut),
-    /// Too little for a mapping, which takes whole pages; or the system has refused one (`vm.max_map_count`).
+    /// A block on the heap. Small blocks are on the heap, because a mapping takes whole pages. Large blocks are on the
+    /// heap only if the system refuses a mapping (`vm.max_map_count`).
     Allocated(Box<[u8]>),
 }
 
 impl Memory {
+    /// Allocates `length` bytes.
     pub(crate) fn new(length: usize) -> Memory {
         if length >= LEAST_MAPPED
             && let Ok(map) = MmapMut::map_anon(length)
@@ -46,7 +50,7 @@ impl DerefMut for Memory {
     }
 }
 
-/// From four pages of 4 KiB on.
+/// The smallest block that gets its own mapping, in bytes: four pages of 4 KiB.
 const LEAST_MAPPED: usize = 16 * 1024;
 
 #[cfg(test)]
@@ -54,14 +58,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_kinds_hold_what_is_written() {
+    fn both_kinds_hold_the_bytes_that_are_written() {
         for length in [1, LEAST_MAPPED - 1, LEAST_MAPPED, 3 * LEAST_MAPPED + 1] {
-            let mut room = Memory::new(length);
-            let is_mapped = matches!(room, Memory::Mapped(_));
+            let mut memory = Memory::new(length);
+            let is_mapped = matches!(memory, Memory::Mapped(_));
             assert_eq!(is_mapped, length >= LEAST_MAPPED, "{length}");
-            assert_eq!(*room, *vec![0; length]);
-            room[length - 1] = 7;
-            assert_eq!(room[length - 1], 7);
+            assert_eq!(*memory, *vec![0; length]);
+            memory[length - 1] = 7;
+            assert_eq!(memory[length - 1], 7);
         }
     }
 }

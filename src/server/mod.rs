@@ -1,4 +1,5 @@
-//! The echo server. [`lifecycle`] binds it, [`event_loop`] runs it, [`connection`] echoes.
+//! The echo server: [`lifecycle`] binds and stops it, [`event_loop`] runs it, and [`connection`] echoes the bytes of a
+//! peer.
 
 mod acceptor;
 mod bind;

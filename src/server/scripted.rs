@@ -1,7 +1,7 @@
-//! A socket for tests that follows a script: the calls it expects, in order, with what each returns.
+//! A socket for tests that follows a script: a list of the expected calls, in order, with the result of each.
 //!
-//! A call that the script does not foresee fails the test at once, and dropping the socket asserts that the script
-//! was used up: so a test pins down not only the bytes but each system call.
+//! A call that is not next in the script fails the test at once. Dropping the socket asserts that no call of the script
+//! is left. So a test checks each system call, and not only the bytes.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -11,6 +11,8 @@ use net::delivery::Delivery;
 use net::pipe::Pipe;
 use net::stream::Socket;
 
+/// One line of the script: a call and its result. A `Vec<u8>` holds the bytes that the call returns. A `usize` is the
+/// number of bytes that the call accepts.
 #[derive(Debug)]
 enum Line {
     Read(Result<Vec<u8>, ErrorKind>),
@@ -21,14 +23,18 @@ enum Line {
     ShutDown(Result<(), ErrorKind>),
 }
 
+/// The socket.
 #[derive(Debug, Default)]
 pub(crate) struct Scripted {
+    /// The calls that are still to come.
     script: VecDeque<Line>,
-    /// All that was written, in order.
+    /// All bytes that were written, in order.
     pub(crate) written: Vec<u8>,
+    /// The answer to [`Socket::delivery`].
     pub(crate) delivery: Option<Delivery>,
+    /// The answer to [`Socket::shares_our_processor`].
     pub(crate) shares_our_processor: bool,
-    /// The error that no call has returned yet.
+    /// The pending error (`SO_ERROR`), for [`Socket::take_error`].
     pub(crate) error: Cell<Option<ErrorKind>>,
 }
 
@@ -37,63 +43,72 @@ impl Scripted {
         Scripted::default()
     }
 
+    /// Adds a line to the script.
     fn then(mut self, line: Line) -> Scripted {
         self.script.push_back(line);
         self
     }
 
-    /// A read finds these bytes; none are the end of the stream.
+    /// Expects a read, which returns these bytes. No bytes mean the end of the stream.
     pub(crate) fn reads(self, bytes: &[u8]) -> Scripted {
         self.then(Line::Read(Ok(bytes.to_vec())))
     }
 
+    /// Expects a read, which fails.
     pub(crate) fn read_fails(self, kind: ErrorKind) -> Scripted {
         self.then(Line::Read(Err(kind)))
     }
 
+    /// Expects a peek, which returns these bytes. No bytes mean the end of the stream.
     pub(crate) fn peeks(self, bytes: &[u8]) -> Scripted {
         self.then(Line::Peek(Ok(bytes.to_vec())))
     }
 
+    /// Expects a peek, which fails.
     pub(crate) fn peek_fails(self, kind: ErrorKind) -> Scripted {
         self.then(Line::Peek(Err(kind)))
     }
 
-    /// A splice puts these bytes into the pipe.
+    /// Expects a splice from the socket, which moves these bytes into the pipe.
     pub(crate) fn splices_in(self, bytes: &[u8]) -> Scripted {
         self.then(Line::SpliceIn(Ok(bytes.to_vec())))
     }
 
+    /// Expects a splice from the socket, which fails.
     pub(crate) fn splice_in_fails(self, kind: ErrorKind) -> Scripted {
         self.then(Line::SpliceIn(Err(kind)))
     }
 
-    /// A splice takes so many bytes out of the pipe.
+    /// Expects a splice into the socket, which moves `n` bytes out of the pipe.
     pub(crate) fn splices_out(self, n: usize) -> Scripted {
         self.then(Line::SpliceOut(Ok(n)))
     }
 
+    /// Expects a splice into the socket, which fails.
     pub(crate) fn splice_out_fails(self, kind: ErrorKind) -> Scripted {
         self.then(Line::SpliceOut(Err(kind)))
     }
 
-    /// A write takes so many bytes of what it is offered.
+    /// Expects a write, of which the kernel accepts `n` bytes.
     pub(crate) fn takes(self, n: usize) -> Scripted {
         self.then(Line::Write(Ok(n)))
     }
 
+    /// Expects a write, which fails.
     pub(crate) fn write_fails(self, kind: ErrorKind) -> Scripted {
         self.then(Line::Write(Err(kind)))
     }
 
+    /// Expects the end of our stream (`SHUT_WR`).
     pub(crate) fn shuts_down(self) -> Scripted {
         self.then(Line::ShutDown(Ok(())))
     }
 
+    /// Takes the next line of the script.
     fn next(&mut self, call: &str) -> Line {
         self.script
             .pop_front()
-            .unwrap_or_else(|| panic!("{call} after the end of the script"))
+            .unwrap_or_else(|| panic!("unexpected {call}: the script has no more calls"))
     }
 }
 
@@ -114,7 +129,7 @@ impl Pipe for Bytes {
 fn copy(bytes: &[u8], buffer: &mut [u8]) -> usize {
     assert!(
         bytes.len() <= buffer.len(),
-        "asked for {} bytes, and the script has {}",
+        "the call asks for {} bytes, but the script returns {}",
         buffer.len(),
         bytes.len()
     );
@@ -126,7 +141,7 @@ impl Read for Scripted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.next("read") {
             Line::Read(result) => Ok(copy(&result?, buffer)),
-            line => panic!("read, and the script expects {line:?}"),
+            line => panic!("unexpected read: the script expects {line:?}"),
         }
     }
 }
@@ -139,7 +154,7 @@ impl Write for Scripted {
                 self.written.extend_from_slice(&bytes[..n]);
                 Ok(n)
             }
-            line => panic!("write of {bytes:?}, and the script expects {line:?}"),
+            line => panic!("unexpected write of {bytes:?}: the script expects {line:?}"),
         }
     }
 
@@ -156,11 +171,15 @@ impl Socket for Scripted {
         match self.next("splice in") {
             Line::SpliceIn(result) => {
                 let bytes = result?;
-                assert!(bytes.len() <= most, "asked for {most} bytes at the most");
+                assert!(
+                    bytes.len() <= most,
+                    "the splice asks for at most {most} bytes, but the script returns {}",
+                    bytes.len()
+                );
                 pipe.0.extend(&bytes);
                 Ok(bytes.len())
             }
-            line => panic!("splice in, and the script expects {line:?}"),
+            line => panic!("unexpected splice in: the script expects {line:?}"),
         }
     }
 
@@ -172,21 +191,21 @@ impl Socket for Scripted {
                 self.written.extend(pipe.0.drain(..n));
                 Ok(n)
             }
-            line => panic!("splice out of {pipe:?}, and the script expects {line:?}"),
+            line => panic!("unexpected splice out of {pipe:?}: the script expects {line:?}"),
         }
     }
 
     fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.next("peek") {
             Line::Peek(result) => Ok(copy(&result?, buffer)),
-            line => panic!("peek, and the script expects {line:?}"),
+            line => panic!("unexpected peek: the script expects {line:?}"),
         }
     }
 
     fn shut_down_writing(&mut self) -> io::Result<()> {
         match self.next("shutdown") {
             Line::ShutDown(result) => Ok(result?),
-            line => panic!("shutdown, and the script expects {line:?}"),
+            line => panic!("unexpected shutdown: the script expects {line:?}"),
         }
     }
 
@@ -214,7 +233,11 @@ impl Socket for Scripted {
 impl Drop for Scripted {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            assert!(self.script.is_empty(), "never called: {:?}", self.script);
+            assert!(
+                self.script.is_empty(),
+                "calls that were not made: {:?}",
+                self.script
+            );
         }
     }
 }

@@ -1,13 +1,13 @@
-//! What the server counts: live counters with one writer, and snapshots of them.
+//! The statistics of a server: live counters with one writer, and snapshots of them.
 //!
-//! Knows what happened, not why. Every number starts at 0 when the server is bound.
+//! Every number starts at 0 when the server is bound.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A count that the loop's thread alone changes and every thread may read.
+/// A counter that only the thread of the loop changes and every thread may read.
 ///
-/// With one writer a plain load and store is enough: no locked instruction is paid per message.
+/// With one writer, a plain load and a plain store are enough. A locked instruction for each message would cost more.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -25,8 +25,8 @@ impl Counter {
     }
 }
 
-/// Declares a struct of plain numbers, its live twin of counters, and the snapshot from one to the other, so that no
-/// counter can be forgotten in any of the three.
+/// Declares a struct of plain numbers, a struct of counters with the same fields, and the snapshot of the counters. All
+/// three come from one declaration, so no counter can be missing in one of them.
 macro_rules! counted {
     (
         $(#[$about:meta])* $stats:ident, $counters:ident {
@@ -51,7 +51,7 @@ macro_rules! counted {
         }
 
         impl $stats {
-            /// Each number with its name, in the order of the declaration, without those of the groups.
+            /// Returns each number with its name, in the order of the declaration, without the numbers of the groups.
             fn numbers(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($field), self.$field),)*]
             }
@@ -69,45 +69,46 @@ macro_rules! counted {
 }
 
 counted! {
-    /// What a server has done since it was bound.
+    /// The statistics of a server since it was bound.
     ///
-    /// From [`Handle::stats`](crate::Handle::stats) while it runs (each number is exact, but for the pending bytes,
-    /// which are those of the last turn; the whole is not from one instant), and from [`Server::run`](crate::Server::run) at its end.
+    /// [`Handle::stats`](crate::Handle::stats) returns them while the server runs, and
+    /// [`Server::run`](crate::Server::run) at its end. While the server runs, the numbers are not all from the same
+    /// moment. Each number is exact, except that the pending bytes are those at the end of the last turn.
     Stats, Counters {
-        /// Connections taken from the backlog, those turned away among them.
+        /// Connections accepted from the backlog, including those that were turned away.
         accepted,
         /// Connections turned away because the table was full.
         rejected,
-        /// Connections that had been made when the server began to shut down, and that it could not accept any more: it was
-        /// out of descriptors, memory or time. Counted over TCP on Linux; elsewhere 0.
+        /// Connections that were in the backlog when the shutdown began, and that the server could not accept: it ran
+        /// out of descriptors, memory or time. Counted for TCP on Linux; otherwise 0.
         left_in_backlog,
-        /// Connections open now.
+        /// Connections that are open now.
         open,
-        /// The most connections that were ever open at once.
+        /// The largest number of connections that were open at the same time.
         peak,
-        /// Bytes read from peers, without those discarded.
+        /// Bytes read from peers, without the discarded bytes.
         bytes_in,
-        /// Of these, bytes that went from socket to socket through a pipe in the kernel (splice(2)).
+        /// The part of `bytes_in` that went through a pipe in the kernel (splice(2)).
         bytes_spliced,
         /// Bytes written to peers.
         bytes_out,
-        /// Bytes that peers sent after the server had ended its own stream, read and thrown away.
+        /// Bytes that the server read and discarded, because it had ended its own stream of the connection.
         bytes_discarded,
-        /// Reads that returned bytes or the end of the stream.
+        /// Reads that returned bytes or the end of the stream, including splices into the pipe.
         reads,
-        /// Writes that the kernel took bytes of.
+        /// Writes of which the kernel accepted bytes, including splices out of the pipe.
         writes,
-        /// Reads and writes that found nothing to do.
+        /// Reads and writes that returned `WouldBlock`.
         would_blocks,
-        /// Times that the kernel took less than was read, so that the rest had to be kept.
+        /// Pending writes: how often the kernel did not accept all bytes of a read, so that the server stored the rest.
         spills,
-        /// Reads that consumed nothing (`MSG_PEEK`), because the memory budget had no room for a pending write.
+        /// Reads that consumed nothing (`MSG_PEEK`), because the memory budget did not allow a pending write.
         peeks,
-        /// Bytes that are kept now because their peers do not read.
+        /// Bytes that are in pending writes now: their peers do not read.
         pending_bytes,
-        /// The most bytes that were ever kept at once.
+        /// The largest number of bytes that were in pending writes at the same time.
         peak_pending_bytes,
-        /// Turns that ended on their budget, with more to do.
+        /// Times that a connection used up its budget of a turn and continued in the next turn.
         yields,
         /// Calls of the poll.
         polls,
@@ -122,39 +123,40 @@ counted! {
 }
 
 counted! {
-    /// Why connections were closed.
+    /// The number of closed connections, by the reason of the close.
     Closed, ClosedCounters {
-        /// The peer ended its stream and got everything back.
+        /// The peer ended its stream, and its echo is complete.
         end_of_stream,
-        /// The peer reset the connection, or was gone when something was written.
+        /// The peer reset the connection, or a write failed because the peer no longer had it open (`EPIPE`).
         reset,
-        /// Another error: the network's, or a keep-alive that nobody answered.
+        /// A read or a write failed with another error: an error of the network, or unanswered keep-alive probes.
         failed,
-        /// Nothing moved for the idle timeout: no byte came, and the peer's kernel acknowledged none.
+        /// No byte moved for the idle timeout: the peer sent nothing, and its kernel acknowledged nothing.
         idle,
-        /// The peer's kernel acknowledged nothing of its pending output for the stall timeout, as our timer found or the
-        /// kernel's (`TCP_USER_TIMEOUT`).
+        /// The peer's kernel acknowledged nothing of the undelivered bytes for the stall timeout. The server or the
+        /// kernel's own timer (`TCP_USER_TIMEOUT`) found that.
         stalled,
-        /// The server was shutting down, and the peer had everything: it ended its stream, or it was silent and its kernel
-        /// had acknowledged all.
+        /// The server was shutting down, and the peer had its whole echo: the peer ended its stream, or it was silent
+        /// and its kernel had acknowledged everything.
         drained,
-        /// The drain timeout came before the peer's end of stream.
+        /// The drain timeout passed before the peer ended its stream, or [`Handle::abort`](crate::Handle::abort) closed
+        /// the connection.
         abandoned,
-        /// The selector would not take it (`epoll_ctl`: `ENOSPC`, `ENOMEM`).
+        /// The selector did not register the connection (`epoll_ctl`: `ENOSPC`, `ENOMEM`).
         unregistered,
     }
 }
 
 counted! {
-    /// Why accept failed.
+    /// The number of failures of accept, by the kind of the error.
     AcceptErrors, AcceptErrorCounters {
-        /// The peer was gone before it was accepted (`ECONNABORTED`).
+        /// The peer closed the connection before the server accepted it (`ECONNABORTED`).
         aborted,
-        /// A signal came first (`EINTR`).
+        /// A signal interrupted the call (`EINTR`).
         interrupted,
-        /// A firewall rule forbids it (`EPERM`).
+        /// A firewall rule forbids the connection (`EPERM`).
         forbidden,
-        /// An error of the network on the new connection, which accept(2) says to treat as "try the next".
+        /// An error of the network on the new connection. As accept(2) requires, the server then tries the next one.
         network,
         /// This process has no descriptor left (`EMFILE`).
         process_descriptors,
@@ -162,19 +164,19 @@ counted! {
         system_descriptors,
         /// The system has no memory left for a socket (`ENOBUFS`, `ENOMEM`).
         memory,
-        /// Anything else.
+        /// All other errors.
         other,
     }
 }
 
 impl Stats {
-    /// Connections closed, for whatever reason.
+    /// Returns the number of connections that were closed, for any reason.
     pub fn closed_in_all(&self) -> u64 {
         self.closed.numbers().iter().map(|(_, count)| count).sum()
     }
 }
 
-/// One line, with the names that the JSON has too. What is 0 is left out, as most of it is.
+/// Formats the statistics as one line, with the names of the JSON. Numbers that are 0 are left out, except `accepted`.
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let groups = [

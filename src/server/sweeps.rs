@@ -1,26 +1,30 @@
-//! When to look at all connections for those whose peer takes nothing.
+//! Decides when the loop looks for stalled connections.
 //!
-//! A timer for each of them would cost each 16 bytes, and would have to be started at each write. But only the time from one
-//! look to the next has to be right: a peer of which nothing was acknowledged between two looks has taken nothing for that
-//! time. So every connection is looked at once in a stall timeout, and a peer is found after once to twice that.
+//! A sweep is one look at every connection of the table. The loop makes a sweep once in each stall timeout. A peer is
+//! stalled if its kernel has acknowledged nothing between two looks. So the loop finds a stalled peer after one to two
+//! stall timeouts. A timer for each connection would be more exact, but it would take 16 bytes for each connection, and
+//! every write would have to start it again.
 //!
-//! Knows no connection and reads no clock.
+//! This module does not know the connections and reads no clock.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// The sweeps of one loop.
+///
+/// In each turn, call [`schedule`](Sweeps::schedule), look at the connections of [`keys`](Sweeps::keys), and then call
+/// [`end_turn`](Sweeps::end_turn).
 #[derive(Debug)]
 pub(crate) struct Sweeps {
-    /// From the end of a sweep to the next; `None` is never.
+    /// The time from the end of one sweep to the start of the next: the stall timeout. `None` means no sweeps.
     every: Option<Duration>,
-    /// When the next sweep begins.
+    /// When the next sweep begins; `None` while no sweep is scheduled.
     next: Option<Instant>,
-    /// Where the sweep under way goes on.
+    /// The first key that the sweep under way has not visited yet; `None` while no sweep is under way.
     at: Option<usize>,
-    /// Whether something was written since the last sweep began.
+    /// Whether a delivery is expected: since the last sweep began, bytes were written or a write was blocked.
     is_expected: bool,
-    /// Whether the sweep under way has found something undelivered.
+    /// Whether the sweep under way has found undelivered bytes.
     is_needed_again: bool,
 }
 
@@ -35,14 +39,15 @@ impl Sweeps {
         }
     }
 
-    /// Something was written, or found no room: its peer owes an acknowledgement.
+    /// Records that bytes were written or a write was blocked. In both cases the peer's kernel must still acknowledge
+    /// bytes.
     #[inline]
     pub(crate) fn expect_delivery(&mut self) {
         self.is_expected = true;
     }
 
-    /// Schedules a sweep if one is needed and none is. Where nothing is written there is nothing to look for, and a server with
-    /// nothing to do sleeps.
+    /// Schedules a sweep if a delivery is expected, and no sweep is scheduled or under way. Without a write there is no
+    /// sweep, so an idle server sleeps.
     #[inline]
     pub(crate) fn schedule(&mut self, now: Instant) {
         if self.is_expected && self.next.is_none() && self.at.is_none() {
@@ -50,7 +55,8 @@ impl Sweeps {
         }
     }
 
-    /// The keys to look at in this turn, of a table that has keys below `end()`; none when no sweep is due.
+    /// Returns the keys to look at in this turn. All keys of the table are below `end()`. The range is empty if no
+    /// sweep is due or under way.
     pub(crate) fn keys(&mut self, end: impl FnOnce() -> usize, now: Instant) -> Range<usize> {
         if self.next.is_some_and(|next| next <= now) {
             self.next = None;
@@ -67,12 +73,12 @@ impl Sweeps {
         from.min(to)..to
     }
 
-    /// A connection has something that is still to be delivered.
-    pub(crate) fn come_again(&mut self) {
+    /// Requests another sweep after this one, because a connection has undelivered bytes.
+    pub(crate) fn request_another(&mut self) {
         self.is_needed_again = true;
     }
 
-    /// The looks of this turn are done.
+    /// Ends the looks of this turn. If the sweep is complete and another one was requested, schedules it.
     pub(crate) fn end_turn(&mut self, now: Instant) {
         if self.is_needed_again && self.at.is_none() && self.next.is_none() {
             self.next = self.every.map(|every| now + every);
@@ -80,18 +86,19 @@ impl Sweeps {
         }
     }
 
-    /// Whether a sweep is under way. Then the next turn goes on with it.
+    /// Returns true if a sweep is under way. The next turn continues it.
     pub(crate) fn is_under_way(&self) -> bool {
         self.at.is_some()
     }
 
-    /// When the next sweep begins.
+    /// Returns when the next sweep begins; `None` while no sweep is scheduled.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.next
     }
 }
 
-/// How many keys are looked at in one turn: with a system call for each, about half a millisecond.
+/// The number of keys that a sweep visits in one turn. Each look takes a system call, so all looks take about half a
+/// millisecond.
 const KEYS_A_TURN: usize = 1024;
 
 #[cfg(test)]
@@ -101,7 +108,7 @@ mod tests {
     const EVERY: Duration = Duration::from_secs(1);
 
     #[test]
-    fn nothing_is_swept_before_something_was_written() {
+    fn no_sweep_is_scheduled_before_the_first_write() {
         let start = Instant::now();
         let mut sweeps = Sweeps::new(Some(EVERY));
         sweeps.schedule(start);
@@ -113,19 +120,23 @@ mod tests {
         assert_eq!(sweeps.keys(|| 10, start + EVERY), 0..10);
         sweeps.end_turn(start + EVERY);
         sweeps.schedule(start + EVERY);
-        assert_eq!(sweeps.next(), None, "nothing was written since");
+        assert_eq!(
+            sweeps.next(),
+            None,
+            "nothing was written since the sweep began"
+        );
     }
 
     #[test]
-    fn a_sweep_comes_again_where_something_is_to_be_delivered() {
+    fn undelivered_bytes_cause_another_sweep() {
         let start = Instant::now();
         let mut sweeps = Sweeps::new(Some(EVERY));
         sweeps.expect_delivery();
         sweeps.schedule(start);
-        // Late, as after a stop of the process: the next one is a whole timeout after this one.
+        // This sweep is late, as after a stop of the process. The next one follows a whole timeout later.
         let late = start + 5 * EVERY;
         assert_eq!(sweeps.keys(|| 1, late), 0..1);
-        sweeps.come_again();
+        sweeps.request_another();
         sweeps.end_turn(late);
         assert_eq!(sweeps.next(), Some(late + EVERY));
     }
@@ -138,7 +149,7 @@ mod tests {
         sweeps.schedule(start);
         let now = start + EVERY;
         assert_eq!(sweeps.keys(|| KEYS_A_TURN + 1, now), 0..KEYS_A_TURN);
-        sweeps.come_again();
+        sweeps.request_another();
         sweeps.end_turn(now);
         assert!(sweeps.is_under_way());
         assert_eq!(sweeps.next(), None);
@@ -152,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_that_is_off_sweeps_nothing() {
+    fn without_a_stall_timeout_there_is_no_sweep() {
         let start = Instant::now();
         let mut sweeps = Sweeps::new(None);
         sweeps.expect_delivery();

@@ -1,7 +1,7 @@
-//! The slab: listening sockets and accepted streams side by side, each under the key that is its token.
+//! The table of listeners and accepted streams, in one slab. The key of an entry is also its token in the selector.
 //!
-//! The only way in and the only way out, so that the table, the open sockets and the registrations cannot disagree.
-//! Decides nothing.
+//! Only this module adds and removes sockets. It registers a socket when it adds it, and deregisters it when it removes
+//! it. So the table, the open sockets and the registrations always agree. It decides nothing.
 
 use std::io;
 
@@ -14,34 +14,38 @@ use net::poller::Poller;
 pub(crate) struct Table<P: Poller> {
     /// The entries, by key.
     slab: Slab<Entry<P::Listener, P::Stream>>,
-    /// How many of them are peers.
+    /// The number of peers among the entries.
     connections: usize,
-    /// The most connections at once since memory was last given back.
+    /// The most connections that were open at the same time since the last [`Table::shrink`].
     most: usize,
-    /// Room that is kept when memory is given back.
+    /// The number of entries for which [`Table::new`] and [`Table::shrink`] reserve space.
     expected: usize,
 }
 
-/// What lies under a key.
+/// An entry of the table.
 #[derive(Debug)]
 pub(crate) enum Entry<L, S> {
-    /// Boxed: there are a few of these, and many thousands of the others.
+    /// A listening socket. It is boxed, so that it does not make the entries of many thousands of peers larger.
     Listener(Box<L>),
+    /// An accepted stream.
     Peer(Peer<S>),
 }
 
 /// An accepted stream and its state.
 #[derive(Debug)]
 pub(crate) struct Peer<S> {
-    /// Its socket.
+    /// The socket.
     pub(crate) stream: S,
-    /// Its state.
+    /// The state of the echo.
     pub(crate) connection: Connection,
 }
 
 impl<P: Poller> Table<P> {
-    /// With room for `expected` entries: address space, of which only what is used becomes memory. A table that grew
-    /// with its crowd would leave its former places behind in the heap, some bytes a peer.
+    /// Creates an empty table and reserves space for `expected` entries. This is address space only: the system
+    /// provides memory when an entry is used.
+    ///
+    /// A table without reserved space moves to larger blocks as it grows. Its former blocks stay in the heap: some
+    /// bytes for each peer.
     pub(crate) fn new(expected: usize) -> Table<P> {
         Table {
             slab: Slab::with_capacity(expected),
@@ -51,17 +55,18 @@ impl<P: Poller> Table<P> {
         }
     }
 
-    /// How many peers there are.
+    /// Returns the number of peers.
     pub(crate) fn connections(&self) -> usize {
         self.connections
     }
 
-    /// What lies under a key. `None` is no mistake: an event may be older than the removal of what it is about.
+    /// Returns the entry of a key. `None` is not an error: the loop may remove a connection after the poll has returned
+    /// an event for it.
     pub(crate) fn get_mut(&mut self, key: usize) -> Option<&mut Entry<P::Listener, P::Stream>> {
         self.slab.get_mut(key)
     }
 
-    /// The peer under a key, if it is one.
+    /// Returns the peer of a key; `None` if the key is free or belongs to a listener.
     pub(crate) fn peer_mut(&mut self, key: usize) -> Option<&mut Peer<P::Stream>> {
         match self.slab.get_mut(key) {
             Some(Entry::Peer(peer)) => Some(peer),
@@ -69,43 +74,43 @@ impl<P: Poller> Table<P> {
         }
     }
 
-    /// All keys are below this. Looks from the end of the table for the last key.
+    /// Returns the largest key plus 1; 0 for an empty table. Searches from the end of the slab.
     pub(crate) fn end(&self) -> usize {
         self.slab.iter().next_back().map_or(0, |(key, _)| key + 1)
     }
 
-    /// Registers a listener and keeps it.
+    /// Registers a listener and adds it. Returns its key.
     ///
     /// # Errors
-    /// The registration's; then nothing has changed.
+    /// Those of the registration. Then the listener is closed, and the table has not changed.
     pub(crate) fn add_listener(
         &mut self,
         poller: &mut P,
         mut listener: P::Listener,
     ) -> io::Result<usize> {
-        let place = self.slab.vacant_entry();
-        let key = place.key();
+        let vacant = self.slab.vacant_entry();
+        let key = vacant.key();
         poller.register_listener(&mut listener, key)?;
-        place.insert(Entry::Listener(Box::new(listener)));
+        vacant.insert(Entry::Listener(Box::new(listener)));
         Ok(key)
     }
 
-    /// Registers a stream and keeps it.
+    /// Registers a stream and adds it as a peer. Returns its key.
     ///
     /// # Errors
-    /// The registration's; then the stream is closed and nothing else has changed.
+    /// Those of the registration. Then the stream is closed, and the table has not changed.
     pub(crate) fn add_peer(&mut self, poller: &mut P, mut stream: P::Stream) -> io::Result<usize> {
         let connection = Connection::new(poller.short_read_means_empty(&stream));
-        let place = self.slab.vacant_entry();
-        let key = place.key();
+        let vacant = self.slab.vacant_entry();
+        let key = vacant.key();
         poller.register_stream(&mut stream, key)?;
-        place.insert(Entry::Peer(Peer { stream, connection }));
+        vacant.insert(Entry::Peer(Peer { stream, connection }));
         self.connections += 1;
         self.most = self.most.max(self.connections);
         Ok(key)
     }
 
-    /// Ends the registration and hands out what lay under the key; dropping it closes the socket.
+    /// Deregisters a socket, and removes and returns its entry. The caller closes the socket by dropping the entry.
     pub(crate) fn remove(
         &mut self,
         poller: &mut P,
@@ -122,29 +127,29 @@ impl<P: Poller> Table<P> {
         Some(entry)
     }
 
-    /// The most connections at once since memory was last given back.
+    /// Returns the most connections that were open at the same time since the last [`Table::shrink`].
     pub(crate) fn most(&self) -> usize {
         self.most
     }
 
-    /// Gives back the memory of a crowd that has left: slab alone keeps the room of its busiest moment.
+    /// Frees the memory of entries that are not in use. Without this call, a slab keeps the memory of its largest size.
     pub(crate) fn shrink(&mut self) {
         self.most = self.connections;
         self.slab.shrink_to_fit();
         self.slab.reserve(self.expected);
     }
 
-    /// The keys of all listeners.
+    /// Returns the keys of all listeners.
     pub(crate) fn listener_keys(&self) -> Vec<usize> {
         self.keys_of(|entry| matches!(entry, Entry::Listener(_)))
     }
 
-    /// The keys of all peers.
+    /// Returns the keys of all peers.
     pub(crate) fn peer_keys(&self) -> Vec<usize> {
         self.keys_of(|entry| matches!(entry, Entry::Peer(_)))
     }
 
-    /// Everything with its key.
+    /// Returns all entries with their keys.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn entries(&self) -> impl Iterator<Item = (usize, &Entry<P::Listener, P::Stream>)> {
         self.slab.iter()

@@ -1,70 +1,76 @@
-//! Peers that have been still for too long, found in constant time.
+//! The timers of idle and lingering connections. To start a timer, to stop one, and to find an expired one each take
+//! constant time.
 //!
-//! Each [`Timeout`] is the same for all peers, so the peers that wait for it in the order in which they last moved
-//! are in the order in which they are due: a queue each, threaded through one array of links indexed by slab key.
-//! Whoever moves goes to the end of the queue; only the front is ever looked at. Reads no clock: time is an argument.
+//! A [`Timeout`] has the same duration for all peers, so timers expire in the order in which they were started. That
+//! order is a queue: a started timer goes to its end, and only the first timer can have expired. Both queues are linked
+//! lists in one array of links, indexed by the key of the table. This module reads no clock: time is an argument.
 
 #![allow(
     clippy::indexing_slicing,
-    reason = "`push` makes room for a key before it is in a queue, and a timeout is one of the queues"
+    reason = "`push` extends `links` before it queues a key, and each timeout has its queue"
 )]
 
 use std::time::{Duration, Instant};
 
-/// What a peer may be waiting for, at most for so long.
+/// The timer of a peer, named after the timeout that it applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Timeout {
-    /// The peer's next bytes.
+    /// The server waits for the next bytes of the peer.
     Idle,
-    /// The peer's end of stream, after our own.
+    /// The server has ended its stream and waits for the peer's end of stream.
     Linger,
 }
 
-/// A point in time, in milliseconds after the start. It wraps after 49 days: see [`QueueLink`].
+/// A time, in milliseconds since [`Timeouts::start`]. It wraps after 49 days: see [`QueueLink`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tick(u32);
 
-/// The queues. A peer is in one of them, or in none.
+/// The queues of timers. A peer is in at most one of them.
 #[derive(Debug)]
 pub(crate) struct Timeouts {
-    /// Where ticks begin.
+    /// The time of tick 0.
     start: Instant,
-    /// A link for each key.
+    /// The links, by key.
     links: Vec<QueueLink>,
-    /// One for each [`Timeout`], in the order of its variants.
+    /// One queue for each [`Timeout`], in the order of its variants.
     queues: [Queue; 2],
-    /// How many links there is room for from the first one on.
+    /// The number of links for which the first `push` reserves space.
     expected: usize,
 }
 
-/// A peer's place in a queue. `since` is in milliseconds after the start and wraps after 49 days, which is harmless
-/// as long as no timeout is longer than half of that: ages are differences.
+/// The timer of a peer, as a link of its queue.
+///
+/// `since` wraps after 49 days. This does no harm, because the age of a timer is a wrapping difference, and no timeout
+/// is longer than half of 49 days ([`LONGEST`]).
 #[derive(Clone, Copy, Debug)]
 struct QueueLink {
-    /// The key before it in its queue, or [`NONE`].
+    /// The key before this one in the queue, or [`NONE`].
     previous: u32,
-    /// The key behind it, or [`NONE`].
+    /// The key after this one in the queue, or [`NONE`].
     next: u32,
-    /// When the wait began.
+    /// When the timer was started, in milliseconds since [`Timeouts::start`].
     since: u32,
-    /// The queue that it is in.
+    /// The queue that the peer is in; `None` while no timer runs.
     queue: Option<Timeout>,
 }
 
+/// The timers of one timeout, in the order in which they expire.
 #[derive(Clone, Copy, Debug)]
 struct Queue {
-    /// In milliseconds; `None` is never.
+    /// The duration of the timeout, in milliseconds; `None` if the timeout is off.
     after: Option<u32>,
-    /// The key that has waited longest, or [`NONE`].
+    /// The key whose timer expires first, or [`NONE`].
     first: u32,
-    /// The key that has waited shortest, or [`NONE`].
+    /// The key whose timer expires last, or [`NONE`].
     last: u32,
 }
 
 impl Timeouts {
-    /// Timeouts of `None` never come. One above [`LONGEST`] counts as that, one below a millisecond as a millisecond: a timer
-    /// that is started again when it expires must not expire in the same turn. There is room for `expected` peers from the
-    /// first of them on: address space, of which only what is used becomes memory.
+    /// Creates the queues, with the durations of the two timeouts; `None` turns a timeout off.
+    ///
+    /// A duration longer than [`LONGEST`] counts as `LONGEST`. A duration shorter than a millisecond counts as a
+    /// millisecond: a timer that is restarted when it expires must not expire again in the same turn. The first timer
+    /// reserves space for `expected` peers. This is address space only: the system provides memory when a link is used.
     pub(crate) fn new(
         start: Instant,
         idle: Option<Duration>,
@@ -86,13 +92,13 @@ impl Timeouts {
         }
     }
 
-    /// The time as this module counts it: worked out once a turn, used for each peer.
+    /// Converts a time to a tick. The loop does this once in each turn, not for each peer.
     pub(crate) fn tick(&self, now: Instant) -> Tick {
-        // The low 32 bits, on purpose: see `QueueLink`.
+        // Keeps only the low 32 bits: see `QueueLink`.
         Tick(now.saturating_duration_since(self.start).as_millis() as u32)
     }
 
-    /// The peer has moved just now, and waits for this next.
+    /// Starts a timer of a peer, because bytes have moved. A timer of the peer that is already running starts anew.
     #[inline]
     pub(crate) fn restart(&mut self, key: usize, timeout: Timeout, Tick(since): Tick) {
         let is_on = self.queues[timeout as usize].after.is_some();
@@ -109,14 +115,14 @@ impl Timeouts {
         }
     }
 
-    /// The peer has not moved, and waits for this; a wait for the same that is under way goes on.
+    /// Starts a timer of a peer, although no bytes have moved. If this timer is already running, it goes on.
     pub(crate) fn resume(&mut self, key: usize, timeout: Timeout, now: Tick) {
         if self.links.get(key).and_then(|link| link.queue) != Some(timeout) {
             self.restart(key, timeout, now);
         }
     }
 
-    /// The peer waits for nothing any more.
+    /// Stops the timer of a peer, if one is running.
     pub(crate) fn stop(&mut self, key: usize) {
         let Some(link) = self.links.get_mut(key) else {
             return;
@@ -136,7 +142,7 @@ impl Timeouts {
         }
     }
 
-    /// A peer whose timeout has come, taken out of its queue.
+    /// Stops and returns a timer that has expired; `None` if no timer has.
     pub(crate) fn expired(&mut self, Tick(now): Tick) -> Option<(usize, Timeout)> {
         let (key, timeout) = self.fronts().find_map(|(key, timeout, since, after)| {
             (now.wrapping_sub(since) >= after).then_some((key, timeout))
@@ -145,7 +151,7 @@ impl Timeouts {
         Some((key, timeout))
     }
 
-    /// When the next timeout comes, if any is under way.
+    /// Returns when the next timer expires; `None` if no timer is running.
     pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
         let Tick(ticks) = self.tick(now);
         let wait = self
@@ -155,12 +161,13 @@ impl Timeouts {
         Some(now + Duration::from_millis(u64::from(wait)))
     }
 
-    /// Gives back the memory of a crowd that has left. Nobody may be waiting.
+    /// Frees the memory of the links. No timer may be running.
     pub(crate) fn shrink(&mut self) {
         debug_assert!(self.fronts().next().is_none());
         self.links = Vec::new();
     }
 
+    /// Returns the first timer of each queue: its key, its timeout, its start, and the duration of the timeout.
     fn fronts(&self) -> impl Iterator<Item = (usize, Timeout, u32, u32)> {
         [Timeout::Idle, Timeout::Linger]
             .into_iter()
@@ -175,7 +182,7 @@ impl Timeouts {
         if self.links.len() <= key {
             self.links
                 .reserve(self.expected.saturating_sub(self.links.len()));
-            self.links.resize(key + 1, QueueLink::LOOSE);
+            self.links.resize(key + 1, QueueLink::UNQUEUED);
         }
         let queue = &mut self.queues[timeout as usize];
         let previous = std::mem::replace(&mut queue.last, key as u32);
@@ -193,7 +200,8 @@ impl Timeouts {
 }
 
 impl QueueLink {
-    const LOOSE: QueueLink = QueueLink {
+    /// The link of a key without a running timer.
+    const UNQUEUED: QueueLink = QueueLink {
         previous: NONE,
         next: NONE,
         since: 0,
@@ -201,10 +209,10 @@ impl QueueLink {
     };
 }
 
-/// No key: the table's keys are far below.
+/// No key. The keys of the table are far below this value.
 const NONE: u32 = u32::MAX;
 
-/// The longest timeout, 24 days: half the time after which the milliseconds wrap.
+/// The longest timeout: 24 days, which is half of the time after which the milliseconds wrap.
 pub(crate) const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
 
 #[cfg(test)]
@@ -228,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn who_moved_last_is_due_last() {
+    fn the_timer_that_was_restarted_last_expires_last() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut timeouts = timeouts(start);
@@ -248,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_for_something_else_starts_anew_and_one_for_the_same_goes_on() {
+    fn another_timer_starts_anew_and_the_same_timer_goes_on() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut timeouts = timeouts(start);
@@ -276,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_that_is_off_never_comes() {
+    fn a_timeout_that_is_off_never_expires() {
         let start = Instant::now();
         let mut timeouts = Timeouts::new(start, None, None, 0);
         let now = timeouts.tick(start);
@@ -285,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_survive_the_wrap_of_the_milliseconds() {
+    fn timers_are_exact_across_the_wrap_of_the_milliseconds() {
         let start = Instant::now();
         let late = start + Duration::from_millis(u64::from(u32::MAX) - 10);
         let mut timeouts = timeouts(start);
@@ -301,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_costs_sixteen_bytes() {
+    fn a_link_takes_sixteen_bytes() {
         assert_eq!(size_of::<QueueLink>(), 16);
     }
 }

@@ -1,6 +1,7 @@
-//! Everything that can happen in a turn, each with its counter and its sentence for the log.
+//! The events of a turn: everything that can happen to the loop or to one connection.
 //!
-//! The same events are counted, logged for `serve -vv` and collected by tests. Knows no socket and no clock.
+//! Each event changes counters and has a line for the log of `serve -vv`. Tests collect the same events. This module
+//! uses no socket and reads no clock.
 
 use std::fmt;
 use std::io;
@@ -12,87 +13,88 @@ use net::outcome::IoFailure;
 
 use super::stats::Counters;
 
-/// One thing that happened to one peer, or to the loop.
+/// One event of one connection, or of the loop.
 ///
-/// [`record`] counts and logs it. An event that is only counted is never put together: the compiler sees at each call which
-/// counters it changes, and the rest of it disappears.
+/// [`record`] counts and logs it. An event that is not logged costs only the change of its counters: the compiler
+/// inlines the counting at each call and removes the construction of the event.
 #[derive(Debug)]
 pub(crate) enum TraceEvent<'a> {
     /// The poll returned.
     Polled {
-        /// How many events.
+        /// The number of events that it returned.
         events: usize,
-        /// The longest that it might have waited; `None` is without limit.
+        /// The longest time that it was allowed to wait; `None` means without limit.
         timeout: Option<Duration>,
-        /// Whether it did not wait because an event had just come (`--busy-poll`).
+        /// Whether it did not wait because the last event was recent (`--busy-poll`).
         busy_polling: bool,
     },
-    /// An event was about the direction that its peer does not wait for.
+    /// An event was ignored, because the connection waits for the other direction.
     NotAwaited,
-    /// A new peer has a place in the table.
+    /// A connection was accepted, and the table has a free entry for it.
     Accepted {
-        /// Its address.
+        /// The address of the peer.
         peer: fmt::Arguments<'a>,
     },
-    /// A new peer was closed at once: the table is full.
+    /// A connection was accepted and closed at once, because the table is full.
     TurnedAway {
-        /// Its address.
+        /// The address of the peer.
         peer: fmt::Arguments<'a>,
     },
     /// These bytes were read.
     Read(&'a [u8]),
-    /// These bytes were read and not consumed: the memory budget has no room for what the kernel may not take.
+    /// These bytes were peeked: read and not consumed, because the memory budget does not allow a pending write.
     Peeked(&'a [u8]),
-    /// These bytes were read and thrown away, after our own end of stream.
+    /// These bytes were read and discarded, because our stream has ended.
     Discarded(&'a [u8]),
-    /// The kernel took `taken` of `offered` bytes.
+    /// A write: the kernel accepted `taken` of `offered` bytes.
     Wrote {
-        /// How many it took.
+        /// The number of bytes that the kernel accepted.
         taken: usize,
-        /// How many it was offered.
+        /// The number of bytes that the server offered to the kernel.
         offered: usize,
     },
     /// This many bytes were moved from the socket into the pipe.
     SplicedIn(usize),
-    /// The kernel took `taken` of the `offered` bytes in the pipe.
+    /// A splice from the pipe into the socket: the kernel accepted `taken` of `offered` bytes.
     SplicedOut {
-        /// How many it took.
+        /// The number of bytes that the kernel accepted.
         taken: usize,
-        /// How many there were.
+        /// The number of bytes that the pipe held.
         offered: usize,
     },
-    /// A read found nothing.
+    /// A read returned `WouldBlock`.
     NothingToRead,
-    /// A write found no room.
+    /// A write returned `WouldBlock`.
     NoRoomToWrite,
-    /// The kernel did not take this many bytes: they are the connection's pending write now.
+    /// The kernel did not accept this many bytes. They are the pending write of the connection now.
     WritePending(usize),
-    /// The budget of the turn is used up.
+    /// The connection has used up its budget for this turn.
     Yielded,
     /// The peer has ended its stream.
     EndOfStream,
-    /// We have ended our stream.
+    /// The server has ended its stream of this connection.
     ShutDownWriting,
     /// The connection is closed.
     Closed {
-        /// Why.
+        /// The reason of the close.
         reason: Reason,
-        /// How many bytes the kernel had taken of its echo by then.
+        /// The number of bytes of the echo that the kernel had accepted by then.
         echoed: u64,
     },
 }
 
-/// What the events of one peer are recorded with: the server counts and logs them, a test collects them.
+/// Receives the events of one connection. The server counts and logs them; a test collects them.
 pub(crate) trait Tracer {
-    /// This has just happened.
+    /// Records an event that has just happened.
     fn record(&mut self, event: TraceEvent<'_>);
 }
 
-/// Counts and logs the events of one peer, while other parts of the loop are borrowed.
+/// Counts and logs the events of one connection. Borrows only the counters, so the loop can lend its other parts to the
+/// connection.
 pub(crate) struct PeerTracer<'a> {
-    /// What its events are counted in.
+    /// The counters of the server.
     pub(crate) counters: &'a Counters,
-    /// The peer's key.
+    /// The key of the connection.
     pub(crate) key: usize,
 }
 
@@ -103,7 +105,8 @@ impl Tracer for PeerTracer<'_> {
     }
 }
 
-/// Counts an event, and logs it if its level is wanted. An event without a key is the loop's.
+/// Counts an event, and logs it if its level is enabled. `key` is the key of the connection; `None` for an event of the
+/// loop.
 #[inline(always)]
 pub(crate) fn record(counters: &Counters, key: Option<usize>, event: TraceEvent<'_>) {
     counters.count(&event);
@@ -112,7 +115,7 @@ pub(crate) fn record(counters: &Counters, key: Option<usize>, event: TraceEvent<
     }
 }
 
-/// Not inlined, so that counting alone is small enough to be inlined at each event.
+/// Logs an event. Not inlined: without this code, the counting is small enough to be inlined at each event.
 #[cold]
 #[inline(never)]
 fn log_event(key: Option<usize>, event: TraceEvent<'_>) {
@@ -123,26 +126,27 @@ fn log_event(key: Option<usize>, event: TraceEvent<'_>) {
     }
 }
 
+/// The target of all log lines of this module, for filters such as `RUST_LOG=mio_echo=trace`.
 const LOG_TARGET: &str = "mio_echo";
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// The peer ended its stream and everything was written out.
+    /// The peer ended its stream, and the kernel has accepted the whole echo.
     EndOfStream,
     /// The peer reset the connection.
     Reset,
-    /// A read or a write failed otherwise.
+    /// A read or a write failed with another error.
     Failed(io::ErrorKind),
-    /// Nothing moved for the idle timeout.
+    /// No byte moved for the idle timeout.
     Idle,
-    /// The peer took nothing for the stall timeout.
+    /// The peer's kernel acknowledged nothing for the stall timeout.
     Stalled,
-    /// The server is shutting down, and the peer has everything.
+    /// The server is shutting down, and the peer has its whole echo.
     Drained,
-    /// The server's drain timeout came first.
+    /// The server is shutting down, and the drain timeout passed or the server was aborted before the connection ended.
     Abandoned,
-    /// The selector would not take it.
+    /// The selector did not register the connection.
     Unregistered(io::ErrorKind),
 }
 
@@ -156,7 +160,7 @@ impl From<IoFailure> for Reason {
 }
 
 impl TraceEvent<'_> {
-    /// Connections come and go at `Debug`, everything else happens at `Trace`.
+    /// Returns the log level: `Debug` for the start and the end of a connection, `Trace` for all other events.
     #[inline]
     pub(crate) fn level(&self) -> Level {
         match self {
@@ -169,7 +173,7 @@ impl TraceEvent<'_> {
 }
 
 impl Counters {
-    /// Counts an event. The match is exhaustive, so that a new event must say here which counters it changes.
+    /// Counts an event. The match has no wildcard, so a new event does not compile before it states its counters here.
     #[inline(always)]
     pub(crate) fn count(&self, event: &TraceEvent<'_>) {
         match *event {
@@ -233,16 +237,18 @@ impl fmt::Display for TraceEvent<'_> {
             } => {
                 write!(f, "poll → {}", plural(*events, "event"))?;
                 match (events, timeout) {
-                    (_, Some(Duration::ZERO)) if *busy_polling => f.write_str(", busy-polling"),
+                    (_, Some(Duration::ZERO)) if *busy_polling => f.write_str(", busy polling"),
                     (_, Some(Duration::ZERO)) => {
-                        f.write_str(", without waiting: somebody has more to do")
+                        f.write_str(", without waiting: the loop has more work")
                     }
-                    (0, None) => f.write_str(": a signal or a handle"),
-                    (0, Some(_)) => f.write_str(": a timer, a signal or a handle"),
+                    (0, None) => f.write_str(": woken by a signal or a handle"),
+                    (0, Some(_)) => f.write_str(": woken by a timer, a signal or a handle"),
                     _ => Ok(()),
                 }
             }
-            TraceEvent::NotAwaited => f.write_str("event ignored: not what this peer waits for"),
+            TraceEvent::NotAwaited => {
+                f.write_str("event ignored: the connection waits for the other direction")
+            }
             TraceEvent::Accepted { peer } => write!(f, "accepted, from {peer}"),
             TraceEvent::TurnedAway { peer } => {
                 write!(f, "turned away, from {peer}: the table is full")
@@ -250,32 +256,33 @@ impl fmt::Display for TraceEvent<'_> {
             TraceEvent::Read(bytes) => write!(f, "read {}", Preview(bytes)),
             TraceEvent::Peeked(bytes) => {
                 let shown = Preview(bytes);
-                write!(f, "peeked at {shown}: no memory left to keep any of them")
+                write!(f, "peeked at {shown}: the memory budget is used up")
             }
             TraceEvent::Discarded(bytes) => {
                 let shown = Preview(bytes);
-                write!(f, "discarded {shown}: we have said our last")
+                write!(f, "discarded {shown}: the server has ended its stream")
             }
-            TraceEvent::Wrote { taken, offered } => write!(f, "wrote {taken} of {offered}"),
+            TraceEvent::Wrote { taken, offered } => {
+                write!(f, "wrote {taken} of {}", plural(*offered, "byte"))
+            }
             TraceEvent::SplicedIn(bytes) => {
                 write!(f, "spliced {} into the pipe", plural(*bytes, "byte"))
             }
             TraceEvent::SplicedOut { taken, offered } => {
+                let offered = plural(*offered, "byte");
                 write!(f, "spliced {taken} of {offered} out of the pipe")
             }
-            TraceEvent::NothingToRead => {
-                f.write_str("read would block: drained until the next edge")
+            TraceEvent::NothingToRead => f.write_str("read would block: nothing to read now"),
+            TraceEvent::NoRoomToWrite => {
+                f.write_str("write would block: the kernel's send buffer is full")
             }
-            TraceEvent::NoRoomToWrite => f.write_str(
-                "write would block: the kernel's send buffer is full until the next edge",
-            ),
             TraceEvent::WritePending(bytes) => {
                 let bytes = plural(*bytes, "byte");
-                write!(f, "spilled {bytes}: not read again until they are out")
+                write!(f, "pending write: {bytes}; no read before they are written")
             }
-            TraceEvent::Yielded => f.write_str("yielded: its turn is over, and it queues again"),
+            TraceEvent::Yielded => f.write_str("yielded: the budget for this turn is used up"),
             TraceEvent::EndOfStream => f.write_str("read the end of the stream"),
-            TraceEvent::ShutDownWriting => f.write_str("shut down writing: that was all"),
+            TraceEvent::ShutDownWriting => f.write_str("shut down writing: no more bytes follow"),
             TraceEvent::Closed { reason, echoed } => {
                 write!(f, "closed after {}: {reason}", plural(*echoed, "byte"))
             }
@@ -286,19 +293,24 @@ impl fmt::Display for TraceEvent<'_> {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Reason::EndOfStream => f.write_str("the peer ended its stream and has everything"),
+            Reason::EndOfStream => {
+                f.write_str("the peer ended its stream and its echo is complete")
+            }
             Reason::Reset => f.write_str("the peer reset the connection"),
             Reason::Failed(kind) => write!(f, "{kind}"),
             Reason::Idle => f.write_str("idle timeout"),
-            Reason::Stalled => f.write_str("stall timeout: the peer took nothing of its output"),
-            Reason::Drained => f.write_str("drained, the server is shutting down"),
-            Reason::Abandoned => f.write_str("drain timeout: the server is shutting down"),
-            Reason::Unregistered(kind) => write!(f, "the selector would not take it: {kind}"),
+            Reason::Stalled => f.write_str("stall timeout: the peer acknowledged nothing"),
+            Reason::Drained => f.write_str("drained: the server is shutting down"),
+            Reason::Abandoned => {
+                f.write_str("abandoned: the drain timeout passed, or the server was aborted")
+            }
+            Reason::Unregistered(kind) => write!(f, "the selector did not register it: {kind}"),
         }
     }
 }
 
-/// A count and the first few of the bytes, escaped: they are the peer's choice, and the log is a terminal's.
+/// Formats bytes as their number and the first few of them. They are escaped, because the peer chooses them and a
+/// terminal may show the log.
 struct Preview<'a>(&'a [u8]);
 
 impl fmt::Display for Preview<'_> {
@@ -314,12 +326,13 @@ impl fmt::Display for Preview<'_> {
     }
 }
 
+/// Formats a count with its noun: `1 byte`, `2 bytes`.
 pub(super) fn plural<N: fmt::Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
     let s = if count == N::from(1) { "" } else { "s" };
     format!("{count} {noun}{s}")
 }
 
-/// Enough to recognise a message by, short enough for a line.
+/// The number of bytes that a preview shows: enough to recognise a message, and short enough for one line.
 const PREVIEW: usize = 24;
 
 #[cfg(test)]
@@ -335,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn one_is_not_a_plural() {
+    fn a_count_of_one_has_a_singular_noun() {
         assert_eq!(TraceEvent::Read(b"a").to_string(), "read 1 byte \"a\"");
         assert_eq!(TraceEvent::Read(b"ab").to_string(), "read 2 bytes \"ab\"");
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+/// The table `mutants.toml`, whose first lines explain it.
 #[derive(Deserialize)]
 struct Table {
     mutant: Vec<Mutant>,
@@ -54,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let root = format!(
         "#[allow(warnings, clippy::all, reason = \"a copy, with bugs on purpose\")]\n#[path = {:?}]\nmod server;\n\n\
-         /// All of them, in the order of the table.\npub const MUTANTS: [Mutant; {}] = [\n{mutants}];\n",
+         /// All mutants, in the order of the table.\npub const MUTANTS: [Mutant; {}] = [\n{mutants}];\n",
         copy.join("mod.rs"),
         table.mutant.len(),
     );
@@ -62,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Replaces the text, which must stand in the file exactly once.
+/// Applies an edit to the copy. Fails unless the text to replace occurs exactly once in its file.
 fn apply(mutant: &Mutant, edit: &Edit, copy: &Path) -> Result<(), Box<dyn Error>> {
     let path = copy.join(&edit.file);
     let text = fs::read_to_string(&path)
@@ -71,7 +72,7 @@ fn apply(mutant: &Mutant, edit: &Edit, copy: &Path) -> Result<(), Box<dyn Error>
         1 => fs::write(path, text.replacen(&edit.replace, &edit.with, 1))?,
         n => {
             return Err(format!(
-                "mutant {}: this text stands {n} times in src/server/{}, and must stand there once:\n{}",
+                "mutant {}: this text occurs {n} times in src/server/{}, and must occur there once:\n{}",
                 mutant.name,
                 edit.file.display(),
                 edit.replace
@@ -82,6 +83,7 @@ fn apply(mutant: &Mutant, edit: &Edit, copy: &Path) -> Result<(), Box<dyn Error>
     Ok(())
 }
 
+/// Copies a folder with everything in it.
 fn copy_folder(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {

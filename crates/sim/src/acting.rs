@@ -1,4 +1,4 @@
-//! The actions of the peers, one small step at a time.
+//! The actions of the peers, in small steps.
 
 use std::io::ErrorKind;
 
@@ -7,9 +7,9 @@ use crate::peer::{Ended, Peer};
 use crate::script::{Action, Selector};
 use crate::wire::Link;
 
-/// What a peer can do next.
+/// The next step of a peer.
 enum Move {
-    /// Connects, or tries to.
+    /// Connects, or repeats the attempt later if the backlog is full.
     Connect,
     /// Sends bytes.
     Send,
@@ -17,9 +17,9 @@ enum Move {
     SendUrgent,
     /// Reads bytes of its echo.
     Read,
-    /// Does nothing for so many milliseconds.
+    /// Does nothing for this time, in milliseconds.
     Pause(u32),
-    /// Goes on with its script: it has what this action waits for.
+    /// Goes on to the next action: the bytes that this action waits for have been received already.
     Skip,
     /// Ends its stream.
     HalfClose,
@@ -27,23 +27,23 @@ enum Move {
     Reset,
     /// Closes its socket.
     Close,
-    /// Vanishes.
+    /// Stops answering, as a machine that loses its power.
     Vanish,
-    /// Finds the server's end of the stream.
+    /// Reads the end of the server's stream.
     SeeEnd,
-    /// Finds that the server's side has reset the connection.
+    /// Learns that the server's side has reset the connection.
     SeeReset,
 }
 
 impl Kernel {
-    /// The peers that can do something now, without waiting for anything.
+    /// The numbers of the peers that can act now.
     pub(crate) fn able_peers(&self) -> Vec<usize> {
         (0..self.peers.len())
             .filter(|n| self.next_move(*n).is_some())
             .collect()
     }
 
-    /// What a peer can do now.
+    /// Returns the next step of a peer; `None` if the peer has ended or has to wait.
     fn next_move(&self, n: usize) -> Option<Move> {
         let peer = &self.peers[n];
         if peer.ended.is_some() || peer.wakes > self.now {
@@ -59,7 +59,7 @@ impl Kernel {
         if peer.wire.reset_by_server {
             return Some(Move::SeeReset);
         }
-        let echo = peer.wire.untaken() > 0;
+        let echo = peer.wire.unacknowledged() > 0;
         let server_ended = peer.wire.link == Link::Closed || peer.wire.shut_down;
         let read = if echo {
             Some(Move::Read)
@@ -68,7 +68,8 @@ impl Kernel {
         };
         match action {
             Some(Action::Send(_) | Action::SendUrgent) if !peer.wire.can_send(&self.world) => {
-                // A peer that only sends, and whose echo fills all queues, is stuck by its own choice.
+                // While a peer sends, it does not read its echo, so both sides wait when all queues are full. The last
+                // phase of the run ends this: then the peer reads.
                 read.filter(|_| self.liveness && echo)
             }
             Some(Action::Send(_)) => Some(Move::Send),
@@ -85,15 +86,15 @@ impl Kernel {
         }
     }
 
-    /// Lets a peer do the next thing that it can do, if there is one.
+    /// Lets a peer do its next step, if there is one.
     pub(crate) fn act(&mut self, n: usize) {
         let Some(next) = self.next_move(n) else {
             return;
         };
         match next {
-            // An attempt that fails moves nothing.
+            // An attempt to connect may fail, which changes nothing.
             Move::Connect => self.progress = true,
-            _ => self.changes(),
+            _ => self.mark_change(),
         }
         let id = n as u64;
         let selector = self.world.selector;
@@ -115,49 +116,49 @@ impl Kernel {
                     self.seen.ends_with_output_pending += 1;
                 }
                 peer.wire.fin = true;
-                peer.wire.news(selector, true, false);
+                peer.wire.new_edge(selector, true, false);
                 peer.next_action();
                 self.record("fin", &[id], || format!("peer {n} ends its stream"));
             }
             Move::Reset => self.break_off(n, ErrorKind::ConnectionReset, Ended::Reset),
-            // close(2) over unread input is a reset too.
-            Move::Close if self.peers[n].wire.untaken() > 0 => {
+            // close(2) with unread input sends a reset too (RFC 1122 4.2.2.13).
+            Move::Close if self.peers[n].wire.unacknowledged() > 0 => {
                 self.break_off(n, ErrorKind::ConnectionReset, Ended::Closed);
             }
             Move::Close => {
                 let peer = &mut self.peers[n];
                 peer.wire.fin = true;
-                peer.wire.deaf = true;
+                peer.wire.peer_closed = true;
                 peer.ended = Some(Ended::Closed);
-                peer.wire.news(selector, true, false);
+                peer.wire.new_edge(selector, true, false);
                 self.record("close", &[id], || format!("peer {n} closes its socket"));
             }
             Move::Vanish => {
                 let peer = &mut self.peers[n];
                 peer.ended = Some(Ended::Vanished);
-                peer.reaped_at = Some(now + KEEP_ALIVE);
+                peer.times_out_at = Some(now + KEEP_ALIVE);
                 self.record("vanish", &[id], || format!("peer {n} vanishes"));
             }
             Move::SeeEnd => {
                 let peer = &mut self.peers[n];
                 peer.ended = Some(Ended::EndOfStream);
                 peer.wire.fin = true;
-                peer.wire.deaf = true;
-                peer.wire.news(selector, true, false);
+                peer.wire.peer_closed = true;
+                peer.wire.new_edge(selector, true, false);
                 self.record("end", &[id], || {
                     format!("peer {n} reads the end of the stream, and closes")
                 });
             }
             Move::SeeReset => {
                 self.peers[n].ended = Some(Ended::ResetByServer);
-                self.record("lost", &[id], || {
+                self.record("reset seen", &[id], || {
                     format!("peer {n} finds that the server has reset the connection")
                 });
             }
         }
     }
 
-    /// Puts a peer into a backlog, if there is room.
+    /// Puts a peer into the backlog of its listener, if there is room.
     fn connect(&mut self, n: usize) {
         let listener = n % self.listeners.len();
         let backlog = self.world.backlog;
@@ -170,9 +171,9 @@ impl Kernel {
                 format!("peer {n} tries to connect: the backlog is full")
             });
         } else {
-            self.changes();
+            self.mark_change();
             self.listeners[listener].backlog.push(n);
-            // Where a call re-arms, only a call does.
+            // A re-arm selector is armed by calls only, not by arrivals.
             if self.world.selector == Selector::Edge {
                 self.listeners[listener].armed = true;
             }
@@ -181,10 +182,10 @@ impl Kernel {
         }
     }
 
-    /// Lets a peer send some of what its action says.
+    /// Lets a peer send some bytes of its action.
     fn send(&mut self, n: usize, urgent: bool) {
         if self.peers[n].wire.link == Link::Closed {
-            // The answer is a reset, which takes the unread echo with it.
+            // The server's kernel answers with a reset. The peer loses the echo that it has not read.
             self.peers[n].ended = Some(Ended::ResetByServer);
             self.record("late", &[n as u64], || {
                 format!("peer {n} sends to a closed socket, and is reset")
@@ -201,21 +202,21 @@ impl Kernel {
         }
         peer.wire.sent += sends;
         peer.did(sends);
-        peer.wire.news(self.world.selector, true, false);
+        peer.wire.new_edge(self.world.selector, true, false);
         self.record("send", &[n as u64, sends], || {
             let what = if urgent { "urgent byte" } else { "byte" };
             format!("peer {n} sends {}", plural(sends, what))
         });
     }
 
-    /// Lets a peer read some of its echo.
+    /// Lets a peer read some bytes of its echo.
     pub(crate) fn take_echo(&mut self, n: usize) {
-        let untaken = self.peers[n].wire.untaken();
+        let unacknowledged = self.peers[n].wire.unacknowledged();
         let reads = matches!(self.peers[n].action(), Some(Action::Read(_)));
         let most = if reads {
-            untaken.min(self.peers[n].left_of_action())
+            unacknowledged.min(self.peers[n].left_of_action())
         } else {
-            untaken
+            unacknowledged
         };
         let taken = self.choices.share(most as usize) as u64;
         let now = self.now;
@@ -226,55 +227,58 @@ impl Kernel {
             peer.did(taken);
         }
         if peer.wire.fin && peer.wire.shut_down && peer.wire.got == peer.wire.written {
-            // The last acknowledgement closes a socket whose streams have both ended.
-            peer.wire.news(self.world.selector, true, true);
+            // Both streams have ended. The last acknowledgement closes the connection, which is an event.
+            peer.wire.new_edge(self.world.selector, true, true);
         }
         if peer.wire.wants_room && peer.wire.room(&self.world) >= self.world.writable_at {
             peer.wire.wants_room = false;
-            peer.wire.news(self.world.selector, false, true);
+            peer.wire.new_edge(self.world.selector, false, true);
         }
         self.record("take", &[n as u64, taken], || {
             format!("peer {n} reads {} of its echo", plural(taken, "byte"))
         });
     }
 
-    /// Ends a connection with an error, as the server's kernel sees it.
+    /// Ends a connection with the error that the server's calls will return.
     fn break_off(&mut self, n: usize, kind: ErrorKind, ended: Ended) {
         let peer = &mut self.peers[n];
-        // After the peer's end of stream a reset is EPIPE from the first (Linux, tcp_reset).
+        // After the peer's end of stream, a reset is reported as EPIPE, not as ECONNRESET (Linux, `tcp_reset`).
         peer.wire.broken = Some(match kind {
             ErrorKind::ConnectionReset if peer.wire.fin => ErrorKind::BrokenPipe,
             kind => kind,
         });
         peer.ended.get_or_insert(ended);
-        peer.wire.news(self.world.selector, true, true);
+        peer.wire.new_edge(self.world.selector, true, true);
         self.record("reset", &[n as u64], || match kind {
             ErrorKind::TimedOut => format!("peer {n} answers no keep-alive"),
             _ => format!("peer {n} resets the connection"),
         });
     }
 
-    /// When the kernel itself gives up on a peer (`TCP_USER_TIMEOUT`). As Linux may, it counts from when it came to
-    /// hold bytes, whatever was acknowledged since.
+    /// The time at which the kernel itself gives up on a peer (`TCP_USER_TIMEOUT`).
+    ///
+    /// The timeout starts when the send queue becomes non-empty. Acknowledgements do not restart it: Linux may count in
+    /// this way too.
     pub(crate) fn gives_up_at(&self, peer: &Peer) -> Option<u64> {
         let watches = self.world.tells_delivery && self.world.kernel_times_stalls;
-        let after = peer.wire.patience.filter(|_| watches)?;
-        let holds =
-            peer.wire.link == Link::Open && peer.wire.broken.is_none() && peer.wire.untaken() > 0;
+        let after = peer.wire.user_timeout.filter(|_| watches)?;
+        let holds = peer.wire.link == Link::Open
+            && peer.wire.broken.is_none()
+            && peer.wire.unacknowledged() > 0;
         holds.then_some(peer.wire.outstanding_since + after)
     }
 
-    /// Ends the connections of peers that have not answered for long.
-    pub(crate) fn reap_the_vanished(&mut self) {
+    /// Ends the connections whose kernel timeout or keep-alive has expired.
+    pub(crate) fn time_out_connections(&mut self) {
         for n in 0..self.peers.len() {
             let gives_up_at = self.gives_up_at(&self.peers[n]);
             if gives_up_at.is_some_and(|at| at <= self.now) {
                 self.seen.kernel_time_outs += 1;
                 let peer = &mut self.peers[n];
                 peer.wire.broken = Some(ErrorKind::TimedOut);
-                // The peer is not told: it finds out when it next does something.
+                // The kernel sends nothing to the peer now. The peer learns of the reset when it acts next.
                 peer.wire.reset_by_server = true;
-                peer.wire.news(self.world.selector, true, true);
+                peer.wire.new_edge(self.world.selector, true, true);
                 self.tell(|observer, kernel| observer.gave_up(kernel, n));
                 self.record("give up", &[n as u64], || {
                     format!("the kernel gives up on peer {n}, which acknowledges nothing")
@@ -282,8 +286,8 @@ impl Kernel {
             }
         }
         for n in 0..self.peers.len() {
-            if self.peers[n].reaped_at.is_some_and(|at| at <= self.now) {
-                self.peers[n].reaped_at = None;
+            if self.peers[n].times_out_at.is_some_and(|at| at <= self.now) {
+                self.peers[n].times_out_at = None;
                 if self.peers[n].wire.link != Link::Closed {
                     self.break_off(n, ErrorKind::TimedOut, Ended::Vanished);
                 }
@@ -292,13 +296,13 @@ impl Kernel {
     }
 }
 
-/// After how long the kernel's keep-alive probes find that a peer has vanished, in milliseconds.
+/// The time from the vanishing of a peer until keep-alive probes end its connection, in milliseconds.
 const KEEP_ALIVE: u64 = 3_000;
 
-/// When a SYN that found the backlog full is sent again.
+/// The time after which a SYN is sent again because the backlog was full, in milliseconds.
 const CONNECT_AGAIN: u64 = 50;
 
-/// A number of things, such as "1 byte" or "2 bytes".
+/// Formats a number of things, such as "1 byte" or "2 bytes".
 fn plural(n: u64, what: &str) -> String {
     match n {
         1 => format!("1 {what}"),

@@ -1,6 +1,6 @@
-//! The server's system calls on the simulated kernel, each with what it does to the socket and to the selector.
+//! The server's system calls on the simulated kernel: their results, and their effects on the socket and the selector.
 //!
-//! The observer is told of each call, and of what it has returned.
+//! The kernel reports a call to the observer if [`Observer`](crate::observer::Observer) has a method for it.
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use crate::script::{Faults, Selector};
 use crate::wire::{Link, Registration, byte_at};
 
 impl Kernel {
+    /// Takes the first connection out of a backlog, and returns the number of its peer.
     pub(crate) fn accept(&mut self, listener: usize) -> io::Result<usize> {
         let result = self.take_from_backlog(listener);
         self.tell(|observer, kernel| observer.accepted(kernel, &result));
@@ -24,9 +25,9 @@ impl Kernel {
         if self.fault(8) {
             return Err(self.accept_fault());
         }
-        // accept(2) looks for a descriptor first, even if the backlog is empty.
+        // accept(2) reserves a descriptor first, so it fails with EMFILE even if the backlog is empty.
         if self.open_streams() >= self.world.descriptors {
-            self.runs_short();
+            self.note_missing_descriptor();
             self.record("emfile", &[], || "accept → EMFILE".to_owned());
             return Err(io::Error::from_raw_os_error(EMFILE));
         }
@@ -35,21 +36,21 @@ impl Kernel {
             if self.world.selector == Selector::Rearm {
                 listener.armed = true;
             }
-            self.record("drained", &[], || "accept → would block".to_owned());
+            self.record("backlog empty", &[], || "accept → would block".to_owned());
             return Err(ErrorKind::WouldBlock.into());
         }
         let peer = listener.backlog.remove(0);
-        let patience = listener.patience;
+        let user_timeout = listener.user_timeout;
         let wire = &mut self.peers[peer].wire;
         wire.link = Link::Open;
         wire.acknowledged_at = self.now;
-        wire.patience = patience;
-        self.changes();
+        wire.user_timeout = user_timeout;
+        self.mark_change();
         self.record("accept", &[peer as u64], || format!("accept → peer {peer}"));
         Ok(peer)
     }
 
-    /// One of the errors of accept that the server can do nothing about.
+    /// Returns one of the errors of accept(2) that the server cannot prevent.
     fn accept_fault(&mut self) -> io::Error {
         let kinds = [ECONNABORTED, EINTR, EPROTO, ENFILE, ENOMEM];
         let chosen = self.choices.one_of(kinds.len());
@@ -61,12 +62,13 @@ impl Kernel {
         io::Error::from_raw_os_error(kinds[chosen])
     }
 
-    /// No descriptor: to find that out is progress, but not twice in one instant.
-    fn runs_short(&mut self) {
-        self.progress |= self.short_at != Some(self.now);
-        self.short_at = Some(self.now);
+    /// Notes that an accept failed for lack of a descriptor. A second failure in the same millisecond is not progress.
+    fn note_missing_descriptor(&mut self) {
+        self.progress |= self.no_descriptor_at != Some(self.now);
+        self.no_descriptor_at = Some(self.now);
     }
 
+    /// Registers a stream with the selector under a key.
     pub(crate) fn register(&mut self, peer: usize, key: usize) -> io::Result<()> {
         let result = self.add_registration(peer, key);
         self.tell(|observer, kernel| observer.registered(kernel, peer, key, &result));
@@ -85,7 +87,7 @@ impl Kernel {
         self.record("register", &[peer as u64, key as u64], || {
             format!("peer {peer} is registered as #{key}")
         });
-        // A selector looks at once at what it is given.
+        // A selector checks the readiness of a new registration at once.
         self.peers[peer].wire.registration = Some(Registration {
             key,
             read: true,
@@ -104,6 +106,7 @@ impl Kernel {
         }
     }
 
+    /// Reads from a stream, as `how` says.
     pub(crate) fn read(&mut self, peer: usize, buffer: &mut [u8], how: How) -> io::Result<usize> {
         let result = self.read_from(peer, buffer, how);
         self.tell(|observer, kernel| observer.read(kernel, peer, how, &result));
@@ -119,10 +122,10 @@ impl Kernel {
         }
         if buffer.is_empty() {
             self.violate(format!(
-                "peer {peer}: a read of no bytes, which looks like the end"
+                "peer {peer}: a read of no bytes, whose result looks like the end of the stream"
             ));
         }
-        // A reset may overtake what is still in the receive queue. On Linux it does not.
+        // On some systems a reset discards the bytes that are still in the receive queue. Linux keeps them.
         let overtakes = self.peers[peer].wire.broken.is_some() && self.choices.one_of(2) == 1;
         let wire = &mut self.peers[peer].wire;
         if wire.unread() > 0 && !overtakes {
@@ -143,31 +146,31 @@ impl Kernel {
             }
             if how != How::Peek {
                 wire.consumed += n;
-                self.changes();
+                self.mark_change();
             }
             self.trace
                 .mix("read", &[peer as u64, n, u64::from(how != How::Peek)]);
             return Ok(n as usize);
         }
-        if let Some(kind) = wire.broken.filter(|_| !wire.error_is_told) {
-            wire.error_is_told = true;
-            self.changes();
+        if let Some(kind) = wire.broken.filter(|_| !wire.error_is_reported) {
+            wire.error_is_reported = true;
+            self.mark_change();
             self.trace.mix("broken read", &[peer as u64]);
             return Err(kind.into());
         }
         if how == How::Splice && wire.fin {
-            // The end of the stream does not count as told: a read finds it again.
+            // This changes nothing: a later read returns the end of the stream again.
             return Ok(0);
         }
         if wire.fin || wire.broken.is_some() {
-            self.changes();
+            self.mark_change();
             self.trace.mix("end", &[peer as u64]);
             return Ok(0);
         }
         self.would_block(peer)
     }
 
-    /// A call finds nothing to move, which re-arms a selector that waits for that.
+    /// Returns `WouldBlock`, which re-arms both directions of a [`Selector::Rearm`].
     fn would_block(&mut self, peer: usize) -> io::Result<usize> {
         if let (Selector::Rearm, Some(registration)) =
             (self.world.selector, &mut self.peers[peer].wire.registration)
@@ -179,6 +182,7 @@ impl Kernel {
         Err(ErrorKind::WouldBlock.into())
     }
 
+    /// Writes bytes to a stream, as many as its send queue has room for.
     pub(crate) fn write(&mut self, peer: usize, bytes: &[u8]) -> io::Result<usize> {
         let result = self.write_to(peer, bytes);
         self.tell(|observer, kernel| observer.wrote(kernel, peer, bytes, &result));
@@ -201,9 +205,9 @@ impl Kernel {
         let now = self.now;
         let wire = &mut self.peers[peer].wire;
         if let Some(kind) = wire.broken {
-            let told = std::mem::replace(&mut wire.error_is_told, true);
+            let told = std::mem::replace(&mut wire.error_is_reported, true);
             let kind = if told { ErrorKind::BrokenPipe } else { kind };
-            self.changes();
+            self.mark_change();
             self.trace.mix("broken write", &[peer as u64]);
             return Err(kind.into());
         }
@@ -219,26 +223,26 @@ impl Kernel {
         }
         let n = self.choices.share(room.min(bytes.len()));
         let wire = &mut self.peers[peer].wire;
-        if wire.untaken() == 0 {
+        if wire.unacknowledged() == 0 {
             wire.acknowledged_at = now;
             wire.outstanding_since = now;
         }
         wire.written += n as u64;
         self.trace.mix("write", &[peer as u64, n as u64]);
-        if wire.deaf {
-            // The peer's kernel answers with a reset, and holds nothing for a closed socket.
+        if wire.peer_closed {
+            // The peer's kernel discards bytes for a closed socket, and answers with a reset.
             wire.got = wire.written;
             wire.broken = Some(ErrorKind::ConnectionReset);
-            wire.news(self.world.selector, true, true);
+            wire.new_edge(self.world.selector, true, true);
             self.record("reset", &[peer as u64], || {
                 format!("peer {peer} has closed: its kernel answers with a reset")
             });
         }
-        self.changes();
+        self.mark_change();
         Ok(n)
     }
 
-    /// Makes room that the peer did not make: the kernel takes more for a peer that reads nothing, up to a bound.
+    /// Lets a full send queue grow: Linux gives the queue of a slow peer more memory, up to a bound.
     fn grow(&mut self, peer: usize) {
         let grows = self.world.send_queue_grows && self.peers[peer].wire.grown < MOST_GROWN;
         if grows && self.choices.rarely(2) {
@@ -247,10 +251,10 @@ impl Kernel {
         }
     }
 
-    /// How far a stream has got to its peer.
+    /// How much of the server's stream the peer has acknowledged; `None` if the kernel does not report it.
     pub(crate) fn delivery(&self, peer: usize) -> Option<Delivery> {
         let wire = &self.peers[peer].wire;
-        let is_outstanding = wire.untaken() > 0;
+        let is_outstanding = wire.unacknowledged() > 0;
         let end = wire.shut_down && !is_outstanding;
         self.world.tells_delivery.then_some(Delivery {
             acknowledged: wire.got + u64::from(end),
@@ -259,12 +263,12 @@ impl Kernel {
         })
     }
 
-    /// The error that no call has returned yet.
+    /// Takes the error that no call has returned yet (`SO_ERROR`).
     pub(crate) fn take_error(&mut self, peer: usize) -> Option<io::Error> {
         let wire = &mut self.peers[peer].wire;
-        let kind = wire.broken.filter(|_| !wire.error_is_told)?;
-        wire.error_is_told = true;
-        self.changes();
+        let kind = wire.broken.filter(|_| !wire.error_is_reported)?;
+        wire.error_is_reported = true;
+        self.mark_change();
         self.tell(|observer, kernel| {
             observer.took_error(kernel, peer, kind);
             Ok(())
@@ -272,19 +276,19 @@ impl Kernel {
         Some(kind.into())
     }
 
-    /// How many connections wait in a backlog.
+    /// The number of connections in a backlog; `None` if the kernel does not report it.
     pub(crate) fn backlog_length(&mut self, listener: usize) -> Option<usize> {
         let waiting = self.listeners[listener].backlog.len();
         self.world.tells_delivery.then_some(waiting)
     }
 
-    /// Ends the server's stream.
+    /// Ends the server's stream to a peer (shutdown(2) with `SHUT_WR`).
     pub(crate) fn shut_down_writing(&mut self, peer: usize) -> io::Result<()> {
         let result = match self.peers[peer].wire.broken {
             Some(_) => Err(ErrorKind::NotConnected.into()),
             None => {
                 self.peers[peer].wire.shut_down = true;
-                self.changes();
+                self.mark_change();
                 self.trace.mix("shut down", &[peer as u64]);
                 Ok(())
             }
@@ -293,7 +297,7 @@ impl Kernel {
         result
     }
 
-    /// How many bytes have arrived and are not read.
+    /// The number of bytes that have arrived and that the server has not read (`FIONREAD`).
     pub(crate) fn received(&mut self, peer: usize) -> u32 {
         self.tell(|observer, kernel| {
             observer.asked_received(kernel, peer);
@@ -302,6 +306,7 @@ impl Kernel {
         self.peers[peer].wire.unread() as u32
     }
 
+    /// Closes the server's socket to a peer.
     pub(crate) fn close(&mut self, peer: usize) {
         if self.peers[peer].wire.registration.is_some() {
             self.violate(format!("peer {peer} is closed and still registered"));
@@ -310,11 +315,11 @@ impl Kernel {
             return;
         }
         self.tell(|observer, kernel| observer.closing(kernel, peer));
-        self.changes();
+        self.mark_change();
         let wire = &mut self.peers[peer].wire;
         wire.link = Link::Closed;
-        // tcp(7), RFC 1122 4.2.2.13: closing over unread input resets the connection, and the peer loses what it has
-        // not read by then.
+        // A close with unread input resets the connection (tcp(7), RFC 1122 4.2.2.13). The peer then loses the bytes
+        // that it has not read yet.
         if wire.reset_on_close || wire.unread() > 0 {
             wire.reset_by_server = true;
         }
@@ -325,6 +330,7 @@ impl Kernel {
         });
     }
 
+    /// Closes a listener, and resets the connections in its backlog.
     pub(crate) fn close_listener(&mut self, n: usize) {
         self.tell(|observer, kernel| observer.closing_listener(kernel, n));
         let listener = &mut self.listeners[n];
@@ -342,10 +348,10 @@ impl Kernel {
     }
 }
 
-/// A send queue that has grown by so many bytes grows no more.
+/// A send queue stops growing when it has grown by this many bytes or more.
 const MOST_GROWN: usize = 1_000;
 
-/// The numbers that this system gives its errors.
+/// The error numbers of this system.
 const EINTR: i32 = rustix::io::Errno::INTR.raw_os_error();
 const ENOMEM: i32 = rustix::io::Errno::NOMEM.raw_os_error();
 const ENFILE: i32 = rustix::io::Errno::NFILE.raw_os_error();

@@ -1,9 +1,8 @@
-//! The simulated kernel: connections as bounded counters, readiness by the rules of two kinds of selector, and a
-//! clock that jumps to the next thing that happens.
+//! The simulated kernel: connections as bounded counters, two kinds of selector, and a virtual clock.
 //!
-//! It is one machine with the peers on it. They act inside the server's system calls, as on a real machine with
-//! another core. The bytes of a stream are a function of peer and offset ([`byte_at`](crate::wire::byte_at)), so none
-//! are stored.
+//! The server and the peers run on one simulated machine. The peers act during the system calls of the server, as they
+//! do on another core of a real machine. The clock jumps to the time of the next occurrence. No bytes are stored: each
+//! byte of a stream is a function of peer and offset ([`byte_at`](crate::wire::byte_at)).
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -18,50 +17,50 @@ use crate::tape::Choices;
 use crate::trace::{self, Trace};
 use crate::wire::{Link, Wire};
 
-/// The kernel, and all that there is outside of the server.
+/// The kernel and the peers: everything outside of the server.
 ///
-/// All times are milliseconds since the beginning of the run.
+/// All times are milliseconds since the start of the run.
 #[derive(Debug)]
 pub struct Kernel {
-    /// The limits, and which faults happen.
+    /// The limits of the kernel, and the faults that may happen.
     pub(crate) world: World,
-    /// Answers every question that has more than one answer.
+    /// The decisions of the run, such as the order of events or the length of a write.
     pub(crate) choices: Choices,
-    /// The hash of all that has happened.
+    /// The hash of everything that has happened.
     pub(crate) trace: Trace,
     /// The peers, by number.
     pub(crate) peers: Vec<Peer>,
     /// The listening sockets, by number.
     pub(crate) listeners: Vec<Listener>,
-    /// Learns of the server's calls.
+    /// The observer, to which the kernel reports the calls of the server.
     observer: Rc<RefCell<dyn Observer<Kernel>>>,
-    /// The beginning of the run, as an `Instant`.
+    /// The start of the run, as an `Instant`.
     epoch: Instant,
-    /// The time.
+    /// The current time.
     pub(crate) now: u64,
     /// The signal that the server has not taken yet.
     pub(crate) signal: Option<Signal>,
-    /// When the server was told to stop.
+    /// The time at which the server was told to stop.
     stopped_at: Option<u64>,
-    /// The last phase: no faults any more, and every peer reads.
+    /// Whether the run is in its last phase, in which no fault happens and every peer reads.
     pub(crate) liveness: bool,
     /// The first violation.
     pub(crate) violation: Option<String>,
-    /// Whether anything has changed since the turn began, or the server had another reason for this turn.
+    /// Whether this turn has made progress: something has changed, or the server had another reason to run.
     pub(crate) progress: bool,
-    /// When a byte, a connection or a peer last moved.
+    /// The last time at which a byte moved, or the state of a connection or a peer changed.
     changed_at: u64,
-    /// Turns in a row in which nothing has.
+    /// The number of turns in a row without progress.
     idle_turns: u64,
-    /// When the first of these turns began.
+    /// The time since which these turns are counted.
     idle_since: u64,
     /// Keys whose registration ended since the turn began.
     pub(crate) keys_freed_in_turn: Vec<usize>,
-    /// When an accept last found no descriptor.
-    pub(crate) short_at: Option<u64>,
-    /// By how much a poll has been late at the most, for whatever reason.
+    /// The last time at which an accept failed with `EMFILE`.
+    pub(crate) no_descriptor_at: Option<u64>,
+    /// The longest delay of a poll after its deadline, for any reason.
     most_late: u64,
-    /// How often the run has met with what.
+    /// How often each situation has occurred in the run.
     pub(crate) seen: Seen,
 }
 
@@ -70,59 +69,62 @@ pub struct Kernel {
 pub(crate) struct Listener {
     /// The key of its registration.
     pub(crate) key: Option<usize>,
-    /// The peers that wait to be accepted, in the order of arrival.
+    /// The peers that wait for the server to accept them, in the order of arrival.
     pub(crate) backlog: Vec<usize>,
-    /// Edge: a connection has arrived since the last report. Re-arm: it may be reported.
+    /// With an edge-triggered selector: a connection has arrived since the last report. With a re-armed selector: it
+    /// may report the listener.
     pub(crate) armed: bool,
     /// Whether the server has closed it.
     pub(crate) closed: bool,
-    /// What its connections inherit as their [`Wire::patience`].
-    pub(crate) patience: Option<u64>,
+    /// The [`Wire::user_timeout`] that its connections inherit.
+    pub(crate) user_timeout: Option<u64>,
 }
 
-/// How often a run has met with what: a simulator that meets with nothing proves nothing.
+/// How often each situation has occurred in a run.
+///
+/// The tests require that every situation occurs: a check proves nothing about a situation that never occurs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Turns of the server: polls, with what follows each.
+    /// Turns of the server: each is a poll and the work after it.
     pub turns: u64,
-    /// Events for nothing.
+    /// Spurious events: random reports of readiness, which are usually not true.
     pub spurious: u64,
-    /// Writes that found no room.
+    /// Writes that returned `WouldBlock`.
     pub would_block_writes: u64,
     /// Keys that were freed and registered again within one turn.
     pub keys_reused_in_a_batch: u64,
-    /// Peers that ended their stream while the server held bytes that it had read and not written.
+    /// Peers that ended their stream while the server still had bytes of their echo to write.
     pub ends_with_output_pending: u64,
-    /// Sockets that were ready, and that a poll did not report.
+    /// Sockets that were ready and that a poll left out of its events.
     pub left_for_later: u64,
     /// Jumps of the clock.
     pub time_jumps: u64,
-    /// Urgent bytes.
+    /// Urgent bytes that peers sent.
     pub urgent_bytes: u64,
-    /// Calls that failed with `EINTR`.
+    /// Reads and writes that failed with `EINTR`.
     pub interrupted: u64,
-    /// Requests to stop whose wake-up was lost.
+    /// Requests to stop that did not wake the poll up.
     pub lost_wake_ups: u64,
     /// Splices from a socket into a pipe.
     pub splices: u64,
-    /// Splices that an urgent byte held up.
+    /// Splices that returned `WouldBlock` because an urgent byte was next.
     pub splices_held_up: u64,
-    /// Pipes that failed with bytes inside.
+    /// Pipes that failed while they held bytes.
     pub failed_pipes: u64,
-    /// Times that the server was stopped for a while, as by a debugger.
-    pub lost_times: u64,
-    /// Polls of a server that busy-polls.
+    /// Suspensions of the server's process, as by a debugger.
+    pub suspensions: u64,
+    /// Polls that found nothing while the server was busy polling.
     pub busy_polls: u64,
-    /// Connections that waited in a backlog when the server was told to stop.
-    pub complete_at_stop: u64,
+    /// Connections that were in a backlog when the server was told to stop.
+    pub waiting_at_stop: u64,
     /// Connections that the kernel ended because the peer acknowledged nothing (`TCP_USER_TIMEOUT`).
     pub kernel_time_outs: u64,
-    /// Send queues that grew.
+    /// Times that a full send queue grew.
     pub grown_queues: u64,
 }
 
 impl Kernel {
-    /// Makes a kernel that runs this script, with these decisions, and that tells an observer of the server's calls.
+    /// Creates a kernel that runs a script with the given decisions, and reports the calls of the server to `observer`.
     pub fn new(
         script: &Script,
         choices: Choices,
@@ -150,18 +152,18 @@ impl Kernel {
             idle_turns: 0,
             idle_since: 0,
             keys_freed_in_turn: Vec::new(),
-            short_at: None,
+            no_descriptor_at: None,
             most_late: 0,
             seen: Seen::default(),
         }
     }
 
-    /// The time, in milliseconds since the beginning of the run.
+    /// The current time, in milliseconds since the start of the run.
     pub fn now(&self) -> u64 {
         self.now
     }
 
-    /// The limits, and which faults happen.
+    /// The limits of the kernel, and the faults that may happen.
     pub fn world(&self) -> &World {
         &self.world
     }
@@ -179,7 +181,7 @@ impl Kernel {
         &self.peers[peer].wire
     }
 
-    /// The peers that wait in the backlog of a listener, in the order of arrival.
+    /// The peers in the backlog of a listener, in the order of arrival.
     ///
     /// # Panics
     /// If there is no such listener.
@@ -187,63 +189,63 @@ impl Kernel {
         &self.listeners[listener].backlog
     }
 
-    /// How many streams the server has accepted and not closed.
+    /// The number of streams that the server has accepted and not closed.
     pub fn open_streams(&self) -> usize {
         let open = |peer: &&Peer| peer.wire.link == Link::Open;
         self.peers.iter().filter(open).count()
     }
 
-    /// When the server was told to stop.
+    /// The time at which the server was told to stop; `None` before that.
     pub fn stopped_at(&self) -> Option<u64> {
         self.stopped_at
     }
 
-    /// By how much a poll has been late at the most, in milliseconds: the machine was busy, or the server was
-    /// stopped.
+    /// The longest delay of a poll after its deadline, in milliseconds: the machine was busy, or the server was
+    /// suspended.
     pub fn most_late(&self) -> u64 {
         self.most_late
     }
 
-    /// How often the run has met with what.
+    /// How often each situation has occurred in the run.
     pub fn seen(&self) -> &Seen {
         &self.seen
     }
 
-    /// The decisions, as far as they went.
+    /// The decisions of the run up to now.
     pub fn choices(&self) -> &Choices {
         &self.choices
     }
 
-    /// A number that equal runs have in common.
+    /// The hash of everything that has happened: equal runs have equal hashes.
     pub fn hash(&self) -> u64 {
         self.trace.hash()
     }
 
-    /// For each peer how it ended, and how many bytes it got.
+    /// The outcome of each peer: the way in which it ended, and the number of bytes that it received.
     pub fn endings(&self) -> Vec<(Option<Ended>, u64)> {
         let ending = |peer: &Peer| (peer.ended, peer.wire.got);
         self.peers.iter().map(ending).collect()
     }
 
-    /// Says that the server had a reason of its own for this turn, such as a timer. Several turns without a reason,
-    /// and in which nothing happens, are a violation.
-    pub fn excuse_turn(&mut self) {
+    /// Counts this turn as progress: the server had a reason for it, such as a timer. Several turns in a row without
+    /// progress are a violation.
+    pub fn mark_progress(&mut self) {
         self.progress = true;
     }
 
-    /// Reports what an observer has found.
+    /// Reports the violation that an observer has found, if any.
     pub fn check(&mut self, checked: Checked) {
         if let Err(what) = checked {
             self.violate(what);
         }
     }
 
-    /// Whether anything has gone wrong.
+    /// Whether a violation has been reported.
     pub fn is_violated(&self) -> bool {
         self.violation.is_some()
     }
 
-    /// Takes what went wrong first, and adds it to the trace.
+    /// Takes the first violation, and adds it to the trace.
     pub fn take_violation(&mut self) -> Option<String> {
         if let Some(violation) = &self.violation {
             trace::say(format_args!("{:>6} ms WRONG: {violation}", self.now));
@@ -251,12 +253,12 @@ impl Kernel {
         self.violation.take()
     }
 
-    /// Reports a violation. The first one is what the run has found.
+    /// Reports a violation. The run keeps only the first one.
     pub fn violate(&mut self, what: String) {
         self.violation.get_or_insert(what);
     }
 
-    /// Tells the observer of a call, and reports what it has found.
+    /// Reports a call to the observer, and keeps the violation that the observer returns.
     pub(crate) fn tell(
         &mut self,
         call: impl FnOnce(&mut dyn Observer<Kernel>, &Kernel) -> Checked,
@@ -266,12 +268,12 @@ impl Kernel {
         self.check(checked);
     }
 
-    /// The time as the server reads it.
+    /// The current time, as the server reads it from its clock.
     pub(crate) fn instant(&self) -> Instant {
         self.epoch + Duration::from_millis(self.now)
     }
 
-    /// Adds what happened to the trace, in numbers for the hash and in words for the trace.
+    /// Adds one occurrence to the trace: `what` and `numbers` to the hash, `line` to the text.
     pub(crate) fn record(&mut self, what: &str, numbers: &[u64], line: impl FnOnce() -> String) {
         self.trace.mix(what, numbers);
         if trace::is_recording() {
@@ -279,13 +281,13 @@ impl Kernel {
         }
     }
 
-    /// Something has moved.
-    pub(crate) fn changes(&mut self) {
+    /// Records that something has changed, which is progress.
+    pub(crate) fn mark_change(&mut self) {
         self.progress = true;
         self.changed_at = self.now;
     }
 
-    /// A poll of the server.
+    /// Runs a poll of the server, and reports it to the observer.
     pub(crate) fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) {
         events.clear();
         self.begin_turn();
@@ -294,7 +296,7 @@ impl Kernel {
         self.tell(|observer, kernel| observer.polled(kernel, events));
     }
 
-    /// A turn is a poll and what follows it. A second has no turns without progress, but for a few.
+    /// Begins a turn: a poll and the work after it. Within [`SPIN`], only a few turns may pass without progress.
     fn begin_turn(&mut self) {
         if self.progress || self.now - self.idle_since >= SPIN {
             self.idle_turns = 0;
@@ -306,22 +308,24 @@ impl Kernel {
         if self.idle_turns > allowed {
             let turns = self.idle_turns;
             self.violate(format!(
-                "a spin: {turns} turns in a row in which nothing happened"
+                "a spin: nothing happened in {turns} turns in a row"
             ));
         }
         if self.seen.turns > MOST_TURNS {
-            self.violate(format!("it never ends: {MOST_TURNS} turns"));
+            self.violate(format!(
+                "the run does not end: more than {MOST_TURNS} turns"
+            ));
         }
         self.seen.turns += 1;
         self.progress = false;
         self.keys_freed_in_turn.clear();
     }
 
-    /// Lets the world go on until there are events, or the poll is over for another reason.
+    /// Lets the peers act and the clock run until there are events, or until the poll ends for another reason.
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) {
         let deadline = timeout.map(|timeout| self.now + timeout.as_millis() as u64);
         self.burst();
-        // The request to stop may as well come while the server is busy: see `meanwhile`.
+        // If this is false, the request to stop comes during another system call: see `meanwhile`.
         let stops_here = !self.choices.rarely(3);
         while self.violation.is_none() {
             if stops_here && self.is_due_to_stop() {
@@ -330,12 +334,12 @@ impl Kernel {
             }
             let faults = self.has_faults();
             if faults && self.choices.rarely(24) {
-                // A debugger stops the process, or its machine is suspended. That interrupts the poll.
-                self.lose_time();
+                // A debugger stops the process, or the machine is suspended. Both interrupt the poll.
+                self.suspend_server();
                 return;
             }
             if faults && self.choices.rarely(16) {
-                // A signal handler has run, or a waker was used.
+                // A signal handler has run, or a waker has woken the poll up.
                 self.record("early", &[], || "the poll returns early".to_owned());
                 self.progress = true;
                 return;
@@ -346,7 +350,7 @@ impl Kernel {
                 self.deliver(events);
             }
             if faults && self.choices.rarely(8) {
-                self.deliver_nonsense(events);
+                self.deliver_spurious(events);
             }
             if !events.is_empty() {
                 return;
@@ -361,51 +365,52 @@ impl Kernel {
                     .iter()
                     .find(|n| self.peers[**n].wire.link == Link::Closed)
             {
-                // The server does not see when.
+                // The server does not see when this peer acts, so one order is enough.
                 self.act(*gone);
                 continue;
             }
-            // A peer that dawdles may be closed by a timer, which is no harmless fault.
-            let dawdles = self.world.faults != Faults::Harmless && self.choices.rarely(8);
-            let time_may_pass = able.is_empty() || dawdles;
+            // Time may pass although a peer can act. A timer may then close its connection, so this fault is not
+            // harmless.
+            let peers_are_slow = self.world.faults != Faults::Harmless && self.choices.rarely(8);
+            let time_may_pass = able.is_empty() || peers_are_slow;
             if !time_may_pass {
                 let chosen = self.choices.one_of(able.len());
                 self.act(able[chosen]);
             } else if let Some(next) = self.next_time(deadline) {
                 self.seen.time_jumps += 1;
-                // To wait until the server's own deadline is no progress yet.
+                // Waiting until the poll's own deadline is not progress.
                 self.progress |= deadline != Some(next);
                 self.now = next;
                 let is_late = deadline == Some(next) && faults && self.choices.rarely(4);
                 if is_late {
-                    // The machine is busy: timers come late.
+                    // The machine is busy, so the poll returns after its deadline.
                     let late = 1 + self.choices.one_of(20) as u64;
                     self.now += late;
                     self.most_late = self.most_late.max(late);
                 }
-                self.reap_the_vanished();
+                self.time_out_connections();
                 if is_late {
                     return;
                 }
-                let waits = able.is_empty() && self.now - self.changed_at > PATIENCE;
-                if waits && self.all_is_quiet() {
+                let is_quiet = able.is_empty() && self.now - self.changed_at > LONGEST_WAIT;
+                if is_quiet && self.next_phase() {
                     return;
                 }
             } else if !able.is_empty() {
                 self.act(able[0]);
-            } else if self.all_is_quiet() {
+            } else if self.next_phase() {
                 return;
             }
         }
     }
 
-    /// The process is stopped for a while. The world goes on without it.
-    fn lose_time(&mut self) {
+    /// Suspends the server's process for a while. The peers go on.
+    fn suspend_server(&mut self) {
         let lost = [30, 150, 1200][self.choices.one_of(3)];
         let until = self.now + lost;
         self.most_late = self.most_late.max(lost);
         loop {
-            // Each peer comes to where it waits for the server.
+            // Each peer acts until it has to wait for the server.
             loop {
                 let able = self.able_peers();
                 if able.is_empty() {
@@ -418,18 +423,19 @@ impl Kernel {
                 Some(next) => self.now = next,
                 None => break,
             }
-            self.reap_the_vanished();
+            self.time_out_connections();
         }
         self.now = until;
-        self.seen.lost_times += 1;
+        self.seen.suspensions += 1;
         self.progress = true;
-        self.reap_the_vanished();
-        self.record("lost", &[lost], || {
-            format!("the server was stopped for {lost} ms; its poll is interrupted")
+        self.time_out_connections();
+        self.record("suspended", &[lost], || {
+            format!("the server was suspended for {lost} ms; its poll is interrupted")
         });
     }
 
-    /// A poll that does not wait takes time too. It counts where the server does nothing else.
+    /// Lets 1 ms pass in a poll that does not wait. This happens only while the server is busy polling: otherwise the
+    /// time of such a poll does not matter.
     fn pass_a_short_time(&mut self) {
         if !self.observer.borrow().is_busy_polling(self) {
             return;
@@ -442,44 +448,49 @@ impl Kernel {
             let chosen = self.choices.one_of(able.len());
             self.act(able[chosen]);
         }
-        self.reap_the_vanished();
+        self.time_out_connections();
     }
 
-    /// Begins the next phase of the run. Nothing is ready, no peer can do anything, and only peers that try to
-    /// connect wait for a time. Returns true if the poll ends.
-    fn all_is_quiet(&mut self) -> bool {
-        self.changes();
+    /// Begins the next phase of the run, or reports a violation if there is none.
+    ///
+    /// At this point nothing is ready and no peer can act. Some peers may still repeat their attempt to connect.
+    /// Returns true if the poll ends.
+    fn next_phase(&mut self) -> bool {
+        self.mark_change();
         if !self.liveness {
             self.liveness = true;
             self.record("liveness", &[], || {
-                "all is quiet: no faults from here on, and every peer reads".to_owned()
+                "nothing can happen now: from here on no fault happens and every peer reads"
+                    .to_owned()
             });
         } else if let Some(stuck) = self.peers.iter().position(|peer| peer.ended.is_none()) {
             let wire = &self.peers[stuck].wire;
             self.violate(format!(
-                "a stall: nothing will ever happen again, and peer {stuck} waits: it sent {}, the server read {} and \
-                 wrote {}, it got {}",
+                "a hang: nothing can happen any more, and peer {stuck} waits: it sent {}, the server read {} and \
+                 wrote {}, the peer received {}",
                 wire.sent, wire.consumed, wire.written, wire.got
             ));
-        } else if let Some(lost) = self.peers.iter().position(|peer| peer.wire.is_forgotten()) {
+        } else if let Some(open) = self.peers.iter().position(|peer| peer.wire.is_forgotten()) {
             self.violate(format!(
-                "peer {lost} has ended or reset its stream, and the server never noticed"
+                "peer {open} has ended its stream or reset the connection, and the server has not closed the connection"
             ));
         } else if self.stopped_at.is_none() {
             self.stop();
             return true;
         } else {
-            self.violate("a stall: it was told to stop, and waits without a deadline".to_owned());
+            self.violate(
+                "a hang: the server waits without a deadline after the request to stop".to_owned(),
+            );
         }
         false
     }
 
-    /// Whether this is the turn in which the server is told to stop.
+    /// Whether the script's turn for the request to stop has come.
     fn is_due_to_stop(&self) -> bool {
         self.stopped_at.is_none() && self.world.stop.is_some_and(|turn| turn <= self.seen.turns)
     }
 
-    /// Tells the server to stop, by a signal or through a handle. Either ends the poll.
+    /// Tells the server to stop, by a signal or through a handle. Both end the poll.
     fn stop(&mut self) {
         let how = match self.choices.rarely(2) {
             true => Stop::Handle,
@@ -488,17 +499,20 @@ impl Kernel {
         self.stop_by(how);
     }
 
+    /// Tells the server to stop in this way.
     fn stop_by(&mut self, how: Stop) {
         self.stopped_at = Some(self.now);
-        self.changes();
+        self.mark_change();
         let waits = |peer: &&Peer| peer.wire.link == Link::Waiting;
-        self.seen.complete_at_stop += self.peers.iter().filter(waits).count() as u64;
+        self.seen.waiting_at_stop += self.peers.iter().filter(waits).count() as u64;
         match how {
             Stop::Signal => {
                 self.record("term", &[], || "SIGTERM".to_owned());
                 self.signal = Some(Signal::Stop);
             }
-            Stop::Handle => self.record("handle", &[], || "a handle asks it to stop".to_owned()),
+            Stop::Handle => self.record("handle", &[], || {
+                "a handle asks the server to stop".to_owned()
+            }),
         }
         self.tell(|observer, kernel| {
             observer.stops(kernel, how);
@@ -506,12 +520,13 @@ impl Kernel {
         });
     }
 
-    /// The server has gone: each peer that is left reads what there is, and finds the end of its connection.
+    /// Runs the remaining peers after the end of the server: each reads the bytes that are there, and then the end of
+    /// its connection.
     pub fn settle(&mut self) {
         self.liveness = true;
         loop {
             // Longer than every pause.
-            self.now += PATIENCE;
+            self.now += LONGEST_WAIT;
             let [first, ..] = self.able_peers()[..] else {
                 return;
             };
@@ -519,28 +534,29 @@ impl Kernel {
         }
     }
 
-    /// When something happens next that only takes time.
+    /// Returns the next time at which something happens by the clock alone: a pause ends, the kernel gives up on a
+    /// peer, or the poll's deadline passes.
     fn next_time(&self, deadline: Option<u64>) -> Option<u64> {
         let peers = self.peers.iter().filter_map(|peer| match peer.ended {
             None => Some(peer.wakes),
-            Some(_) => peer.reaped_at,
+            Some(_) => peer.times_out_at,
         });
         let gives_up = self.peers.iter().filter_map(|peer| self.gives_up_at(peer));
         let times = peers.chain(gives_up).chain(deadline);
         times.filter(|time| *time > self.now).min()
     }
 
-    /// Whether faults happen now.
+    /// Whether faults may happen now.
     fn has_faults(&self) -> bool {
         self.world.faults != Faults::None && !self.liveness
     }
 
-    /// Whether a fault happens now that happens once in `n` times.
+    /// Decides whether a fault happens now, with a probability of 1 in `n`.
     pub(crate) fn fault(&mut self, n: u32) -> bool {
         self.has_faults() && self.choices.rarely(n)
     }
 
-    /// Lets the peers get ahead, as while the server was busy.
+    /// Lets the peers do several steps in a row, as if the server had been busy with other work.
     fn burst(&mut self) {
         for _ in 0..self.choices.burst() {
             let able = self.able_peers();
@@ -552,10 +568,11 @@ impl Kernel {
         }
     }
 
-    /// What other cores do while the server is in a system call about these peers.
+    /// Lets peers act during a system call of the server, as on another core. `concerns` selects the peers that the
+    /// call is about.
     pub(crate) fn meanwhile(&mut self, concerns: impl Fn(usize, &Wire) -> bool) {
         if self.is_due_to_stop() && self.choices.rarely(2) {
-            // Its wake-up may be lost: mio's `poll(2)` selector can lose one.
+            // The wake-up may be lost: mio's `poll(2)` selector can lose one.
             self.seen.lost_wake_ups += 1;
             self.stop_by(Stop::Handle);
         }
@@ -563,8 +580,9 @@ impl Kernel {
         loop {
             let mut able = self.able_peers();
             if self.choices.are_exhaustive() {
-                // What a peer does beside a call about another one could as well be done later: the same outcome. So
-                // could what two of them do in one call, unless they race for a place in the backlog.
+                // An action during a call about another peer has the same outcome after that call. Two actions in one
+                // call have the same outcome in either order, unless both peers race for a place in the backlog.
+                // So one order of these is enough.
                 able.retain(|n| {
                     let wire = &self.peers[*n].wire;
                     concerns(*n, wire) && (*n >= first || wire.link == Link::None)
@@ -579,15 +597,17 @@ impl Kernel {
     }
 }
 
-/// Longer than every pause and every timeout, in milliseconds: what has not moved for so long waits.
-const PATIENCE: u64 = 6_000;
+/// Longer than every pause and every timeout, in milliseconds. If nothing has changed for so long, only the server
+/// can cause the next change.
+const LONGEST_WAIT: u64 = 6_000;
 
-/// Turns without any change are counted for so long, in milliseconds: a timer that expires once a second is no spin.
+/// The time within which turns without progress are counted, in milliseconds. A timer that expires once a second is
+/// not a spin.
 const SPIN: u64 = 1_000;
 
-/// Turns that may go by without any change, and two more for each registration: one for each event that is not
-/// awaited.
+/// The number of turns in a row that may pass without progress. Two more are allowed for each registration: one for
+/// each direction, because the server may get an event that it does not wait for.
 const IDLE_TURNS: u64 = 4;
 
-/// More turns than any script needs.
+/// The limit of turns in a run, which is more than any script needs.
 const MOST_TURNS: u64 = 20_000;

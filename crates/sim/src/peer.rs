@@ -1,4 +1,4 @@
-//! A peer of a run: its script, how far it has come in it, and the one connection that it makes.
+//! A peer of a run: its script, its position in the script, and its only connection.
 
 use crate::script::Action;
 use crate::wire::Wire;
@@ -8,39 +8,40 @@ use crate::wire::Wire;
 pub struct Peer {
     /// Its actions, in order.
     pub script: Vec<Action>,
-    /// How it ended for the peer, if it has.
+    /// How the connection ended for the peer; `None` before the end.
     pub ended: Option<Ended>,
     /// Its connection.
     pub wire: Wire,
-    /// The action that it is at.
+    /// The index of its current action.
     at: usize,
-    /// How many bytes of that action are done.
+    /// The number of bytes of that action that are done.
     done: u64,
-    /// Until when it does nothing, in milliseconds.
+    /// The end of its pause, or the time of its next attempt to connect. Times are milliseconds since the start of the
+    /// run.
     pub(crate) wakes: u64,
-    /// When the server's kernel finds that the peer has vanished.
-    pub(crate) reaped_at: Option<u64>,
+    /// The time at which the server's keep-alive probes end the connection of a peer that has vanished.
+    pub(crate) times_out_at: Option<u64>,
 }
 
 /// How a connection ended for its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It has read the end of the server's stream.
+    /// The peer has read the end of the server's stream.
     EndOfStream,
     /// The server's side reset the connection.
     ResetByServer,
-    /// The listener was closed.
+    /// The listener was closed before the peer connected.
     Refused,
-    /// It has reset the connection.
+    /// The peer has reset the connection.
     Reset,
-    /// It has closed its socket.
+    /// The peer has closed its socket.
     Closed,
-    /// It has vanished.
+    /// The peer has vanished without closing its socket.
     Vanished,
 }
 
 impl Peer {
-    /// A peer that has done nothing yet.
+    /// A peer at the start of its script.
     pub(crate) fn new(script: &[Action]) -> Peer {
         Peer {
             script: script.to_vec(),
@@ -49,21 +50,21 @@ impl Peer {
             at: 0,
             done: 0,
             wakes: 0,
-            reaped_at: None,
+            times_out_at: None,
         }
     }
 
-    /// Its next action; `None` at the end of its script.
+    /// The current action of the peer; `None` at the end of its script.
     pub(crate) fn action(&self) -> Option<&Action> {
         self.script.get(self.at)
     }
 
-    /// Whether it has got as many bytes as it has sent.
+    /// Whether the peer has received as many bytes as it has sent.
     pub(crate) fn has_its_echo(&self) -> bool {
         self.wire.got == self.wire.sent
     }
 
-    /// How many bytes of the action are left.
+    /// The number of bytes of the current action that are not done; 1 for an action without bytes.
     pub(crate) fn left_of_action(&self) -> u64 {
         let whole = match self.action() {
             Some(Action::Send(n) | Action::Read(n)) => u64::from(*n),
@@ -72,7 +73,7 @@ impl Peer {
         whole - self.done
     }
 
-    /// Counts `n` bytes of the action as done.
+    /// Counts `n` bytes of the current action as done.
     pub(crate) fn did(&mut self, n: u64) {
         self.done += n;
         if self.left_of_action() == 0 {

@@ -1,122 +1,125 @@
-//! What a run is about: the world's limits, and what each peer does in it.
+//! The input of a run: the limits and faults of the world, and the actions of each peer.
 //!
-//! Decoded from a [`Tape`], or written down in a test. Runs nothing.
+//! A script is decoded from a [`Tape`] or written in a test. This module runs nothing.
 
 use std::fmt;
 
 use crate::tape::{Tape, digit, pick};
 
-/// The limits and habits of a simulated world. Times are in milliseconds, sizes in bytes; they are small, so that a
-/// short script meets every bound.
+/// The limits and the behaviour of a simulated kernel. Sizes are in bytes. They are small, so that a short script
+/// reaches every limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct World {
-    /// The promises of the selector.
+    /// The kind of selector.
     pub selector: Selector,
-    /// How the selector puts what is ready into events.
+    /// Whether one event reports both directions of a socket.
     pub events: Events,
-    /// Which faults happen at random.
+    /// The faults that happen at random.
     pub faults: Faults,
-    /// Whether a read may be short with more behind it on an edge too, unannounced: a Unix-domain socket does that,
-    /// behind a message with descriptors.
+    /// Whether a read may be short, without any hint, although more bytes follow. A read of a Unix-domain socket is
+    /// short after a message with descriptors. With [`Selector::Rearm`] every read may be short, whatever this field
+    /// says.
     pub short_reads: bool,
-    /// How many listening sockets there are.
+    /// The number of listening sockets.
     pub listeners: usize,
-    /// How many connections wait in one backlog at most.
+    /// The maximal number of connections in one backlog.
     pub backlog: usize,
-    /// How many accepted streams may be open before accept fails with `EMFILE`.
+    /// The maximal number of open accepted streams: with this number open, accept fails with `EMFILE`.
     pub descriptors: usize,
-    /// How much the server's kernel holds of what a peer sent.
+    /// The capacity of the server's receive queue for one connection.
     pub receive_queue: usize,
-    /// How much the server's kernel holds of what the server wrote.
+    /// The capacity of the server's send queue for one connection.
     pub send_queue: usize,
-    /// How much of the send queue must be free for the socket to be reported as writable. A write takes less.
+    /// The room in the send queue that the selector requires to report the socket as writable. A write needs room for
+    /// one byte only.
     pub writable_at: usize,
-    /// Whether the kernel tells what a peer has acknowledged, as Linux does for TCP.
+    /// Whether the kernel reports how much a peer has acknowledged, as Linux does for TCP (`TCP_INFO`, tcp(7)).
     pub tells_delivery: bool,
-    /// Whether the kernel ends a connection whose peer acknowledges nothing for long (`TCP_USER_TIMEOUT`).
+    /// Whether the kernel ends a connection whose bytes stay unacknowledged for too long (`TCP_USER_TIMEOUT`, tcp(7)).
     pub kernel_times_stalls: bool,
-    /// Whether the kernel takes more and more for a peer that reads nothing, as Linux does.
+    /// Whether the send queue of a peer that reads nothing may grow, as it does on Linux.
     pub send_queue_grows: bool,
-    /// How many more peers there are, which send a byte each and stay for a while.
+    /// The number of additional peers. Each of them sends one byte, reads it, and pauses for two seconds.
     pub crowd: usize,
-    /// In which turn the server is told to stop; `None` is when every peer has finished.
+    /// The first turn in which the server may be told to stop; `None`: only after every peer has finished.
     pub stop: Option<u64>,
 }
 
-/// The promises of a selector.
+/// The kind of selector: the rule by which it repeats a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Selector {
-    /// Each arrival is reported once, whatever has been read meanwhile; room to write once after `WouldBlock`: epoll
-    /// with `EPOLLET`, kqueue with `EV_CLEAR`.
+    /// Edge-triggered: epoll with `EPOLLET`, kqueue with `EV_CLEAR`. Each arrival is reported once, even if earlier
+    /// bytes are still unread. Room to write is reported once after a write returned `WouldBlock`.
     Edge,
-    /// A direction that was reported is not reported again before a call has said `WouldBlock`, which re-arms both
-    /// directions: Windows, and mio's `poll(2)`.
+    /// Re-armed by calls: mio on Windows, and mio over `poll(2)`. After a report, a direction is not reported again
+    /// until a call returns `WouldBlock`. That re-arms both directions.
     Rearm,
 }
 
-/// How a selector puts what is ready into events.
+/// The number of events by which a selector reports one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Events {
-    /// One event with all that is ready now, as epoll does.
+    /// One event with every direction that is ready now, as epoll does.
     Merged,
     /// One event for each direction, as kqueue does.
     Split,
 }
 
-/// What goes wrong at random.
+/// The faults that happen at random.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Faults {
-    /// Nothing goes wrong.
+    /// No faults.
     None,
-    /// What changes no peer's outcome: events for nothing, polls that return early, `EINTR`, accepts that fail.
+    /// Faults that change no peer's outcome: spurious events, polls that return early or late, suspensions of the
+    /// server, `EINTR`, and accepts and splices that fail.
     Harmless,
-    /// Registrations fail too, which ends a connection.
+    /// Also faults that end a connection, such as a registration that fails.
     All,
 }
 
-/// One thing that a peer does.
+/// One action of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Sends so many bytes, waiting for room.
+    /// Sends this number of bytes, and waits for room where necessary.
     Send(u32),
-    /// Reads so many bytes of its echo, waiting for them.
+    /// Reads this number of bytes of its echo, and waits for them where necessary.
     Read(u32),
-    /// Does nothing for so many milliseconds. The first of these come before it connects.
+    /// Does nothing for this time, in milliseconds. Pauses at the start of a script come before the peer connects.
     Pause(u32),
     /// Sends one urgent byte.
     SendUrgent,
-    /// Ends its stream, and goes on reading.
+    /// Ends its stream and can still read.
     HalfClose,
     /// Resets the connection.
     Reset,
-    /// Closes its socket, whatever it has not read.
+    /// Closes its socket, even with unread bytes.
     Close,
-    /// Does and answers nothing from here on.
+    /// Stops answering for the rest of the run.
     Vanish,
 }
 
-/// A world and what each peer does in it. At the end of its actions a peer reads the whole of its echo, ends its
-/// stream, and waits for the end of the server's.
+/// A world and the actions of each peer. After its actions a peer reads the rest of its echo, ends its stream, and
+/// waits for the end of the server's stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
-    /// The world.
+    /// The limits and the behaviour of the kernel.
     pub world: World,
     /// The actions of each peer.
     pub peers: Vec<Vec<Action>>,
 }
 
 impl World {
-    /// A world in which nothing is short and nothing fails.
-    pub fn tame() -> World {
+    /// The simplest world: no faults, and limits that a short script does not reach.
+    pub fn simple() -> World {
         World::decode(&Tape::default())
     }
 
-    /// Whether a short read proves that there is nothing more.
+    /// Whether a short read proves the receive queue empty.
     pub fn short_read_means_empty(&self) -> bool {
         self.selector == Selector::Edge && !self.short_reads
     }
 
-    /// Reads the first three words of a tape's first lane.
+    /// Decodes the first three words of a tape's first lane.
     fn decode(tape: &Tape) -> World {
         let [mut a, mut b, mut c, ..] = tape.world;
         let receive_queue = pick(&mut b, &[64, 1, 6, 200]);
@@ -145,7 +148,7 @@ impl World {
 }
 
 impl Script {
-    /// Reads a tape's first two lanes.
+    /// Decodes the first two lanes of a tape.
     pub fn decode(tape: &Tape) -> Script {
         let mut script = Script {
             world: World::decode(tape),
@@ -164,7 +167,7 @@ impl Script {
             make_possible(peer);
         }
         if script.world.crowd > 0 {
-            // They are there at the same time, and then they leave.
+            // All peers of the crowd are connected at the same time. Then they leave.
             let one = vec![Action::Send(1), Action::Read(1), Action::Pause(2000)];
             let crowd = std::iter::repeat_n(one, script.world.crowd);
             script.peers.extend(crowd);
@@ -174,7 +177,7 @@ impl Script {
         script
     }
 
-    /// A script that a test writes down.
+    /// Creates a script from the actions of each peer.
     pub fn of(world: World, peers: &[&[Action]]) -> Script {
         Script {
             world,
@@ -184,6 +187,7 @@ impl Script {
 }
 
 impl Action {
+    /// Decodes one word of a tape's second lane.
     fn decode(mut word: u32) -> Action {
         let kind = digit(&mut word, 20);
         let size = 1
@@ -206,7 +210,7 @@ impl Action {
     }
 }
 
-/// Takes out what cannot be done: to send after the end, and to wait for bytes that were not sent.
+/// Removes actions that are impossible: sends after the end of the stream, and reads of bytes that were not sent.
 fn make_possible(actions: &mut Vec<Action>) {
     let (mut owed, mut ended, mut gone) = (0, false, false);
     actions.retain_mut(|action| {
@@ -230,7 +234,7 @@ fn make_possible(actions: &mut Vec<Action>) {
     });
 }
 
-/// The fields of one struct that are not as in the other, as `name: value, name: value`.
+/// Returns the fields of `here` that differ from those of `there`, as `name: value, name: value`.
 pub fn differences<T: fmt::Debug>(here: &T, there: &T) -> String {
     let fields = |of: &T| {
         let text = format!("{of:?}");
@@ -247,9 +251,9 @@ pub fn differences<T: fmt::Debug>(here: &T, there: &T) -> String {
 
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match differences(&self.world, &World::tame()) {
-            differs if differs.is_empty() => writeln!(f, "the world is tame")?,
-            differs => writeln!(f, "the world is tame but for {differs}")?,
+        match differences(&self.world, &World::simple()) {
+            differs if differs.is_empty() => writeln!(f, "the simplest world")?,
+            differs => writeln!(f, "the simplest world, except {differs}")?,
         }
         let named = self.peers.len() - self.world.crowd;
         for (n, actions) in self.peers[..named].iter().enumerate() {
@@ -278,5 +282,5 @@ impl fmt::Display for Action {
     }
 }
 
-/// The most peers of a script on a tape.
+/// The maximal number of peers of a script that is decoded from a tape.
 const PEERS: u32 = 5;

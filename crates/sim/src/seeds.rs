@@ -1,4 +1,4 @@
-//! Tapes from seeds, and small tapes from large ones.
+//! The tape of a seed, and the shrinking of a tape that causes a violation.
 
 use proptest::collection::vec;
 use proptest::strategy::{Strategy, ValueTree};
@@ -7,7 +7,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use crate::shrinking::Shrinking;
 use crate::tape::{Tape, WORLD};
 
-/// Returns a seed's tape: any world, up to 24 actions, and up to 400 decisions; those after them are tame.
+/// Returns the tape of a seed: any world, up to 24 actions, and up to 400 decisions. Every later decision is the
+/// simplest choice.
 ///
 /// # Panics
 /// Never: the strategy rejects nothing.
@@ -18,11 +19,11 @@ pub fn tape_of(seed: u64) -> Tape {
     tapes().new_tree(&mut runner).unwrap().current()
 }
 
-/// Returns the smallest tape that can be made of one that goes wrong, such that it still does. `violation` runs a
-/// tape and returns what was wrong.
+/// Shrinks a tape that causes a violation. Returns the smallest tape found that still causes one. `violation` runs a
+/// tape and returns its violation, if any.
 ///
 /// # Panics
-/// If the tape does not go wrong.
+/// If the given tape causes no violation.
 pub fn shrunk(tape: Tape, violation: impl Fn(&Tape) -> Option<String>) -> Tape {
     let result = runner(&[0; 32]).run_one(Shrinking::of(tape), |tape| match violation(&tape) {
         None => Ok(()),
@@ -30,10 +31,11 @@ pub fn shrunk(tape: Tape, violation: impl Fn(&Tape) -> Option<String>) -> Tape {
     });
     match result {
         Err(TestError::Fail(_, tape)) => tape,
-        other => panic!("it went wrong, and now: {other:?}"),
+        other => panic!("the tape causes no violation: {other:?}"),
     }
 }
 
+/// The strategy that draws tapes.
 fn tapes() -> impl Strategy<Value = Tape> {
     let any = proptest::num::u32::ANY;
     ([any; WORLD], vec(any, 0..=24), vec(any, 0..=400)).prop_map(|(world, script, schedule)| Tape {
@@ -43,6 +45,7 @@ fn tapes() -> impl Strategy<Value = Tape> {
     })
 }
 
+/// A proptest runner whose random numbers depend on the seed only.
 fn runner(seed: &[u8; 32]) -> TestRunner {
     let config = Config {
         failure_persistence: None,

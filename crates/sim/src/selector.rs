@@ -1,4 +1,4 @@
-//! The simulated selector: what is ready, by the rules of its kind, and how that becomes events.
+//! The simulated selector: it finds the ready sockets, by the rules of its kind, and makes events of them.
 
 use net::poller::{Event, Readiness};
 
@@ -6,21 +6,22 @@ use crate::kernel::Kernel;
 use crate::script::{Events, Selector};
 
 impl Kernel {
-    /// Puts what is ready into events, in any order, and not necessarily all of it.
+    /// Adds the events of ready sockets, in any order. Some ready sockets may be left for a later poll.
     pub(crate) fn deliver(&mut self, events: &mut Vec<Event>) {
         let mut ready: Vec<_> = self.ready_ones().collect();
         let taken = self.choices.share(ready.len());
         self.seen.left_for_later += (ready.len() - taken) as u64;
-        // The order of events matters where a key may be freed and taken again in between.
-        let keys_may_move = matches!(ready[0], Ready::Listener(..));
+        // The order of events matters if a key may be freed and used again between two of them. Only a listener's event
+        // leads to that. `ready_ones` returns the listeners first.
+        let keys_may_be_reused = matches!(ready[0], Ready::Listener(..));
         if !self.choices.are_exhaustive() {
             self.choices.shuffle(&mut ready);
         }
         for ready in &ready[..taken] {
             self.deliver_one(*ready, events);
         }
-        // Split events of one socket need not be neighbours.
-        if keys_may_move || !self.choices.are_exhaustive() {
+        // The two events of one socket need not be neighbours.
+        if keys_may_be_reused || !self.choices.are_exhaustive() {
             self.choices.shuffle(events);
         }
     }
@@ -48,7 +49,7 @@ impl Kernel {
                 let edge = self.world.selector == Selector::Edge;
                 let (mut readable, mut writable) = wire.ready(&self.world);
                 if edge && self.world.events == Events::Merged {
-                    // epoll looks anew at all of it once there is any news.
+                    // A new edge makes epoll report every direction of the socket that is ready.
                     (readable, writable) = (wire.is_readable(), wire.is_writable(&self.world));
                 }
                 if let Some(registration) = &mut wire.registration {
@@ -82,8 +83,8 @@ impl Kernel {
         }
     }
 
-    /// Adds a spurious event: selectors may report what is not so.
-    pub(crate) fn deliver_nonsense(&mut self, events: &mut Vec<Event>) {
+    /// Adds a spurious event with random readiness: a selector may report a socket that is not ready.
+    pub(crate) fn deliver_spurious(&mut self, events: &mut Vec<Event>) {
         let keys: Vec<_> = self.registrations().map(|(key, _)| key).collect();
         if keys.is_empty() {
             return;
@@ -98,8 +99,8 @@ impl Kernel {
                 read_on: bits & 4 > 0,
             },
         };
-        self.record("nonsense", &[key as u64, bits as u64], || {
-            format!("{}, for nothing", describe(&event))
+        self.record("spurious", &[key as u64, bits as u64], || {
+            format!("{} (spurious)", describe(&event))
         });
         self.seen.spurious += 1;
         self.progress = true;
@@ -107,7 +108,7 @@ impl Kernel {
         events.insert(place, event);
     }
 
-    /// Drops the edges whose cause has been dealt with since the last poll.
+    /// Removes edges that are no longer true, because a read or a write has used them up since the last poll.
     pub(crate) fn drop_stale_edges(&mut self) {
         if self.world.selector == Selector::Rearm {
             return;
@@ -122,7 +123,7 @@ impl Kernel {
         }
     }
 
-    /// All that may be reported now.
+    /// The sockets that the selector may report now.
     fn ready_ones(&self) -> impl Iterator<Item = Ready> {
         let listeners = self.listeners.iter().enumerate();
         let listeners = listeners.filter_map(|(n, listener)| {
@@ -139,12 +140,12 @@ impl Kernel {
         listeners.chain(peers)
     }
 
-    /// Whether there is anything to report.
+    /// Whether a socket may be reported now.
     pub(crate) fn has_ready(&self) -> bool {
         self.ready_ones().next().is_some()
     }
 
-    /// Every key with what is registered under it: a listener, or a peer's stream.
+    /// Every registered key, with the number of the peer whose stream has it; `None` for a listener.
     pub fn registrations(&self) -> impl Iterator<Item = (usize, Option<usize>)> {
         let listeners = self.listeners.iter().filter_map(|listener| listener.key);
         let peers = self.peers.iter().enumerate();
@@ -153,16 +154,16 @@ impl Kernel {
     }
 }
 
-/// Something that may be reported.
+/// A socket that the selector may report.
 #[derive(Clone, Copy)]
 enum Ready {
-    /// A listener, by its number, and its key.
+    /// A listener: its number and its key.
     Listener(usize, usize),
-    /// A peer's stream.
+    /// The stream of the peer with this number.
     Peer(usize),
 }
 
-/// An event in words.
+/// Describes an event in words, for the trace.
 fn describe(event: &Event) -> String {
     let readiness = event.readiness;
     let words = [

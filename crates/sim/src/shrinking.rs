@@ -1,36 +1,36 @@
-//! From a tape that goes wrong to a small one: the cuts that proptest tries.
+//! The shrinking of a tape that causes a violation: the cuts that proptest tries.
 //!
-//! proptest shrinks a list of numbers by taking out one at a time, once, and then halving each: a run that is decided
-//! by hundreds of them stays long. Here whole stretches go first, then words become zero, which is the tame choice.
-//! All of it is repeated as long as anything has gone.
+//! proptest itself shrinks a list of numbers only once: it removes single numbers, and then halves each of the rest.
+//! A tape of hundreds of words stays long that way. Here the cuts remove whole ranges of words, or set them to zero,
+//! which is the simplest choice. All cuts are repeated until none of them succeeds.
 
 use proptest::strategy::ValueTree;
 
 use crate::tape::Tape;
 
-/// A tape that becomes smaller.
+/// The state of the shrinking of one tape.
 #[derive(Debug)]
 pub(crate) struct Shrinking {
-    /// The smallest so far that goes wrong.
+    /// The smallest tape so far that causes a violation.
     best: Tape,
-    /// The smallest so far, with a cut to be tried.
+    /// The same tape with the cut that is tried now.
     tried: Tape,
-    /// The cuts of this round.
+    /// The cuts of this repetition.
     cuts: Vec<Cut>,
-    /// The next of them.
+    /// The index of the cut that is tried now.
     at: usize,
-    /// Whether a cut of this round has held.
+    /// Whether a cut of this repetition has succeeded.
     has_cut: bool,
 }
 
 /// One way to make a tape smaller.
 #[derive(Clone, Copy, Debug)]
 enum Cut {
-    /// Takes words out of a lane.
+    /// Removes the words of a lane from the first index (inclusive) to the second (exclusive).
     Remove(Lane, usize, usize),
-    /// Makes words of a lane tame.
-    Tame(Lane, usize, usize),
-    /// Makes one word smaller.
+    /// Sets the words of this range to zero.
+    Zero(Lane, usize, usize),
+    /// Replaces the word at an index by a smaller number.
     Lessen(Lane, usize, u32),
 }
 
@@ -43,7 +43,7 @@ enum Lane {
 }
 
 impl Shrinking {
-    /// Starts from a tape that goes wrong.
+    /// Starts with a tape that causes a violation.
     pub(crate) fn of(tape: Tape) -> Shrinking {
         Shrinking {
             cuts: cuts_of(&tape),
@@ -54,7 +54,7 @@ impl Shrinking {
         }
     }
 
-    /// Tries the next cut that changes anything.
+    /// Chooses the next cut that changes the tape. Returns false if there is none.
     fn try_next(&mut self) -> bool {
         loop {
             if let Some(cut) = self.cuts.get(self.at) {
@@ -80,14 +80,14 @@ impl ValueTree for Shrinking {
         self.tried.clone()
     }
 
-    /// The tape that was tried goes wrong: it is the smallest so far.
+    /// Accepts the cut that was tried: the tape still causes a violation, so it is the smallest so far.
     fn simplify(&mut self) -> bool {
         self.has_cut |= self.best != self.tried;
         self.best = self.tried.clone();
         self.try_next()
     }
 
-    /// The tape that was tried does not go wrong.
+    /// Rejects the cut that was tried: the tape causes no violation.
     fn complicate(&mut self) -> bool {
         self.at += 1;
         if self.try_next() {
@@ -99,7 +99,7 @@ impl ValueTree for Shrinking {
 }
 
 impl Cut {
-    /// The tape with this cut.
+    /// Returns the tape with this cut applied.
     fn of(self, tape: &Tape) -> Tape {
         let mut tape = tape.clone();
         match self {
@@ -112,7 +112,7 @@ impl Cut {
                 let to = to.min(words.len());
                 words.drain(from.min(to)..to);
             }
-            Cut::Tame(lane, from, to) => {
+            Cut::Zero(lane, from, to) => {
                 let words = words_of(&mut tape, lane);
                 let to = to.min(words.len());
                 words[from.min(to)..to].fill(0);
@@ -136,7 +136,7 @@ fn words_of(tape: &mut Tape, lane: Lane) -> &mut [u32] {
     }
 }
 
-/// Every cut worth trying, the large ones first.
+/// Returns all cuts to try, the large ones first in each lane.
 fn cuts_of(tape: &Tape) -> Vec<Cut> {
     let lanes = [
         (Lane::Script, &tape.script[..]),
@@ -148,11 +148,11 @@ fn cuts_of(tape: &Tape) -> Vec<Cut> {
         for size in [200, 50, 12, 4, 2, 1] {
             for from in (0..words.len()).step_by(size).rev() {
                 cuts.push(Cut::Remove(lane, from, from + size));
-                cuts.push(Cut::Tame(lane, from, from + size));
+                cuts.push(Cut::Zero(lane, from, from + size));
             }
         }
         for (at, word) in words.iter().enumerate() {
-            // Small numbers first; then the number without its upper digits, whatever bases it is read in.
+            // Small numbers come first. Then come the low digits of the word, for the bases that decoders may use.
             let small = 1..=20;
             let digits = [100, 500, 1000, 10_000].map(|base| word % base);
             let cut = |to| Cut::Lessen(lane, at, to);

@@ -1,4 +1,4 @@
-//! The simulated kernel as the server sees it: through the same traits as the real one.
+//! The server's interface to the simulated kernel: the traits that the real kernel's sockets implement too.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -20,7 +20,7 @@ pub struct SimulatedPoller {
     kernel: Rc<RefCell<Kernel>>,
 }
 
-/// A listening socket of the simulated kernel, by its number.
+/// A listening socket of the simulated kernel. It holds the number of the listener.
 #[derive(Debug)]
 pub struct SimulatedListener(usize);
 
@@ -28,11 +28,11 @@ pub struct SimulatedListener(usize);
 #[derive(Debug)]
 pub struct SimulatedStream {
     kernel: Rc<RefCell<Kernel>>,
-    /// The peer at its other end.
+    /// The number of the peer at the other end.
     peer: usize,
 }
 
-/// A peer's name: "peer 3".
+/// The name of a peer, such as "peer 3".
 #[derive(Debug)]
 pub struct Name(usize);
 
@@ -43,12 +43,12 @@ impl fmt::Display for Name {
 }
 
 impl SimulatedPoller {
-    /// The selector of this kernel.
+    /// Creates the selector of a kernel.
     pub fn new(kernel: Rc<RefCell<Kernel>>) -> SimulatedPoller {
         SimulatedPoller { kernel }
     }
 
-    /// The kernel that it belongs to.
+    /// The kernel of this selector.
     pub fn kernel(&self) -> &RefCell<Kernel> {
         &self.kernel
     }
@@ -57,7 +57,7 @@ impl SimulatedPoller {
     pub fn listener(&self, give_up_after: Option<Duration>) -> SimulatedListener {
         let listeners = &mut self.kernel.borrow_mut().listeners;
         listeners.push(kernel::Listener {
-            patience: give_up_after.map(in_ms),
+            user_timeout: give_up_after.map(in_ms),
             ..kernel::Listener::default()
         });
         SimulatedListener(listeners.len() - 1)
@@ -175,7 +175,7 @@ impl Socket for SimulatedStream {
 
     fn give_up_after(&mut self, time: Option<Duration>) {
         let peer = &mut self.kernel.borrow_mut().peers[self.peer];
-        peer.wire.patience = time.map(in_ms);
+        peer.wire.user_timeout = time.map(in_ms);
     }
 
     fn reset_on_close(&mut self) {
@@ -187,7 +187,7 @@ impl Socket for SimulatedStream {
 
 impl Drop for SimulatedStream {
     fn drop(&mut self) {
-        // After a panic the rest is not checked: the panic is the violation.
+        // After a panic nothing more is checked: the panic is the violation.
         if std::thread::panicking() {
             return;
         }

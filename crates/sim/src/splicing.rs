@@ -1,4 +1,4 @@
-//! splice(2) on the simulated kernel: a read and a write through a pipe, and the pitfalls of it.
+//! splice(2) on the simulated kernel: a read and a write through a pipe, with the pitfalls of the real call.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read};
@@ -10,7 +10,7 @@ use crate::observer::How;
 use crate::script::Faults;
 
 impl Kernel {
-    /// Moves received bytes into the pipe.
+    /// Moves received bytes into the pipe, at most `most`. Returns the number of bytes moved.
     pub(crate) fn splice_in(
         &mut self,
         peer: usize,
@@ -20,14 +20,14 @@ impl Kernel {
         if !pipe.bytes.is_empty() {
             let left = pipe.bytes.len();
             self.violate(format!(
-                "peer {peer}: the pipe still holds {left} bytes of the last round"
+                "peer {peer}: the pipe still holds {left} bytes of the last pass"
             ));
         }
         if self.fault(32) {
             self.record("no splice", &[peer as u64], || "splice → EINVAL".to_owned());
             return Err(ErrorKind::InvalidInput.into());
         }
-        // In pieces, of which a pipe takes so many.
+        // A pipe holds a limited number of pieces, so one call may move less than `most`.
         let mut bytes = vec![0; self.choices.share(most)];
         let n = self.read(peer, &mut bytes, How::Splice)?;
         pipe.bytes.extend(&bytes[..n]);
@@ -35,7 +35,7 @@ impl Kernel {
         Ok(n)
     }
 
-    /// Moves bytes out of the pipe.
+    /// Moves bytes out of the pipe to the peer. `held` is the number of bytes that the server expects in the pipe.
     pub(crate) fn splice_out(
         &mut self,
         peer: usize,
@@ -45,7 +45,7 @@ impl Kernel {
         if held != pipe.bytes.len() {
             let there = pipe.bytes.len();
             self.violate(format!(
-                "peer {peer}: the pipe holds {there} bytes, and not {held}"
+                "peer {peer}: the pipe holds {there} bytes, and the server expects {held}"
             ));
         }
         let bytes: Vec<u8> = pipe.bytes.iter().copied().collect();
@@ -60,7 +60,8 @@ impl Kernel {
         Ok(n)
     }
 
-    /// The server reads the bytes that the socket did not take out of the pipe. That may fail too.
+    /// Decides whether the next read of the pipe fails or returns `EINTR`. After `WouldBlock`, the server reads the
+    /// bytes back from the pipe, and must handle these errors.
     fn let_the_pipe_fail(&mut self, peer: usize, pipe: &mut SimulatedPipe) {
         if self.world.faults == Faults::All && self.fault(2) {
             self.record("pipe", &[peer as u64], || "the pipe fails".to_owned());
@@ -76,9 +77,9 @@ impl Kernel {
 /// A pipe of the simulated kernel.
 #[derive(Debug, Default)]
 pub struct SimulatedPipe {
-    /// The bytes inside.
+    /// The bytes in the pipe.
     bytes: VecDeque<u8>,
-    /// The error of the next read.
+    /// The error that the next read returns, once.
     fails_with: Option<ErrorKind>,
 }
 

@@ -1,32 +1,34 @@
-//! The decisions of a run: one tape of words, whatever wrote it.
+//! The tape of a run: all of its decisions, as words. A tape comes from a seed, from a fuzzer or from a text.
 //!
-//! A tape has three lanes: the world, what the peers do, and what the kernel decides on the way. A word that is taken
-//! out of one lane shifts nothing in the others. Zero is the tame choice everywhere, and so is the end of a lane:
-//! when a tape is shrunk, less and less happens.
+//! A tape has three lanes: the world, the actions of the peers, and the decisions of the kernel during the run. If a
+//! word is removed from one lane, the others do not change. Zero is the simplest choice everywhere: no fault, no limit
+//! that matters, no reordering. Every word after the end of a lane counts as zero, so a run becomes simpler while its
+//! tape shrinks.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// All that a run depends on.
+/// All the input of a run: the same tape gives the same run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tape {
-    /// The world. The first three words are the kernel's: queue sizes, the kind of selector, faults. The last two are
-    /// for the settings of the server, which decodes them with [`pick`].
+    /// The world. The first three words belong to the kernel: queue sizes, the kind of selector, faults. The last two
+    /// are for the settings of the server. The test of that server decodes them with [`pick`].
     pub world: [u32; WORLD],
-    /// The peers' scripts, one action a word.
+    /// The actions of all peers, one action a word.
     pub script: Vec<u32>,
-    /// The kernel's decisions, in the order in which they come up.
+    /// The decisions of the kernel, in the order in which it needs them.
     pub schedule: Vec<u32>,
 }
 
-/// How many words describe a world.
+/// The number of words that describe a world.
 pub const WORLD: usize = 5;
 
-/// The longest script that a tape of bytes is read as.
+/// The maximal number of script words that [`Tape::from_bytes`] reads.
 const LONGEST_SCRIPT: usize = 24;
 
 impl Tape {
-    /// Reads a fuzzer's bytes: four to a word, the world first, then how many words of script there are.
+    /// Decodes a fuzzer's bytes. Four bytes are one big-endian word. The words are the world, the length of the script,
+    /// the script, and the schedule.
     pub fn from_bytes(bytes: &[u8]) -> Tape {
         let mut words = bytes
             .chunks_exact(4)
@@ -43,35 +45,36 @@ impl Tape {
     }
 }
 
-/// Takes the next digit off a word and returns what it stands for: `of[0]` if the word is zero.
+/// Returns the item of `of` that the last digit of a word selects, and removes that digit. The base is the length of
+/// `of`. A word of zero selects `of[0]`.
 ///
 /// # Panics
-/// If there is nothing to pick from.
+/// If `of` is empty.
 pub fn pick<T: Copy>(word: &mut u32, of: &[T]) -> T {
     of[digit(word, of.len() as u32) as usize]
 }
 
-/// Takes the next digit to this base off a word.
+/// Removes the last digit of a word, in this base, and returns it.
 pub(crate) fn digit(word: &mut u32, base: u32) -> u32 {
     let digit = *word % base;
     *word /= base;
     digit
 }
 
-/// Three lanes of hexadecimal words: `3.0.1f/25.3/0.1.~12.4`, where `~12` stands for so many zeros. Zeros at the end
-/// of a world or a schedule are left out; at the end of a script they are actions.
+/// Formats a tape as three lanes of hexadecimal words: `3.0.1f/25.3/0.1.~12.4`, where `~12` stands for 12 zeros. Zeros
+/// at the end of a world or a schedule are left out. Zeros at the end of a script stay, because they are actions.
 impl fmt::Display for Tape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tame_end = |lane: &[u32]| {
+        let end_without_zeros = |lane: &[u32]| {
             lane.iter()
                 .rposition(|word| *word != 0)
                 .map_or(0, |at| at + 1)
         };
-        write_lane(f, &self.world[..tame_end(&self.world)])?;
+        write_lane(f, &self.world[..end_without_zeros(&self.world)])?;
         f.write_str("/")?;
         write_lane(f, &self.script)?;
         f.write_str("/")?;
-        write_lane(f, &self.schedule[..tame_end(&self.schedule)])
+        write_lane(f, &self.schedule[..end_without_zeros(&self.schedule)])
     }
 }
 
@@ -86,7 +89,7 @@ fn write_lane(f: &mut fmt::Formatter<'_>, lane: &[u32]) -> fmt::Result {
     Ok(())
 }
 
-/// The words that a part of a lane stands for.
+/// Parses one part of a lane: a word, or `~` and a number of zeros.
 fn words_of(part: &str) -> Result<Vec<u32>, String> {
     let wrong = |error| format!("{part:?}: {error}");
     match part.strip_prefix('~') {
@@ -105,11 +108,11 @@ impl FromStr for Tape {
         };
         let lanes = text.split('/').map(lane).collect::<Result<Vec<_>, _>>()?;
         let [first, script, schedule] = <[Vec<u32>; 3]>::try_from(lanes)
-            .map_err(|lanes| format!("a tape has three lanes, and here are {}", lanes.len()))?;
+            .map_err(|lanes| format!("a tape has three lanes, not {}", lanes.len()))?;
         let mut world = [0; WORLD];
         if first.len() > WORLD {
             return Err(format!(
-                "a world has {WORLD} words, and here are {}",
+                "a world has at most {WORLD} words, not {}",
                 first.len()
             ));
         }
@@ -122,21 +125,22 @@ impl FromStr for Tape {
     }
 }
 
-/// The kernel's decisions as they are asked for.
+/// The source of the kernel's decisions.
 #[derive(Clone, Debug)]
 pub enum Choices {
-    /// From a tape; tame when it has run out.
+    /// The words of a tape, and zeros (the simplest choices) after its end.
     Taped {
         /// The words.
         words: Vec<u32>,
-        /// The next of them.
+        /// The index of the next word.
         at: usize,
     },
-    /// Every order in turn, and no faults: see [`Choices::next_order`].
+    /// The decisions of a test that runs a script in every order of its steps, without faults. After each run,
+    /// [`Choices::next_order`] returns the next order.
     Every {
-        /// The choice at each place, and of how many.
+        /// For each decision, the index of the chosen possibility and the number of possibilities.
         taken: Vec<(usize, usize)>,
-        /// The next place.
+        /// The index of the next decision.
         at: usize,
     },
 }
@@ -150,7 +154,7 @@ impl Choices {
         }
     }
 
-    /// The first of all orders.
+    /// The decisions of the first order, for a test that runs a script in every order.
     pub fn every() -> Choices {
         Choices::Every {
             taken: Vec::new(),
@@ -158,12 +162,12 @@ impl Choices {
         }
     }
 
-    /// Returns true if every order is run in turn.
+    /// Returns true if the test runs every order.
     pub(crate) fn are_exhaustive(&self) -> bool {
         matches!(self, Choices::Every { .. })
     }
 
-    /// One of `n` ways in which things may go. 0 where there is no choice.
+    /// Chooses one of `n` possibilities, as an index below `n`. Returns 0 if there is no choice.
     pub(crate) fn one_of(&mut self, n: usize) -> usize {
         match self {
             _ if n < 2 => 0,
@@ -178,7 +182,7 @@ impl Choices {
         }
     }
 
-    /// Puts things into one of their orders.
+    /// Puts things into an arbitrary order.
     pub(crate) fn shuffle<T>(&mut self, things: &mut [T]) {
         for n in 0..things.len() {
             let other = n + self.one_of(things.len() - n);
@@ -186,7 +190,7 @@ impl Choices {
         }
     }
 
-    /// One of `n` things that may happen now, or none of them, which is the tame choice.
+    /// Chooses one of `n` things that may happen now, or none of them, which is the simplest choice.
     pub(crate) fn perhaps(&mut self, n: usize) -> Option<usize> {
         match self {
             _ if n == 0 => None,
@@ -195,7 +199,7 @@ impl Choices {
         }
     }
 
-    /// How many steps the others are ahead; none when tame.
+    /// Chooses a number of steps, below 24, that the peers do before a poll. The simplest choice is 0.
     pub(crate) fn burst(&mut self) -> usize {
         match self.word() as usize {
             word if word % 3 == 2 => word / 3 % 24,
@@ -203,7 +207,7 @@ impl Choices {
         }
     }
 
-    /// Whether something happens that happens once in `n` times.
+    /// Decides whether something happens that has a probability of 1 in `n`.
     pub(crate) fn rarely(&mut self, n: u32) -> bool {
         match self {
             Choices::Taped { .. } => self.word() % n == n - 1,
@@ -211,7 +215,7 @@ impl Choices {
         }
     }
 
-    /// How many of `all`, at least one; all of them when tame.
+    /// Chooses a number between 1 and `all`. The simplest choice is `all`.
     pub(crate) fn share(&mut self, all: usize) -> usize {
         match self {
             Choices::Taped { .. } => match self.word() as usize {
@@ -222,7 +226,7 @@ impl Choices {
         }
     }
 
-    /// The next word of the tape.
+    /// Takes the next word of the tape.
     fn word(&mut self) -> u32 {
         match self {
             Choices::Taped { words, at } => {

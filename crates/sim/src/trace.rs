@@ -1,6 +1,6 @@
-//! What happened in a run: always as a number to compare runs by, and in words on request.
+//! The trace of a run: always a hash, by which runs are compared, and on request also lines of text.
 //!
-//! The server's lines are those that it logs, at every level.
+//! The text includes every log line of the server, at every level.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -9,20 +9,20 @@ use std::sync::Once;
 /// A run's trace.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
-    /// A number that depends on everything so far.
+    /// The hash of everything that has happened so far.
     hash: u64,
 }
 
 thread_local! {
-    /// The lines of the run on this thread, while they are wanted.
+    /// The lines of the run on this thread; `None` while no lines are recorded.
     static LINES: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
 impl Trace {
-    /// Adds something that happened, in numbers.
+    /// Adds one occurrence to the hash.
     pub(crate) fn mix(&mut self, what: &str, numbers: &[u64]) {
         let mut hash = self.hash;
-        // Whole names: several of them begin alike.
+        // The hash includes the whole name, because several names start with the same letters.
         let name = what
             .bytes()
             .fold(0, |all: u64, byte| all.rotate_left(8) ^ u64::from(byte));
@@ -33,18 +33,18 @@ impl Trace {
         self.hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
-    /// A number that two equal runs have in common.
+    /// The hash so far: equal runs have equal hashes.
     pub(crate) fn hash(&self) -> u64 {
         self.hash
     }
 }
 
-/// Whether this thread's lines are wanted.
+/// Whether this thread records lines.
 pub(crate) fn is_recording() -> bool {
     LINES.with_borrow(Option::is_some)
 }
 
-/// Adds a line, if this thread's lines are wanted.
+/// Adds a line, if this thread records lines.
 pub(crate) fn say(line: fmt::Arguments<'_>) {
     LINES.with_borrow_mut(|lines| {
         if let Some(lines) = lines {
@@ -53,14 +53,14 @@ pub(crate) fn say(line: fmt::Arguments<'_>) {
     });
 }
 
-/// Runs something and returns its result, and the lines of what happened: the kernel's, and what the server logs.
+/// Runs a function. Returns its result and the lines of the trace: those of the kernel and the log lines of the server.
 ///
-/// Becomes the logger of the process, if there is none yet. Otherwise the server's lines are missing.
+/// Installs the logger of the process. If the process has a logger already, the server's lines are missing.
 pub fn record<T>(run: impl FnOnce() -> T) -> (T, Vec<String>) {
-    static LISTEN: Once = Once::new();
-    LISTEN.call_once(|| {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| {
         // Fails when the process has a logger already.
-        let _ = log::set_logger(&Listener);
+        let _ = log::set_logger(&LogCapture);
         log::set_max_level(log::LevelFilter::Trace);
     });
     LINES.set(Some(Vec::new()));
@@ -68,10 +68,10 @@ pub fn record<T>(run: impl FnOnce() -> T) -> (T, Vec<String>) {
     (result, LINES.take().unwrap_or_default())
 }
 
-/// Puts the server's log lines among the kernel's.
-struct Listener;
+/// The logger that adds the server's log lines to the trace.
+struct LogCapture;
 
-impl log::Log for Listener {
+impl log::Log for LogCapture {
     fn enabled(&self, _: &log::Metadata<'_>) -> bool {
         is_recording()
     }

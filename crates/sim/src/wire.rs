@@ -1,6 +1,6 @@
-//! A connection as the kernels of both ends hold it.
+//! The state of one connection in the kernels of both ends.
 //!
-//! Streams are counters: the bytes are a function of peer and offset. Decides nothing and schedules nothing.
+//! Streams are counters: each byte is a function of peer and offset. This module makes no decision and has no clock.
 
 use std::io::ErrorKind;
 
@@ -8,62 +8,62 @@ use crate::script::{Selector, World};
 
 /// The connection of one peer: its two streams, its socket on the server's side, and that socket's registration.
 ///
-/// All offsets count from the beginning of a stream, all times are milliseconds since the beginning of the run.
+/// All offsets count from the start of a stream. All times are milliseconds since the start of the run.
 #[derive(Debug)]
 pub struct Wire {
-    /// How far the connection has come on the server's side.
+    /// The state of the connection on the server's side.
     pub link: Link,
-    /// Bytes that the peer has sent.
+    /// The number of bytes that the peer has sent.
     pub sent: u64,
-    /// Bytes of these that the server has read.
+    /// The number of these bytes that the server has read.
     pub consumed: u64,
-    /// Bytes that the server has written.
+    /// The number of bytes that the server has written.
     pub written: u64,
-    /// Bytes of these that the peer has read.
+    /// The number of these bytes that the peer has read, which acknowledges them.
     pub got: u64,
     /// Whether the peer has ended its stream.
     pub fin: bool,
     /// Whether the server has ended its stream.
     pub shut_down: bool,
-    /// Where the last urgent byte lies in the peer's stream.
+    /// The offset of the last urgent byte in the peer's stream.
     pub urgent: Option<u64>,
     /// The error that has ended the connection.
     pub broken: Option<ErrorKind>,
-    /// Whether a call has returned that error. From then on reads find the end, and writes `EPIPE`.
-    pub error_is_told: bool,
-    /// Whether the peer's socket is closed: the kernel takes a write, and the answer is a reset.
-    pub deaf: bool,
+    /// Whether a call has returned that error. Afterwards reads return the end of the stream, and writes `EPIPE`.
+    pub error_is_reported: bool,
+    /// Whether the peer has closed its socket. The server's kernel still accepts a write, and the answer is a reset.
+    pub peer_closed: bool,
     /// Whether the server's side has reset the connection.
     pub reset_by_server: bool,
-    /// Whether the server's close is to reset the connection (`SO_LINGER` of 0).
+    /// Whether the server's close will reset the connection (`SO_LINGER` of 0).
     pub reset_on_close: bool,
-    /// Whether the pipe has failed with bytes of this connection inside.
+    /// Whether a pipe has failed while it held bytes of this connection.
     pub lost_in_the_pipe: bool,
     /// The registration of the server's socket with the selector.
     pub registration: Option<Registration>,
-    /// Whether a write has found no room, so that room is news.
+    /// Whether a write has returned `WouldBlock`. The selector then reports as a new edge that there is room again.
     pub wants_room: bool,
-    /// By how much the send queue has grown.
+    /// The number of bytes by which the send queue has grown.
     pub grown: usize,
-    /// When the peer last acknowledged bytes, or when the server's kernel last came to hold bytes after it had held
-    /// none.
+    /// The last time at which the peer acknowledged bytes or the send queue became non-empty.
     pub acknowledged_at: u64,
-    /// Since when the server's kernel has held bytes without a pause.
+    /// The time since which the send queue has not been empty.
     pub outstanding_since: u64,
-    /// How long the server's kernel then goes on (`TCP_USER_TIMEOUT`), in milliseconds.
-    pub patience: Option<u64>,
+    /// How long bytes may stay unacknowledged before the server's kernel ends the connection (`TCP_USER_TIMEOUT`), in
+    /// milliseconds.
+    pub user_timeout: Option<u64>,
 }
 
-/// How far a connection has come on the server's side.
+/// The state of a connection on the server's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
     /// The peer has not connected yet.
     None,
-    /// It waits in a backlog.
+    /// The connection is in a backlog.
     Waiting,
-    /// The server has accepted it.
+    /// The server has accepted the connection.
     Open,
-    /// The server has closed it, or the listener that it waited at.
+    /// The server has closed the connection, or the listener while the connection was in its backlog.
     Closed,
 }
 
@@ -72,14 +72,16 @@ pub enum Link {
 pub struct Registration {
     /// The key that events carry.
     pub key: usize,
-    /// Edge: there is news to read. Re-arm: it may be reported.
+    /// With [`Selector::Edge`]: input has arrived and is not reported yet. With [`Selector::Rearm`]: the selector may
+    /// report that the stream is readable.
     pub read: bool,
-    /// Edge: there is news of room. Re-arm: it may be reported.
+    /// With [`Selector::Edge`]: there is room again, and that is not reported yet. With [`Selector::Rearm`]: the
+    /// selector may report that the stream is writable.
     pub write: bool,
 }
 
 impl Wire {
-    /// A connection that is not made yet.
+    /// A connection before the peer connects.
     pub(crate) fn new() -> Wire {
         Wire {
             link: Link::None,
@@ -91,8 +93,8 @@ impl Wire {
             shut_down: false,
             urgent: None,
             broken: None,
-            error_is_told: false,
-            deaf: false,
+            error_is_reported: false,
+            peer_closed: false,
             reset_by_server: false,
             reset_on_close: false,
             lost_in_the_pipe: false,
@@ -101,41 +103,41 @@ impl Wire {
             grown: 0,
             acknowledged_at: 0,
             outstanding_since: 0,
-            patience: None,
+            user_timeout: None,
         }
     }
 
-    /// How many bytes the server's kernel holds of what the peer sent.
+    /// The number of bytes in the server's receive queue.
     pub fn unread(&self) -> u64 {
         self.sent - self.consumed
     }
 
-    /// How many bytes it holds of what the server wrote.
-    pub fn untaken(&self) -> u64 {
+    /// The number of bytes in the server's send queue: written, and not acknowledged.
+    pub fn unacknowledged(&self) -> u64 {
         self.written - self.got
     }
 
-    /// How many bytes a write can move.
+    /// The number of bytes that a write can move into the send queue.
     pub fn room(&self, world: &World) -> usize {
-        (world.send_queue + self.grown).saturating_sub(self.untaken() as usize)
+        (world.send_queue + self.grown).saturating_sub(self.unacknowledged() as usize)
     }
 
-    /// Whether a read would find bytes, the end of the stream or an error.
+    /// Whether a read would return bytes, the end of the stream or an error.
     pub fn is_readable(&self) -> bool {
         self.unread() > 0 || self.fin || self.broken.is_some()
     }
 
-    /// Whether the selector would call it writable.
+    /// Whether the selector considers the stream writable.
     pub fn is_writable(&self, world: &World) -> bool {
         self.room(world) >= world.writable_at || self.broken.is_some()
     }
 
-    /// Whether nothing is left for the server to do but to close the socket, and it has not.
+    /// Whether the connection has ended on the peer's side and the server has not closed its socket.
     pub(crate) fn is_forgotten(&self) -> bool {
         self.link == Link::Open && (self.fin || self.broken.is_some())
     }
 
-    /// The directions that may be reported now: to read, to write.
+    /// The directions that the selector may report now: (readable, writable).
     pub(crate) fn ready(&self, world: &World) -> (bool, bool) {
         self.registration.map_or((false, false), |registration| {
             (
@@ -145,32 +147,35 @@ impl Wire {
         })
     }
 
-    /// Whether a short read proves nothing: the end, an error or an urgent byte lies behind it.
+    /// Whether the end of the stream, an error or an urgent byte follows. Then a short read does not prove the receive
+    /// queue empty.
     pub(crate) fn reads_on(&self) -> bool {
         self.fin || self.broken.is_some() || self.urgent.is_some_and(|at| at >= self.consumed)
     }
 
-    /// Something has arrived, or there is room again.
-    pub(crate) fn news(&mut self, selector: Selector, read: bool, write: bool) {
+    /// Records new edges: input has arrived (`read`), or there is room again (`write`). A [`Selector::Rearm`] has no
+    /// edges.
+    pub(crate) fn new_edge(&mut self, selector: Selector, read: bool, write: bool) {
         if let (Selector::Edge, Some(registration)) = (selector, &mut self.registration) {
             registration.read |= read;
             registration.write |= write;
         }
     }
 
-    /// How many bytes the peer can send.
+    /// The number of bytes that the peer can send: the room in the server's receive queue.
     pub(crate) fn inbound_room(&self, world: &World) -> usize {
         world.receive_queue.saturating_sub(self.unread() as usize)
     }
 
-    /// Whether the peer can send. To a closed socket it can: the answer is a reset.
+    /// Whether the peer can send. It can also send to a closed socket, and the answer is a reset.
     pub(crate) fn can_send(&self, world: &World) -> bool {
         self.link == Link::Closed || self.inbound_room(world) > 0
     }
 }
 
-/// The byte that a peer sends at an offset: printable, for the trace, and different from its neighbours and from
-/// other peers'.
+/// Returns the byte that a peer sends at an offset of its stream.
+///
+/// The bytes are printable, for the trace. Neighbouring bytes usually differ, and so do the bytes of different peers.
 pub fn byte_at(peer: usize, offset: u64) -> u8 {
     let mixed = (offset + 1 + peer as u64 * 1000).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     b'!' + (mixed % 94) as u8

@@ -1,4 +1,4 @@
-//! Reads, writes and the end of the stream, each named and recorded.
+//! The calls for reading, writing and ending the stream. Each returns a classified result and records a trace event.
 
 #![allow(
     clippy::indexing_slicing,
@@ -12,7 +12,7 @@ use net::stream::Socket;
 
 use crate::server::trace::{Reason, TraceEvent, Tracer};
 
-/// Reads once.
+/// Reads once. A call that a signal interrupted is repeated.
 #[inline(always)]
 pub(super) fn read<S: Socket>(
     socket: &mut S,
@@ -29,7 +29,8 @@ pub(super) fn read<S: Socket>(
     outcome
 }
 
-/// Writes once, at least one byte.
+/// Writes once. `bytes` must not be empty. A write that accepts 0 bytes is a failure. A call that a signal interrupted
+/// is repeated.
 #[inline(always)]
 pub(super) fn write<S: Socket>(
     socket: &mut S,
@@ -38,7 +39,7 @@ pub(super) fn write<S: Socket>(
 ) -> IoOutcome {
     let outcome = attempt(|| socket.write(bytes));
     match outcome {
-        // No stream socket answers so to a write of something. If one did, the loop would never end.
+        // A stream socket never returns 0 for a write of one byte or more. If one did, the loop would never end.
         IoOutcome::Moved(0) => return WRITE_ZERO,
         IoOutcome::Moved(taken) => tracer.record(TraceEvent::Wrote {
             taken,
@@ -50,7 +51,10 @@ pub(super) fn write<S: Socket>(
     outcome
 }
 
-/// Ends the stream towards the peer (`SHUT_WR`).
+/// Ends our stream to the peer (shutdown(2), `SHUT_WR`).
+///
+/// # Errors
+/// The reason why the connection has ended.
 pub(super) fn end_stream<S: Socket>(
     socket: &mut S,
     tracer: &mut impl Tracer,

@@ -1,11 +1,12 @@
-//! Echo without memory for a pending write: read without consuming (`MSG_PEEK`, recv(2)), write, consume what the kernel took.
+//! Echo without memory for a pending write: peek (`MSG_PEEK`, recv(2)), write, then consume the bytes that the kernel
+//! accepted.
 //!
-//! The rest stays in the receive queue, and TCP stops the sender. It costs one system call more a message, and a peer that reads
-//! is served however many others do not.
+//! The other bytes stay in the receive queue, and TCP stops the sender. This costs one more system call for each
+//! message. A peer that reads its echo is served even if the pending writes of other peers use up the memory budget.
 
 #![allow(
     clippy::indexing_slicing,
-    reason = "a call moves at most the bytes that it was offered"
+    reason = "a call moves at most as many bytes as it was offered"
 )]
 
 use net::outcome::{IoOutcome, attempt};
@@ -14,22 +15,22 @@ use net::stream::Socket;
 use super::calls::{read, write};
 use crate::server::trace::{Reason, TraceEvent, Tracer};
 
-/// What one round came to.
+/// The result of one pass.
 pub(super) enum Peeked {
     /// The peer has ended its stream.
     EndOfStream,
     /// The receive queue is empty.
     NothingToRead,
-    /// The kernel takes nothing now.
+    /// The send buffer is full.
     NoRoom,
-    /// `seen` bytes were in the receive queue; the kernel took `taken` of them, and these are consumed.
+    /// The peek returned `seen` bytes. The kernel accepted `taken` of them, and these are consumed.
     Echoed { seen: usize, taken: usize },
-    /// The connection has ended.
+    /// The connection has ended, for this reason.
     Failed(Reason),
 }
 
-/// Echoes once, and adds to `echoed` what the kernel took.
-// Inlined into its one caller, which is not.
+/// Runs one pass, and adds the number of bytes that the kernel accepted to `echoed`.
+// Inlined into its only caller, which is not inlined.
 #[inline(always)]
 pub(super) fn echo<S: Socket>(
     socket: &mut S,
@@ -59,7 +60,7 @@ pub(super) fn echo<S: Socket>(
     let mut left = taken;
     while left > 0 {
         match read(socket, &mut buffer[..left], tracer) {
-            // They were there a moment ago, and only this process reads them: a reset has taken them away.
+            // The peek has returned these bytes, and only this process reads them. So a reset has discarded them.
             IoOutcome::Moved(0) | IoOutcome::WouldBlock => return Peeked::Failed(Reason::Reset),
             IoOutcome::Moved(n) => left -= n,
             IoOutcome::Failed(failure) => return Peeked::Failed(failure.into()),

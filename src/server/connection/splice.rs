@@ -1,11 +1,12 @@
-//! Bulk through a pipe in the kernel, from the socket back to it, instead of through this process (splice(2), Linux).
+//! Echo of bulk through a pipe in the kernel: from the socket into the pipe, and back into the socket (splice(2),
+//! Linux). The bytes do not enter this process.
 //!
-//! The pipe saves this process the two copies of a read and a write, and can cost the peer more: on one machine the peer's
-//! reads find the pages as the sender left them, long out of the processor's cache. The connection decides when to use it
-//! (`Connection::choose_transport`); `cargo bench --bench splice` measures both.
+//! The pipe saves the two copies of a read and a write. It can make the peer's reads slower. If the peer is on the same
+//! machine, it reads the same pages that it has sent, and they are no longer in the processor's cache. The connection
+//! decides when to use the pipe (`Connection::choose_transport`). `cargo bench --bench splice` measures both.
 //!
-//! The loop has one pipe, which is empty between any two rounds: what the kernel does not take of a round is read out of the
-//! pipe and becomes an ordinary pending write. So nothing else in the loop knows of the pipe.
+//! The loop has one pipe, which is empty between any two passes. The bytes that the kernel does not accept in a pass
+//! are read from the pipe and become an ordinary pending write. So the rest of the loop does not depend on the pipe.
 
 use std::io::ErrorKind;
 
@@ -16,25 +17,26 @@ use super::calls::WRITE_ZERO;
 use crate::server::buffers::{Buffers, PendingWrite};
 use crate::server::trace::{Reason, TraceEvent, Tracer};
 
-/// What one round through the pipe came to.
+/// The result of one pass through the pipe.
 pub(super) enum Spliced {
     /// This many bytes were echoed.
     Moved(usize),
-    /// `moved` bytes came, and the kernel did not take `rest`.
+    /// `moved` bytes were received, and the kernel did not accept the last of them, `rest`.
     Pending {
         moved: usize,
         rest: Box<PendingWrite>,
     },
     /// The receive queue is empty, or starts with an urgent byte.
     WouldBlock,
-    /// The end of the stream, a socket that cannot be spliced, or no pipe: a read tells.
+    /// The stream has ended, the socket cannot be spliced, or there is no pipe. A read must follow, because it tells
+    /// these apart.
     Unclear,
-    /// The connection is broken.
+    /// The connection has ended, for this reason.
     Failed(Reason),
 }
 
-/// Moves bytes into the pipe and out of it once, and adds to `echoed` what the kernel took.
-// Inlined into its one caller, which is not.
+/// Runs one pass through the pipe, and adds the number of bytes that the kernel accepted to `echoed`.
+// Inlined into its only caller, which is not inlined.
 #[inline(always)]
 pub(super) fn echo<S: Socket>(
     socket: &mut S,
@@ -47,7 +49,7 @@ pub(super) fn echo<S: Socket>(
     };
     let most = buffers.scratch.len();
     let n = match attempt(|| socket.splice_in(pipe, most)) {
-        // No proof of an end: see `Socket::splice_in`.
+        // 0 does not prove the end of the stream: see `Socket::splice_in`.
         IoOutcome::Moved(0) => return Spliced::Unclear,
         IoOutcome::Moved(n) => n,
         IoOutcome::WouldBlock => {
@@ -57,7 +59,7 @@ pub(super) fn echo<S: Socket>(
         IoOutcome::Failed(failure) if says_that_it_cannot_be_spliced(failure) => {
             return Spliced::Unclear;
         }
-        // splice(2) consumed the socket's error (`SO_ERROR`); a read after it would see the end of the stream.
+        // splice(2) has consumed the socket's error (`SO_ERROR`). A later read would see the end of the stream instead.
         IoOutcome::Failed(failure) => return Spliced::Failed(failure.into()),
     };
     tracer.record(TraceEvent::SplicedIn(n));
@@ -79,18 +81,18 @@ pub(super) fn echo<S: Socket>(
             IoOutcome::WouldBlock => {
                 tracer.record(TraceEvent::NoRoomToWrite);
                 tracer.record(TraceEvent::WritePending(left));
-                return match buffers.drain_the_pipe(left) {
+                return match buffers.take_from_pipe(left) {
                     Ok(rest) => Spliced::Pending { moved: n, rest },
                     Err(error) => {
-                        log::warn!("the pipe is given up, as it cannot be emptied: {error}");
+                        log::warn!("splicing is off, because the pipe cannot be emptied: {error}");
                         Spliced::Failed(failure_of(&error).into())
                     }
                 };
             }
             IoOutcome::Failed(failure) => {
-                // What is left was this peer's, and the next bytes in the pipe will be another's.
+                // Bytes of this connection that stay in the pipe would be sent to the next connection that uses it.
                 if let Err(error) = buffers.empty_the_pipe(left) {
-                    log::warn!("the pipe is given up, as it cannot be emptied: {error}");
+                    log::warn!("splicing is off, because the pipe cannot be emptied: {error}");
                 }
                 return Spliced::Failed(failure.into());
             }
@@ -99,8 +101,8 @@ pub(super) fn echo<S: Socket>(
     Spliced::Moved(n)
 }
 
-/// What splice(2) says of files that it does not know, of filters that do not know it, and when it has no memory for its own
-/// lists. None of these is the socket's error.
+/// Returns true for the errors with which splice(2) itself fails: it does not support the file, a system call filter
+/// forbids it, or it has no memory for its lists. None of these is an error of the socket.
 fn says_that_it_cannot_be_spliced(failure: IoFailure) -> bool {
     use ErrorKind::{InvalidInput, OutOfMemory, PermissionDenied, Unsupported};
     matches!(

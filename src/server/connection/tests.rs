@@ -1,32 +1,36 @@
-//! The state machine over scripted sockets: each test names a fact, and its script is the list of system calls.
+//! Tests of the state machine with scripted sockets. The script of a test is the list of its system calls.
 
 use std::io::ErrorKind::{self, BrokenPipe, ConnectionReset, Interrupted, TimedOut, WouldBlock};
 
 use super::*;
 use crate::server::scripted::{Bytes, Scripted};
 
-/// Reads are of 8 bytes, so that short scripts can fill one.
+/// The size of a read, in bytes: small, so that a short script can fill it.
 const READ: usize = 8;
 
-/// A turn of two reads.
+/// The budget of a turn, in bytes: two reads.
 const TURN: usize = 2 * LEAST_CHARGE;
 
+/// The answer of a blocked connection. [`World::pump`] always sets `moved`.
 const BLOCKED: Answer = Answer::Blocked { moved: true };
 
 mod bulk;
 mod delivering;
 
+/// One connection, its buffers and its turn.
 struct World {
     connection: Connection,
     buffers: Buffers<Bytes>,
     events: Events,
+    /// The budget of each turn, in bytes.
     turn: usize,
+    /// The value of [`Turn::continues`].
     continues: bool,
-    /// Whether the last pump that was blocked had moved anything.
+    /// Whether the last pump with the answer `Blocked` moved a byte.
     moved: bool,
 }
 
-/// The sentences of the trace events, in order.
+/// The log lines of the trace events, in order.
 #[derive(Default)]
 struct Events(Vec<String>);
 
@@ -37,16 +41,17 @@ impl Tracer for Events {
 }
 
 impl World {
-    /// On an edge-triggered selector.
+    /// Makes a world with an edge-triggered selector.
     fn edge() -> World {
         World::new(true, usize::MAX)
     }
 
-    /// On a selector that re-arms only on `WouldBlock`.
+    /// Makes a world with a selector that re-arms only on `WouldBlock`.
     fn rearming() -> World {
         World::new(false, usize::MAX)
     }
 
+    /// Makes a world whose memory budget allows no pending write.
     fn without_memory() -> World {
         World::new(true, 0)
     }
@@ -62,7 +67,7 @@ impl World {
         }
     }
 
-    /// Pumps once, and leaves out of the answer whether anything moved: see `moved`.
+    /// Pumps once. The answer `Blocked` becomes [`BLOCKED`]; the field `moved` has the real value.
     fn pump(&mut self, socket: &mut Scripted) -> Answer {
         let turn = Turn {
             budget: self.turn,
@@ -80,6 +85,7 @@ impl World {
         }
     }
 
+    /// Returns the number of bytes in pending writes.
     fn pending(&self) -> usize {
         self.buffers.pending_writes.pending().0
     }
@@ -99,7 +105,7 @@ fn writable() -> Readiness {
     }
 }
 
-// What a message costs.
+// The system calls of a message.
 
 #[test]
 fn a_small_message_costs_one_read_and_one_write() {
@@ -111,26 +117,26 @@ fn a_small_message_costs_one_read_and_one_write() {
 }
 
 #[test]
-fn the_answer_says_whether_anything_moved() {
+fn the_answer_tells_whether_a_byte_moved() {
     let mut world = World::edge();
     let mut moved = |socket: Scripted| {
         let mut socket = socket;
         assert_eq!(world.pump(&mut socket), BLOCKED);
         world.moved
     };
-    assert!(!moved(Scripted::new().read_fails(WouldBlock)), "nothing");
+    assert!(!moved(Scripted::new().read_fails(WouldBlock)), "no read");
     assert!(moved(Scripted::new().reads(b"ping").takes(4)), "an echo");
     let pending = Scripted::new().reads(b"ping").write_fails(WouldBlock);
     assert!(moved(pending), "a read");
-    assert!(!moved(Scripted::new().write_fails(WouldBlock)), "no room");
+    assert!(!moved(Scripted::new().write_fails(WouldBlock)), "no write");
     let partly = Scripted::new().takes(1).write_fails(WouldBlock);
     assert!(moved(partly), "a byte of the pending write");
     let rest = Scripted::new().takes(3).read_fails(WouldBlock);
-    assert!(moved(rest), "the rest of it");
+    assert!(moved(rest), "the rest of the pending write");
 }
 
 #[test]
-fn a_short_read_is_not_drained_where_only_would_block_re_arms() {
+fn a_short_read_does_not_mean_empty_where_only_would_block_re_arms() {
     let mut world = World::rearming();
     let mut socket = Scripted::new()
         .reads(b"ping")
@@ -140,7 +146,7 @@ fn a_short_read_is_not_drained_where_only_would_block_re_arms() {
 }
 
 #[test]
-fn a_full_read_may_have_left_something_behind() {
+fn a_read_that_fills_the_buffer_is_followed_by_another_read() {
     let mut world = World::edge();
     let mut socket = Scripted::new()
         .reads(b"12345678")
@@ -150,7 +156,7 @@ fn a_full_read_may_have_left_something_behind() {
 }
 
 #[test]
-fn an_interrupted_call_is_made_again() {
+fn an_interrupted_call_is_repeated() {
     let mut world = World::edge();
     let mut socket = Scripted::new()
         .read_fails(Interrupted)
@@ -164,7 +170,7 @@ fn an_interrupted_call_is_made_again() {
 // The end of the stream.
 
 #[test]
-fn a_short_read_is_not_drained_when_the_end_of_the_stream_was_hinted() {
+fn a_short_read_does_not_mean_empty_after_a_hint_of_the_end_of_stream() {
     let mut world = World::edge();
     world.connection.on_readiness(Readiness {
         readable: true,
@@ -177,8 +183,8 @@ fn a_short_read_is_not_drained_when_the_end_of_the_stream_was_hinted() {
 }
 
 #[test]
-fn the_hint_outlives_the_turn() {
-    // The turn ends in the middle; the next one begins without an event, and so without the hint.
+fn the_hint_stays_valid_in_the_next_turn() {
+    // The turn ends before `WouldBlock`. The next turn starts without an event, and so without a new hint.
     let mut world = World::edge();
     world.connection.on_readiness(Readiness {
         readable: true,
@@ -197,8 +203,8 @@ fn the_hint_outlives_the_turn() {
 }
 
 #[test]
-fn a_hint_alone_closes_nothing() {
-    // The event belonged to a peer that is gone, whose key this one has.
+fn a_hint_alone_does_not_close_a_connection() {
+    // The event is about an earlier connection, whose key this connection has now.
     let mut world = World::edge();
     world.connection.on_readiness(Readiness {
         readable: true,
@@ -207,13 +213,13 @@ fn a_hint_alone_closes_nothing() {
     });
     let mut socket = Scripted::new().read_fails(WouldBlock);
     assert_eq!(world.pump(&mut socket), BLOCKED);
-    // And it is forgotten with the `WouldBlock`: the next message costs two calls again.
+    // The `WouldBlock` has cleared the hint, so the next message costs only two calls.
     let mut socket = Scripted::new().reads(b"ping").takes(4);
     assert_eq!(world.pump(&mut socket), BLOCKED);
 }
 
 #[test]
-fn what_is_pending_goes_out_before_the_end_of_the_stream_is_read() {
+fn the_pending_write_goes_out_before_the_end_of_stream_is_read() {
     let mut world = World::edge();
     let mut socket = Scripted::new()
         .reads(b"12345678")
@@ -244,8 +250,8 @@ fn a_partial_write_is_finished_and_in_order() {
 }
 
 #[test]
-fn blocked_on_writing_means_that_the_kernel_said_so() {
-    // A short write alone proves nothing: only `WouldBlock` makes every selector call again.
+fn a_connection_waits_for_room_only_after_would_block() {
+    // A short write alone proves nothing: some selectors report that there is room only after a `WouldBlock`.
     let mut world = World::edge();
     let mut socket = Scripted::new()
         .reads(b"abcdef")
@@ -257,11 +263,11 @@ fn blocked_on_writing_means_that_the_kernel_said_so() {
 }
 
 #[test]
-fn a_peer_is_not_read_while_its_output_is_pending() {
+fn the_peer_is_not_read_while_a_write_is_pending() {
     let mut world = World::edge();
     let mut socket = Scripted::new().reads(b"abc").write_fails(WouldBlock);
     world.pump(&mut socket);
-    // Were it read, the script would say so.
+    // A read would fail the test, because the script has none.
     let mut socket = Scripted::new().takes(1).write_fails(WouldBlock);
     assert_eq!(world.pump(&mut socket), BLOCKED);
     assert_eq!(world.pending(), 2);
@@ -287,7 +293,7 @@ fn a_pending_write_is_released_when_it_is_written() {
     world.pump(&mut socket);
     assert!(
         !world.buffers.pending_writes.has_room(),
-        "the only one is in use"
+        "the only buffer is in use"
     );
     let mut socket = Scripted::new().takes(3).read_fails(WouldBlock);
     world.pump(&mut socket);
@@ -296,23 +302,26 @@ fn a_pending_write_is_released_when_it_is_written() {
 }
 
 #[test]
-fn an_event_for_the_direction_not_waited_for_is_not_worth_a_call() {
+fn an_event_for_the_other_direction_causes_no_call() {
     let mut world = World::edge();
     assert!(
         !world.connection.on_readiness(writable()),
-        "nothing to write"
+        "no write is pending"
     );
     assert!(world.connection.on_readiness(readable()));
     let mut socket = Scripted::new().reads(b"abc").write_fails(WouldBlock);
     world.pump(&mut socket);
-    assert!(!world.connection.on_readiness(readable()), "not read now");
+    assert!(
+        !world.connection.on_readiness(readable()),
+        "a write is pending"
+    );
     assert!(world.connection.on_readiness(writable()));
 }
 
-// No memory left.
+// The memory budget is used up.
 
 #[test]
-fn without_memory_only_what_was_written_is_consumed() {
+fn without_memory_only_written_bytes_are_consumed() {
     let mut world = World::without_memory();
     let mut socket = Scripted::new()
         .peeks(b"abcdef")
@@ -339,7 +348,7 @@ fn without_memory_the_end_of_the_stream_is_seen() {
 }
 
 #[test]
-fn without_memory_a_reset_between_looking_and_consuming_is_a_reset() {
+fn without_memory_a_reset_after_the_peek_ends_the_connection() {
     let mut world = World::without_memory();
     let mut socket = Scripted::new()
         .peeks(b"abc")
@@ -354,7 +363,7 @@ fn without_memory_a_reset_between_looking_and_consuming_is_a_reset() {
 // The turn.
 
 #[test]
-fn a_turn_ends_on_its_budget() {
+fn a_turn_ends_when_its_budget_is_used_up() {
     let mut world = World::edge();
     let mut socket = Scripted::new()
         .reads(b"12345678")
@@ -366,14 +375,14 @@ fn a_turn_ends_on_its_budget() {
 }
 
 #[test]
-fn a_turn_of_tiny_reads_ends_too() {
+fn a_turn_of_tiny_reads_uses_up_its_budget_too() {
     let mut world = World::rearming();
     let mut socket = Scripted::new().reads(b"1").takes(1).reads(b"2").takes(1);
     assert_eq!(world.pump(&mut socket), Answer::Yielded);
 }
 
 #[test]
-fn discarding_is_no_way_around_the_budget() {
+fn discarded_bytes_count_against_the_budget() {
     let mut world = World::edge();
     world.connection.drain(0);
     let mut socket = Scripted::new()
@@ -383,10 +392,10 @@ fn discarding_is_no_way_around_the_budget() {
     assert_eq!(world.pump(&mut socket), Answer::Yielded);
 }
 
-// The server's own end.
+// The shutdown of the server.
 
 #[test]
-fn draining_echoes_what_had_been_received_and_discards_the_rest() {
+fn draining_echoes_received_bytes_and_discards_later_ones() {
     let mut world = World::edge();
     world.connection.drain(3);
     let mut socket = Scripted::new()
@@ -402,7 +411,7 @@ fn draining_echoes_what_had_been_received_and_discards_the_rest() {
 }
 
 #[test]
-fn draining_writes_out_what_is_pending_first() {
+fn draining_starts_with_the_pending_write() {
     let mut world = World::edge();
     let mut socket = Scripted::new().reads(b"abc").write_fails(WouldBlock);
     world.pump(&mut socket);
@@ -415,9 +424,9 @@ fn draining_writes_out_what_is_pending_first() {
     assert!(world.connection.is_lingering());
 }
 
-/// A drain begins without an event, so the urgent byte in front of which the read stops has not been hinted at.
+/// A drain starts without an event, so no hint has announced the urgent byte in front of which the read stops.
 #[test]
-fn a_final_echo_goes_on_behind_an_urgent_byte() {
+fn the_final_echo_continues_after_an_urgent_byte() {
     let mut world = World::edge();
     world.connection.drain(5);
     let mut socket = Scripted::new()
@@ -433,8 +442,9 @@ fn a_final_echo_goes_on_behind_an_urgent_byte() {
     assert!(world.connection.is_lingering());
 }
 
+/// The kernel reported 100 received bytes, but a reset has discarded them.
 #[test]
-fn a_final_echo_that_a_reset_took_away_is_not_waited_for() {
+fn the_final_echo_ends_when_the_receive_queue_is_empty() {
     let mut world = World::edge();
     world.connection.drain(100);
     let mut socket = Scripted::new()
@@ -470,7 +480,7 @@ fn each_error_ends_the_connection_with_its_reason() {
 }
 
 #[test]
-fn a_write_that_takes_nothing_is_not_tried_for_ever() {
+fn a_write_that_returns_0_ends_the_connection() {
     let mut world = World::edge();
     let mut socket = Scripted::new().reads(b"abc").takes(0);
     let reason = Reason::Failed(ErrorKind::WriteZero);
@@ -478,7 +488,7 @@ fn a_write_that_takes_nothing_is_not_tried_for_ever() {
 }
 
 #[test]
-fn a_broken_peer_releases_its_pending_write() {
+fn a_broken_connection_releases_its_pending_write() {
     let mut world = World::edge();
     let mut socket = Scripted::new().reads(b"abc").write_fails(WouldBlock);
     world.pump(&mut socket);
@@ -488,13 +498,13 @@ fn a_broken_peer_releases_its_pending_write() {
     assert_eq!(world.pending(), 0);
 }
 
-// Unix-domain sockets, for real: what a script would only repeat.
+// Unix-domain sockets of the system: a script could not show how the kernel behaves.
 
-/// A read of a Unix-domain socket stops behind a message that carried descriptors, although more is queued: were a
-/// short read taken for drained there, the rest would wait for an edge that never comes.
+/// A read of a Unix-domain socket stops after a message with descriptors (`SCM_RIGHTS`, unix(7)), although more bytes
+/// are in the receive queue. If this short read meant an empty queue, the rest would wait for an edge that never comes.
 #[cfg(unix)]
 #[test]
-fn a_unix_read_that_stops_at_descriptors_is_read_on() {
+fn a_unix_socket_is_read_on_after_a_message_with_descriptors() {
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
     use std::io::{IoSlice, Read, Write};
     use std::os::fd::AsFd;

@@ -1,4 +1,4 @@
-//! The loop over a kernel in which nothing ever happens: what it does before it waits.
+//! Tests of the timeout that the loop passes to each poll. The kernel here never reports an event.
 
 use std::time::{Duration, Instant};
 
@@ -6,9 +6,11 @@ use super::*;
 use crate::server::Config;
 use crate::server::scripted::Scripted;
 
-/// Notes each wait, and wakes up for none of the reasons that a wait may have.
+/// A poller that reports no event and no signal. It records the timeout of each poll.
 struct Silent {
+    /// The timeouts of all polls, in order; `None` means without limit.
     waits: Vec<Option<Duration>>,
+    /// The virtual time. Each poll moves it forward by its timeout.
     now: Instant,
 }
 
@@ -20,8 +22,8 @@ impl Poller for Silent {
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         events.clear();
         self.waits.push(timeout);
-        // To wait for ever here is to hang: what should have ended it has come and gone.
-        let timeout = timeout.ok_or_else(|| io::Error::other("waits for ever"))?;
+        // A poll without a timeout would hang, because no event comes. It returns an error, which ends the loop.
+        let timeout = timeout.ok_or_else(|| io::Error::other("the poll has no timeout"))?;
         self.now += timeout;
         Ok(())
     }
@@ -71,7 +73,7 @@ fn silent_loop(config: &Config) -> (EventLoop<Silent>, Arc<Control>) {
     (event_loop, control)
 }
 
-/// mio's `poll(2)` selector may lose the wake-up that a handle sends. Here it is lost for certain.
+/// mio's `poll(2)` selector may lose the wake-up that a handle sends. This poller always loses it.
 #[test]
 fn a_lost_wake_up_does_not_lose_the_shutdown() {
     let (mut event_loop, control) = silent_loop(&Config::default());
@@ -81,14 +83,14 @@ fn a_lost_wake_up_does_not_lose_the_shutdown() {
 }
 
 #[test]
-fn with_nothing_to_wait_for_it_waits_for_ever() {
+fn without_a_timer_the_poll_has_no_timeout() {
     let (mut event_loop, _) = silent_loop(&Config::default());
     event_loop.run().unwrap_err();
     assert_eq!(event_loop.poller.waits, [None]);
 }
 
 #[test]
-fn it_waits_no_longer_than_to_the_next_report() {
+fn the_poll_ends_at_the_next_report() {
     let every = Duration::from_secs(10);
     let config = Config {
         stats_every: Some(every),

@@ -1,7 +1,7 @@
-//! The account of each connection: what the server owes its peer, and what the server's calls have returned.
+//! The account of each connection: the echo that the server owes its peer, and the results of the server's calls.
 //!
-//! The kernel reports each call. This file judges only what can be judged at one call; `checks.rs` judges the whole
-//! after each turn.
+//! The kernel reports the server's calls. This file checks single calls only. `checks.rs` checks all accounts after
+//! each turn.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -16,56 +16,56 @@ use super::settings::Settings;
 use crate::server::control::Control;
 use crate::server::stats::Closed;
 
-/// The account of one peer's connection. All times are milliseconds since the beginning of the run.
+/// The account of one peer's connection. All times are milliseconds since the start of the run.
 #[derive(Clone, Debug)]
 pub(super) struct Account {
-    /// The key under which it is or was registered.
+    /// The key under which the stream is or was registered; `None` before its registration.
     pub(super) key: Option<usize>,
-    /// Whether the selector would not take it.
-    pub(super) was_refused_by_the_selector: bool,
-    /// Where the server's end of stream found its reading: what it reads later is thrown away.
+    /// Whether the registration with the selector failed.
+    pub(super) registration_failed: bool,
+    /// The number of bytes that the server had read when it ended its stream. Later bytes are discarded.
     pub(super) discards_from: Option<u64>,
-    /// How many bytes there were to echo when the server began to drain.
+    /// The number of bytes that had arrived when the server began to drain, which it must echo.
     pub(super) owed: Option<u64>,
-    /// When the kernel last took bytes.
+    /// The time of the last write that moved bytes.
     pub(super) written_at: u64,
-    /// The direction that the last call waits for.
+    /// The direction that the connection waits for after its last call.
     pub(super) waits: Waits,
-    /// Since when the server has waited for that, or when bytes last moved.
+    /// The start of that wait, or the time at which bytes last moved.
     pub(super) since: u64,
-    /// Since when each turn has ended with a write that waits for room.
+    /// The time since which every turn has ended with a pending write; `None` if there is none.
     pub(super) blocked_from: Option<u64>,
-    /// The latest result of a call that decides how the stream ends.
+    /// The latest call result that determines the reason of the close.
     pub(super) last: Last,
-    /// Whether a timer has closed it, rightly as `check_close` has found.
+    /// Whether the server closed the connection at the stall or the drain timeout. `check_close` has accepted that.
     pub(super) was_timed_out: bool,
-    /// Whether it had connected when the server was told to stop, so it is owed its echo.
-    pub(super) was_complete_at_stop: bool,
-    /// How often it was read since the turn began.
+    /// Whether the connection was in the backlog when the server was told to stop. The server owes it an echo.
+    pub(super) was_waiting_at_stop: bool,
+    /// The number of reads since the start of the turn.
     pub(super) reads_in_turn: u32,
 }
 
-/// A result of a call that decides how the stream ends.
+/// A call result that determines the reason of the close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Last {
-    /// Nothing of the kind.
+    /// No such result yet.
     Fine,
-    /// A read has found the end of the peer's stream.
+    /// A read has returned the end of the peer's stream.
     EndOfStream,
-    /// A call has failed, for good.
+    /// A call has failed with an error that ends the connection.
     Broken(ErrorKind),
 }
 
-/// The direction that a stream's last call waits for: the timeouts follow from it.
+/// The direction that a connection waits for. It determines the timeouts that apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Waits {
-    /// For bytes of the peer, or its end of stream.
+    /// Bytes of the peer, or its end of stream.
     Read,
-    /// For room to write.
+    /// Room to write.
     Write,
 }
 
-/// How many connections were closed for which cause, as the accounts have it.
+/// The number of connections closed for each reason, by the accounts. The server's counts must be equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Causes {
     pub(super) end_of_stream: u64,
@@ -79,7 +79,7 @@ pub(super) struct Causes {
     pub(super) turned_away: u64,
 }
 
-/// How many calls returned what, as the server should have counted them.
+/// The number of calls with each result. The server's counts must be equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Calls {
     pub(super) accepted: u64,
@@ -91,51 +91,51 @@ pub(super) struct Calls {
     pub(super) left_in_backlog: u64,
 }
 
-/// The accounts of all peers, and of the server as a whole.
+/// The accounts of all peers, and the state of the whole server.
 #[derive(Debug)]
 pub(super) struct Accounts {
     /// The settings of the server.
     pub(super) settings: Settings,
-    /// The counters of the server, and the flag that stops it.
+    /// The counters of the server, and the flag by which a handle stops it.
     pub(super) control: Arc<Control>,
     /// The account of each peer, by number.
     pub(super) peers: Vec<Account>,
-    /// The server's counts of closes before the one that is under way.
+    /// The server's close counters after the last close. At the next close, the counter that has changed is the reason.
     pub(super) claimed: Closed,
-    /// How many connections were closed for which cause.
+    /// The number of connections closed for each reason.
     pub(super) closed: Causes,
-    /// How many calls returned what.
+    /// The number of calls with each result.
     pub(super) calls: Calls,
     /// The keys of the events of this turn's poll.
     pub(super) reported: Vec<usize>,
-    /// Free pending writes that the server held after the last turn.
+    /// The number of free pending-write buffers that the server held after the last turn.
     pub(super) free_buffers: usize,
-    /// When the server has to try to accept again, after it found no descriptor or no memory.
+    /// The time at which the server has to accept again, after an accept failed for lack of descriptors or memory.
     pub(super) accept_due: Option<u64>,
-    /// When it began to drain.
+    /// The time at which the server began to drain.
     pub(super) drain_began_at: Option<u64>,
     /// Whether the drain is over, and the server closes the connections that are left.
     pub(super) is_abandoning: bool,
-    /// Turns that went by since the end of the drain was due.
+    /// The number of turns since the drain timeout.
     pub(super) drains_late: u32,
-    /// Turns that went by since accepting again was due.
+    /// The number of turns since `accept_due`.
     pub(super) accepts_late: u32,
-    /// Until when a poll that does not wait is one of a server that busy-polls.
+    /// The end of busy polling: until then, a poll that does not wait is expected.
     busy_until: u64,
-    /// When the server reports its statistics next.
+    /// The time of the next report of statistics.
     reports_at: u64,
-    /// How often it was due to.
+    /// The number of reports that were due.
     pub(super) reports: u64,
-    /// When idle timers last expired in vain, as an echo is on its way.
+    /// The last time at which an idle timer may have expired without closing its connection.
     expired_at: u64,
 }
 
 impl Accounts {
-    /// The accounts of so many peers, none of which has connected.
+    /// Creates the accounts of `peers` peers that have not connected yet.
     pub(super) fn new(settings: &Settings, control: Arc<Control>, peers: usize) -> Accounts {
         let account = Account {
             key: None,
-            was_refused_by_the_selector: false,
+            registration_failed: false,
             discards_from: None,
             owed: None,
             written_at: 0,
@@ -144,7 +144,7 @@ impl Accounts {
             blocked_from: None,
             last: Last::Fine,
             was_timed_out: false,
-            was_complete_at_stop: false,
+            was_waiting_at_stop: false,
             reads_in_turn: 0,
         };
         Accounts {
@@ -168,15 +168,20 @@ impl Accounts {
         }
     }
 
-    /// To report the statistics is a reason to wake up. Returns true if it was one in this turn.
-    /// Whether an idle timer may have expired in vain just now: while an echo is on its way, the stall timeout decides. The read
-    /// that it causes may re-arm both directions.
-    pub(super) fn expires_in_vain(&mut self, kernel: &Kernel) -> bool {
+    /// Returns true if an idle timer may have expired in this turn without closing its connection, which counts as
+    /// progress.
+    ///
+    /// While bytes are unacknowledged, only the stall timeout closes a connection. The expired idle timer makes the
+    /// server read, and this read may re-arm both directions.
+    pub(super) fn idle_timer_may_have_expired(&mut self, kernel: &Kernel) -> bool {
         let now = kernel.now();
         let (Some(idle), Some(_)) = (self.settings.idle, self.settings.stall) else {
             return false;
         };
-        let is_outstanding = kernel.peers().iter().any(|peer| peer.wire.untaken() > 0);
+        let is_outstanding = kernel
+            .peers()
+            .iter()
+            .any(|peer| peer.wire.unacknowledged() > 0);
         if !is_outstanding || now < self.expired_at + idle {
             return false;
         }
@@ -184,6 +189,7 @@ impl Accounts {
         true
     }
 
+    /// Returns true if a report of the statistics was due in this turn, which counts as progress.
     pub(super) fn reports_in_this_turn(&mut self, now: u64) -> bool {
         match self.settings.stats_every {
             Some(every) if self.reports_at <= now => {
@@ -197,13 +203,13 @@ impl Accounts {
 }
 
 impl Account {
-    /// Bytes have moved, which restarts the timeout.
+    /// Records that bytes have moved, which restarts the timeout.
     fn moved(&mut self, now: u64) {
         self.waits = Waits::Read;
         self.since = now;
     }
 
-    /// A wait for the same goes on, another one starts.
+    /// Records the direction that the connection waits for. A new direction restarts the timeout.
     fn waits_for(&mut self, what: Waits, now: u64) {
         if self.waits != what {
             self.waits = what;
@@ -211,7 +217,7 @@ impl Account {
         }
     }
 
-    /// A call has failed. Some failures do not end the stream.
+    /// Records that a call has failed. Some errors do not end the connection.
     fn failed(&mut self, kind: ErrorKind) {
         use ErrorKind::{Interrupted, InvalidInput, WouldBlock};
         if !matches!(kind, Interrupted | InvalidInput | WouldBlock) {
@@ -248,7 +254,7 @@ impl Observer<Kernel> for Accounts {
 
     fn stops(&mut self, kernel: &Kernel, how: Stop) {
         for (account, peer) in self.peers.iter_mut().zip(kernel.peers()) {
-            account.was_complete_at_stop = peer.wire.link == Link::Waiting;
+            account.was_waiting_at_stop = peer.wire.link == Link::Waiting;
         }
         if how == Stop::Handle {
             self.control.stop();
@@ -285,7 +291,7 @@ impl Observer<Kernel> for Accounts {
     ) -> Checked {
         match result {
             Ok(()) => self.peers[peer].key = Some(key),
-            Err(_) => self.peers[peer].was_refused_by_the_selector = true,
+            Err(_) => self.peers[peer].registration_failed = true,
         }
         Ok(())
     }
@@ -304,14 +310,14 @@ impl Observer<Kernel> for Accounts {
             Ok(n) if how != How::Peek => *n as u64,
             _ => 0,
         };
-        // A read that consumes bytes which were peeked at and written before does not count. Nor does a splice that
-        // finds nothing: a read follows.
+        // Two kinds of calls do not count: a read that only consumes bytes which were peeked at and written before, and
+        // a splice that moves nothing, because a read follows.
         account.reads_in_turn += u32::from(match how {
             How::Splice => moved > 0,
             _ => kind != Err(ErrorKind::Interrupted) && wire.written <= wire.consumed - moved,
         });
         match kind {
-            // The end of the stream does not count when a splice finds it.
+            // A splice that returns the end of the stream does not count: a read returns it again.
             Ok(0) if how == How::Splice => {}
             Ok(0) => {
                 self.calls.reads += 1;
@@ -324,7 +330,7 @@ impl Observer<Kernel> for Accounts {
             }
             Err(ErrorKind::WouldBlock) => {
                 self.calls.would_blocks += 1;
-                // In front of an urgent byte a splice finds nothing, and a read would.
+                // A splice returns WouldBlock in front of an urgent byte. A read would return that byte.
                 if wire.unread() == 0 {
                     account.waits_for(Waits::Read, now);
                 }
@@ -356,7 +362,7 @@ impl Observer<Kernel> for Accounts {
             }
             Err(kind) => account.failed(kind),
         }
-        // The echo is a prefix of what was sent.
+        // The echo must be a prefix of the bytes that the peer sent.
         let from = wire.written - taken;
         let end = account.discards_from.unwrap_or(wire.sent);
         let wrong = (from..)
@@ -382,7 +388,7 @@ impl Observer<Kernel> for Accounts {
         self.peers[peer].last = Last::Broken(error);
     }
 
-    /// The server asks when it begins to drain. It owes an echo of all that had arrived.
+    /// The server asks this when it begins to drain. It owes an echo of every byte that had arrived by then.
     fn asked_received(&mut self, kernel: &Kernel, peer: usize) {
         self.peers[peer].owed = Some(kernel.wire(peer).sent);
     }
@@ -398,11 +404,11 @@ impl Observer<Kernel> for Accounts {
         account.discards_from = Some(consumed);
         account.moved(kernel.now());
         match account.owed {
-            owed if owed.is_some_and(|owed| consumed < owed) => Err(format!(
-                "peer {peer}: the server ends its stream, having read {consumed} bytes and owing {owed:?}"
+            Some(owed) if consumed < owed => Err(format!(
+                "peer {peer}: the server ends its own stream after {consumed} bytes, but it owes an echo of {owed}"
             )),
             _ if written < consumed => Err(format!(
-                "peer {peer}: the server ends its stream with {written} of {consumed} bytes written"
+                "peer {peer}: the server ends its own stream with {written} of {consumed} bytes written"
             )),
             _ => Ok(()),
         }
@@ -411,7 +417,7 @@ impl Observer<Kernel> for Accounts {
     fn closing(&mut self, kernel: &Kernel, peer: usize) -> Checked {
         let checked = self.check_close(kernel, peer);
         if self.accept_due.is_some() {
-            // A descriptor is free.
+            // The close frees a descriptor, so the server can accept now.
             self.accept_due = Some(kernel.now());
         }
         checked
@@ -420,7 +426,7 @@ impl Observer<Kernel> for Accounts {
     fn closing_listener(&mut self, kernel: &Kernel, listener: usize) -> Checked {
         let now = kernel.now();
         let backlog = kernel.backlog(listener);
-        // The server cannot accept without a descriptor, without memory, or after the deadline.
+        // The server cannot accept for lack of descriptors or memory, or after the drain timeout.
         let deadline = kernel.stopped_at().map(|at| at + self.settings.drain);
         let is_excused = self.accept_due.is_some() || deadline.is_some_and(|at| at <= now);
         if kernel.world().tells_delivery {
@@ -428,31 +434,32 @@ impl Observer<Kernel> for Accounts {
         }
         self.drain_began_at.get_or_insert(now);
         self.accept_due = None;
-        let owed = |peer: &&usize| self.peers[**peer].was_complete_at_stop;
+        let owed = |peer: &&usize| self.peers[**peer].was_waiting_at_stop;
         match backlog.iter().find(owed) {
             Some(peer) if !is_excused => Err(format!(
-                "peer {peer} was complete in the backlog when the server was told to stop, and is closed unanswered"
+                "peer {peer} was in the backlog when the server was told to stop, and is closed unanswered"
             )),
             _ => Ok(()),
         }
     }
 
-    /// The server has to put the kernel's timer off while a peer acknowledges bytes.
+    /// The kernel's timer must not end a connection whose peer has acknowledged bytes within the stall timeout: the
+    /// server has to set a new timeout in time.
     fn gave_up(&mut self, kernel: &Kernel, peer: usize) -> Checked {
         let still = kernel.now() - kernel.wire(peer).acknowledged_at;
         match self.settings.stall {
             Some(stall) if still + kernel.most_late() < stall => Err(format!(
-                "peer {peer} was cut off by the kernel {still} ms after it acknowledged bytes"
+                "the kernel ended the connection of peer {peer} {still} ms after the peer acknowledged bytes"
             )),
             _ => Ok(()),
         }
     }
 }
 
-/// For so long at most the server leaves a backlog alone after a shortage, in milliseconds.
+/// The time within which the server must accept again after a lack of descriptors or memory, in milliseconds.
 const ACCEPT_PAUSE: u64 = 100;
 
-/// The errors of accept after which the server pauses.
+/// The errors of accept(2) after which the server pauses.
 const ENFILE: i32 = rustix::io::Errno::NFILE.raw_os_error();
 const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
 const ENOMEM: i32 = rustix::io::Errno::NOMEM.raw_os_error();

@@ -1,4 +1,4 @@
-//! What must hold: at each close, after each turn, and at the end.
+//! The checks of the server: at each close, after each turn, and at the end.
 
 use std::io::ErrorKind;
 
@@ -13,10 +13,10 @@ use super::observation::Observation;
 use super::settings::Settings;
 use crate::server::stats::Stats;
 
-/// Why a connection is closed, as the server counts it.
+/// The reason for which the server counts a close.
 #[derive(Clone, Copy)]
 enum Claim {
-    /// No counter has moved.
+    /// The server has counted no close.
     None,
     EndOfStream,
     Reset,
@@ -27,30 +27,29 @@ enum Claim {
     Abandoned,
 }
 
-/// How long a stream lingers, in milliseconds.
+/// The time of the lingering close, in milliseconds: the time without input after which the server closes.
 fn linger(settings: &Settings) -> u64 {
     let longest = crate::server::event_loop::LINGER.as_millis() as u64;
     longest.min(settings.drain).max(1)
 }
 
 impl Accounts {
-    /// A connection is closed because of what a call returned, or by a timer. Checks that the server counts the close
-    /// for the right reason.
+    /// Checks that the server counts a close for the right reason. The reason is the result of a call, or a timer.
     pub(super) fn check_close(&mut self, kernel: &Kernel, n: usize) -> Checked {
         let claim = self.claim();
         let is_full = kernel.open_streams() > self.settings.max_connections;
         let account = &mut self.peers[n];
         let closed = &mut self.closed;
         let wrong = if account.key.is_none() {
-            // Open streams, this one among them.
+            // `is_full` counts the stream that is being closed too.
             if is_full {
                 closed.turned_away += 1;
                 None
-            } else if account.was_refused_by_the_selector {
+            } else if account.registration_failed {
                 closed.unregistered += 1;
                 None
             } else {
-                Some("it was turned away, and there was room")
+                Some("it was turned away although there was room")
             }
         } else if self.is_abandoning {
             closed.abandoned += 1;
@@ -76,98 +75,96 @@ impl Accounts {
         wrong.map_or(Ok(()), |wrong| Err(format!("peer {n}: {wrong}")))
     }
 
-    /// Returns what is wrong with a reason for a close, if anything is.
+    /// Returns a description of the violation, if the server had no right to close the connection for this reason.
     fn is_wrong(&self, claim: Claim, kernel: &Kernel, n: usize) -> Option<&'static str> {
         let (account, wire) = (&self.peers[n], kernel.wire(n));
         let (settings, world) = (&self.settings, kernel.world());
         let due = |after: Option<u64>, since: u64| {
             after.is_some_and(|after| kernel.now() - since >= after)
         };
-        let outstanding = world.tells_delivery && wire.untaken() > 0;
-        let nothing_had_asked = "it was closed, and nothing had asked for it";
+        let outstanding = world.tells_delivery && wire.unacknowledged() > 0;
+        let no_reason = "it was closed without a reason";
         let ended = account.last == Last::EndOfStream;
         let broken = matches!(account.last, Last::Broken(_));
         let timed_out = account.last == Last::Broken(ErrorKind::TimedOut);
         match claim {
-            Claim::EndOfStream if !ended => Some(nothing_had_asked),
+            Claim::EndOfStream if !ended => Some(no_reason),
             Claim::EndOfStream => {
                 let all = wire.written == wire.sent && wire.consumed == wire.sent;
                 if !all {
-                    Some("it ended its stream, and has not got everything")
+                    Some("it ended its stream, and is closed before its echo is complete")
                 } else if outstanding && world.short_read_means_empty() {
                     Some("it ended its stream, and is closed before its echo is delivered")
                 } else {
                     None
                 }
             }
-            Claim::Reset => (!broken || timed_out).then_some(nothing_had_asked),
+            Claim::Reset => (!broken || timed_out).then_some(no_reason),
             Claim::Failed if wire.lost_in_the_pipe => None,
             Claim::Failed => {
                 let stalled = settings.stall.is_some() && outstanding;
-                (!timed_out || stalled).then_some(nothing_had_asked)
+                (!timed_out || stalled).then_some(no_reason)
             }
-            // The kernel's timer.
+            // The kernel's timer (`TCP_USER_TIMEOUT`) has ended the connection.
             Claim::Stalled if timed_out => {
-                (!outstanding).then_some("it was closed as stalled, and had everything")
+                (!outstanding).then_some("it was closed as stalled, but nothing was unacknowledged")
             }
-            // The server's own. Bytes that the peer acknowledges are progress; where the kernel does not tell, bytes
-            // that the kernel takes.
+            // The server's own timer. An acknowledgement is progress. If the kernel does not report acknowledgements, a
+            // write that moves bytes is progress.
             Claim::Stalled if world.tells_delivery => (!due(settings.stall, wire.acknowledged_at))
-                .then_some("it was closed as stalled before its time"),
+                .then_some("it was closed as stalled too early"),
             Claim::Stalled if wire.room(world) > 0 => {
-                Some("it was closed as stalled, and there was room again")
+                Some("it was closed as stalled, but there was room again")
             }
             Claim::Stalled => (!due(settings.stall, account.written_at))
-                .then_some("it was closed as stalled before its time"),
+                .then_some("it was closed as stalled too early"),
             Claim::Drained if account.discards_from.is_some() && ended => None,
             Claim::Drained if account.discards_from.is_some() => {
                 if outstanding {
                     Some("it was closed with bytes in the send queue, before the deadline")
                 } else if wire.is_readable() {
-                    Some("a timer closed it with something to read")
+                    Some("a timer closed it, but it was readable")
                 } else if !due(Some(linger(settings)), account.since) {
                     Some("it was closed before its end of stream, and did not linger")
                 } else {
                     None
                 }
             }
-            // Nothing was sent and nothing is owed: a drain has nothing to wait for.
-            Claim::Drained if account.owed != Some(0) || wire.consumed > 0 => {
-                Some(nothing_had_asked)
-            }
+            // The peer sent nothing, so the server owes no echo, and the drain closes the connection at once.
+            Claim::Drained if account.owed != Some(0) || wire.consumed > 0 => Some(no_reason),
             Claim::Drained => {
-                (wire.unread() > 0).then_some("it was closed at once with something to read")
+                (wire.unread() > 0).then_some("it was closed at once, but it was readable")
             }
             Claim::Idle => {
-                // The first quarter is for the acknowledgement of the last echo.
+                // An acknowledgement in the first quarter of the timeout belongs to the last echo and does not count.
                 let acknowledged = match outstanding {
                     true => settings.idle,
                     false => settings.idle.map(|after| after - after / 4),
                 };
-                // A byte that is peeked at moves nothing.
+                // A peeked byte is not consumed, so it is no progress.
                 let since = match account.waits {
                     Waits::Read => account.since,
                     Waits::Write => account.since.min(account.written_at),
                 };
                 if !due(settings.idle, since) {
-                    Some(nothing_had_asked)
+                    Some(no_reason)
                 } else if account.waits == Waits::Read && !ended && wire.is_readable() {
-                    Some("a timer closed it with something to read")
+                    Some("a timer closed it, but it was readable")
                 } else if account.waits == Waits::Write && wire.room(world) > 0 {
-                    Some("it was closed as idle, and there was room again")
+                    Some("it was closed as idle, but there was room again")
                 } else if outstanding && settings.stall.is_some() {
-                    Some("it was closed as idle, and its echo is on its way")
+                    Some("it was closed as idle, but its echo was undelivered")
                 } else if world.tells_delivery && !due(acknowledged, wire.acknowledged_at) {
-                    Some("it was closed as idle, and it had just acknowledged bytes")
+                    Some("it was closed as idle, but it had just acknowledged bytes")
                 } else {
                     None
                 }
             }
-            Claim::None | Claim::Abandoned => Some(nothing_had_asked),
+            Claim::None | Claim::Abandoned => Some(no_reason),
         }
     }
 
-    /// The reason that the server has given for the close that is under way: the counter that has moved.
+    /// Returns the server's reason for the current close: the counter that differs from its last value.
     fn claim(&mut self) -> Claim {
         let now = self.control.counters().snapshot().closed;
         let before = std::mem::replace(&mut self.claimed, now.clone());
@@ -185,7 +182,7 @@ impl Accounts {
         .unwrap_or(Claim::None)
     }
 
-    /// Safety. The first check that fails is the violation.
+    /// Checks everything that must hold after each turn. The first check that fails is the violation.
     pub(super) fn check_turn(
         &mut self,
         kernel: &Kernel,
@@ -196,19 +193,19 @@ impl Accounts {
         self.check_memory(kernel, observed)?;
         self.check_timers(kernel)?;
         self.check_budgets()?;
-        self.check_what_takes_a_turn(kernel)?;
+        self.check_deadlines(kernel)?;
         self.check_counts(kernel, stats)
     }
 
-    /// A connection's pending bytes are at most one read, all pending writes are within their budget, and they hold
-    /// what was read and not written.
+    /// Checks the pending writes. Each has at most as many bytes as one read. Together they are within the budget,
+    /// and hold exactly the bytes that were read and not written.
     fn check_memory(&mut self, kernel: &Kernel, observed: &Observation) -> Checked {
         self.free_buffers = observed.free_buffers;
         let budget = self.settings.memory.unwrap_or(usize::MAX);
         if observed.in_use > budget {
             let in_use = observed.in_use;
             return Err(format!(
-                "{in_use} buffers are in use, and the budget has {budget}"
+                "{in_use} buffers are in use, and the budget has room for {budget}"
             ));
         }
         let most = self.settings.read_buffer;
@@ -218,7 +215,7 @@ impl Accounts {
             in_all += pending;
             if pending > most as u64 {
                 return Err(format!(
-                    "peer {n} has {pending} bytes pending, and a read is {most}"
+                    "peer {n} has {pending} bytes pending, and a read is at most {most}"
                 ));
             }
         }
@@ -231,7 +228,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// Every timer fires.
+    /// Checks that every timer fires in time.
     fn check_timers(&mut self, kernel: &Kernel) -> Checked {
         let now = kernel.now();
         for account in &mut self.peers {
@@ -245,17 +242,20 @@ impl Accounts {
                 continue;
             };
             let still = now.saturating_sub(since);
-            if wire.registration.is_some() && after.is_some_and(|after| still >= after) {
+            if let Some(after) = after
+                && wire.registration.is_some()
+                && still >= after
+            {
                 return Err(format!(
-                    "peer {n} has been still for {still} ms, and the {which} timeout of {after:?} ms has not fired"
+                    "peer {n} made no progress for {still} ms, and the {which} timeout has not fired within {after} ms"
                 ));
             }
         }
         Ok(())
     }
 
-    /// The timer that runs for a connection: its name, when it has to have fired at the latest, and since when it
-    /// runs.
+    /// Returns the timer that runs for a connection: its name, the longest time until it must have fired (`None`: it is
+    /// off), and its start.
     fn timer_of(
         &self,
         account: &Account,
@@ -263,8 +263,9 @@ impl Accounts {
         kernel: &Kernel,
     ) -> Option<(&'static str, Option<u64>, u64)> {
         let (settings, world) = (&self.settings, kernel.world());
-        let outstanding = world.tells_delivery && wire.untaken() > 0;
-        // A peer is found by the second look, and each look may be late.
+        let outstanding = world.tells_delivery && wire.unacknowledged() > 0;
+        // A timer may start twice before it closes the connection: for the stall timeout, the second sweep is the last
+        // that finds the connection. Each of the two may be late.
         let twice = |after: Option<u64>| after.map(|after| 2 * (after + kernel.most_late()));
         let progress = match world.tells_delivery {
             true => wire.acknowledged_at,
@@ -275,27 +276,27 @@ impl Accounts {
             _ if outstanding && settings.stall.is_some() => {
                 ("stall", twice(settings.stall), progress)
             }
-            // Without a stall timeout the idle timeout decides, but for a drain, which has its deadline.
+            // Without a stall timeout the idle timeout applies, except during a drain, which has its own deadline.
             _ if outstanding
                 && (account.discards_from.is_none() || account.last == Last::EndOfStream) =>
             {
                 ("idle", twice(settings.idle), account.since.max(progress))
             }
-            // It has taken everything, and the event that says so is on its way.
+            // The peer has acknowledged everything. The event that reports the room has not arrived yet.
             Waits::Write if world.tells_delivery => return None,
             Waits::Write if settings.stall.is_none() => {
                 ("idle", twice(settings.idle), progress.max(blocked_from))
             }
             Waits::Write => ("stall", twice(settings.stall), progress.max(blocked_from)),
-            // The end of the stream is an event.
+            // The end of the stream is an event, so the server will close the connection without a timer.
             Waits::Read if wire.fin => return None,
-            // The drain's own deadline ends it.
+            // The drain timeout ends this wait.
             Waits::Read if account.discards_from.is_some() && outstanding => return None,
             Waits::Read if account.discards_from.is_some() => {
                 let since = account.since.max(progress);
                 ("linger", Some(linger(settings)), since)
             }
-            // It may have acknowledged bytes while the timer ran, which then ran once more.
+            // If the peer acknowledged bytes while the timer ran, the timer starts once more.
             Waits::Read if world.tells_delivery => {
                 ("idle", twice(settings.idle), account.since.max(progress))
             }
@@ -303,44 +304,46 @@ impl Accounts {
         })
     }
 
-    /// To end a drain and to accept again is due in the turn after its time.
-    fn check_what_takes_a_turn(&mut self, kernel: &Kernel) -> Checked {
+    /// Checks that the server ends a drain, and accepts again after a pause, at most two turns after the deadline.
+    fn check_deadlines(&mut self, kernel: &Kernel) -> Checked {
         let now = kernel.now();
         let began = self.drain_began_at.or(kernel.stopped_at());
-        let drained = began.map(|at| at + self.settings.drain);
-        let drains = !self.is_abandoning && drained.is_some_and(|due| due <= now);
-        let accepts = self.accept_due.is_some_and(|due| due <= now);
+        let deadline = began.map(|at| at + self.settings.drain);
+        let drain_is_due = !self.is_abandoning && deadline.is_some_and(|due| due <= now);
+        let accept_is_due = self.accept_due.is_some_and(|due| due <= now);
         let late = |since: u32, is: bool| if is { since + 1 } else { 0 };
-        self.drains_late = late(self.drains_late, drains);
-        self.accepts_late = late(self.accepts_late, accepts);
+        self.drains_late = late(self.drains_late, drain_is_due);
+        self.accepts_late = late(self.accepts_late, accept_is_due);
         if self.drains_late > 2 {
             return Err("the drain goes on after its timeout".to_owned());
         }
         if self.accepts_late > 2 {
-            return Err("nobody tries to accept again, and it is time".to_owned());
+            return Err("the server does not accept again after its pause".to_owned());
         }
         Ok(())
     }
 
-    /// No turn does more than its budget.
+    /// Checks that no connection exceeds its budget in a turn.
     fn check_budgets(&self) -> Checked {
         for (n, account) in self.peers.iter().enumerate() {
             let events = self
                 .reported
                 .iter()
                 .filter(|key| account.key == Some(**key));
-            // One pump for each event, even if another connection had the key before, and one for the run queue. The
-            // last read of each finds the budget used up, or nothing.
+            // The connection is pumped once for each event of its key, even if another connection had the key before.
+            // It is also pumped once from the run queue. For each pump, the check allows one read more than the budget.
             let most = (self.settings.turn + 1) * (events.count() + 1);
             let reads = account.reads_in_turn;
             if reads as usize > most {
-                return Err(format!("peer {n} was read {reads} times in one turn"));
+                return Err(format!(
+                    "the server read peer {n} {reads} times in one turn"
+                ));
             }
         }
         Ok(())
     }
 
-    /// The server counts what the kernel saw.
+    /// Checks that the server's statistics agree with the calls that the kernel saw.
     fn check_counts(&self, kernel: &Kernel, stats: &Stats) -> Checked {
         let closed = &stats.closed;
         let counted = Causes {
@@ -360,12 +363,12 @@ impl Accounts {
                 "the server counts {counted:?}, and the kernel saw {saw:?}"
             ));
         }
-        let (mut read, mut written, mut thrown_away) = (0, 0, 0);
+        let (mut read, mut written, mut discarded) = (0, 0, 0);
         for (account, peer) in self.peers.iter().zip(kernel.peers()) {
             let kept = account.kept(&peer.wire);
             read += kept;
             written += peer.wire.written;
-            thrown_away += peer.wire.consumed - kept;
+            discarded += peer.wire.consumed - kept;
         }
         let calls = self.calls;
         let refusals = &stats.accept_errors;
@@ -381,7 +384,7 @@ impl Accounts {
             ("open", stats.open, kernel.open_streams() as u64),
             ("bytes in", stats.bytes_in, read),
             ("bytes out", stats.bytes_out, written),
-            ("bytes discarded", stats.bytes_discarded, thrown_away),
+            ("bytes discarded", stats.bytes_discarded, discarded),
             ("reads", stats.reads, calls.reads),
             ("peeks", stats.peeks, calls.peeks),
             ("writes", stats.writes, calls.writes),
@@ -401,15 +404,15 @@ impl Accounts {
         Ok(())
     }
 
-    /// At the end each peer that did nothing wrong has got what it is owed.
+    /// Checks at the end that every peer got the echo that the server owed it.
     pub(super) fn check_end(&self, kernel: &Kernel) -> Checked {
         if kernel.open_streams() > 0 {
             return Err("streams are open after the end".to_owned());
         }
         for (n, (account, peer)) in self.peers.iter().zip(kernel.peers()).enumerate() {
-            if account.is_wronged(peer) {
+            if account.lacks_its_echo(peer) {
                 return Err(format!(
-                    "peer {n} did nothing wrong and ended with {:?} and {} of {} bytes",
+                    "peer {n} has not got its whole echo: it ended with {:?} and {} of {} bytes",
                     peer.ended, peer.wire.got, peer.wire.sent
                 ));
             }
@@ -417,7 +420,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// The open connections, by the numbers of their peers.
+    /// Returns the open connections, with the numbers of their peers.
     fn open<'a>(
         &'a self,
         kernel: &'a Kernel,
@@ -428,7 +431,7 @@ impl Accounts {
     }
 }
 
-/// The table, the open sockets and the registrations agree.
+/// Checks that the table, the open sockets and the registrations agree.
 fn check_table(kernel: &Kernel, observed: &Observation) -> Checked {
     let mut registered: Vec<_> = kernel
         .registrations()
@@ -447,32 +450,33 @@ fn check_table(kernel: &Kernel, observed: &Observation) -> Checked {
 }
 
 impl Account {
-    /// How many bytes the server has read and not thrown away.
+    /// The number of bytes that the server has read and not discarded.
     fn kept(&self, wire: &Wire) -> u64 {
         self.discards_from.unwrap_or(wire.consumed)
     }
 
-    /// How many bytes the server holds of it.
+    /// The number of bytes in the connection's pending write.
     fn pending(&self, wire: &Wire) -> u64 {
         self.kept(wire) - wire.written
     }
 
-    /// Whether its connection ended well for the server, and not for the peer.
-    fn is_wronged(&self, peer: &Peer) -> bool {
-        let rude =
+    /// Whether a part of the echo that the server owed is missing, and neither a timeout nor an error is the reason.
+    fn lacks_its_echo(&self, peer: &Peer) -> bool {
+        let breaks_off =
             |action: &Action| matches!(action, Action::Reset | Action::Close | Action::Vanish);
         let wire = &peer.wire;
-        if peer.script.iter().any(rude) || wire.link != Link::Closed || self.was_timed_out {
+        if peer.script.iter().any(breaks_off) || wire.link != Link::Closed || self.was_timed_out {
             return false;
         }
         let whole = wire.got == wire.sent && peer.ended == Some(Ended::EndOfStream);
         match self.last {
-            // It is owed what had arrived when the drain began; what it sent later is its own risk.
+            // During a drain the server owes only the bytes that had arrived when the drain began.
             Last::EndOfStream => match self.owed {
                 Some(owed) => wire.got < owed,
                 None => !whole,
             },
-            // Closed by a timer, as `check_close` has found, or turned away; or broken, which it has not done.
+            // The connection was turned away, or a timer closed it, which `check_close` has accepted. Or it failed, and
+            // the server did not cause that.
             Last::Fine | Last::Broken(_) => false,
         }
     }

@@ -1,18 +1,19 @@
-//! Runs the event loop, unchanged, over the simulated kernel of `crates/sim`: thousands of faults that need luck on
-//! real sockets.
+//! Runs the unchanged event loop over the simulated kernel of `crates/sim`. Faults that are rare on real sockets happen
+//! there thousands of times.
 //!
-//! Each peer has its account, which the kernel's reports keep up to date (`account.rs`). Checks run at each call,
-//! after each turn and at the end (`checks.rs`). The kernel itself finds a server that forgets a peer or spins.
+//! Each peer has an account. The kernel reports the server's calls, and each report updates the account (`account.rs`).
+//! Checks run at each call, after each turn and at the end (`checks.rs`). The kernel itself detects a server that hangs
+//! or spins.
 //!
-//! Compiled for tests and fuzzing only. `docs/TESTING.md` tells how to use it.
+//! This module is compiled for tests and fuzzing only. `docs/TESTING.md` explains its use.
 
-// A fuzzer uses a part of what the tests use.
+// A fuzzer does not use everything that the tests use.
 #![cfg_attr(not(test), allow(dead_code))]
-// A panic here is a finding of the simulator, or its own.
+// A panic here reports a violation of the server, or a bug of the simulator.
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,
-    reason = "peers are numbered, and a fuzzer's find is a panic"
+    reason = "peers are indexed by number, and a fuzzer expects a panic on a violation"
 )]
 
 mod account;
@@ -40,31 +41,31 @@ use account::Accounts;
 use observation::observe;
 pub(crate) use settings::Case;
 
-/// How a run went.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Run {
     /// The first violation, if there was one.
     pub(crate) violation: Option<String>,
-    /// A number that equal runs have in common.
+    /// The hash of the trace: equal runs have equal hashes.
     hash: u64,
-    /// How it ended for each peer, and how many bytes it got.
+    /// The outcome of each peer: the way in which it ended, and the number of bytes that it received.
     endings: Vec<(Option<Ended>, u64)>,
-    /// The counts of the server.
+    /// The statistics of the server.
     stats: Stats,
-    /// How often the run met with what.
+    /// How often each situation has occurred in the run.
     seen: Seen,
-    /// How often the server was due to report its statistics.
+    /// The number of times that a report of the server's statistics was due.
     reports: u64,
-    /// The decisions, as far as they went.
+    /// The decisions of the run.
     choices: Choices,
 }
 
-/// Runs a tape.
+/// Decodes a tape and runs it.
 pub(crate) fn run(tape: &Tape) -> Run {
     simulate(&Case::decode(tape), Choices::of(&tape.schedule))
 }
 
-/// Runs a script with these decisions. A panic of the server is a violation like any other.
+/// Runs a case with the given decisions. A panic of the server is a violation too.
 pub(crate) fn simulate(case: &Case, choices: Choices) -> Run {
     let control = Arc::new(Control::default());
     let peers = case.script.peers.len();
@@ -79,7 +80,7 @@ pub(crate) fn simulate(case: &Case, choices: Choices) -> Run {
     if let Err(panic) = driven {
         let said = panic.downcast_ref::<String>().map(String::as_str);
         let said = said.or(panic.downcast_ref::<&str>().copied());
-        kernel.violate(format!("a panic: {}", said.unwrap_or("without words")));
+        kernel.violate(format!("a panic: {}", said.unwrap_or("no message")));
     }
     Run {
         violation: kernel.take_violation(),
@@ -92,7 +93,7 @@ pub(crate) fn simulate(case: &Case, choices: Choices) -> Run {
     }
 }
 
-/// Does what `EventLoop::run` does, and checks everything after each turn.
+/// Runs the event loop as `EventLoop::run` does, and checks everything after each turn.
 fn drive(
     case: &Case,
     kernel: &Rc<RefCell<Kernel>>,
@@ -117,8 +118,8 @@ fn drive(
         let checked = accounts.check_turn(&kernel, &observe(event_loop), &stats);
         kernel.check(checked);
         let reports = accounts.reports_in_this_turn(kernel.now());
-        if accounts.expires_in_vain(&kernel) || reports {
-            kernel.excuse_turn();
+        if accounts.idle_timer_may_have_expired(&kernel) || reports {
+            kernel.mark_progress();
         }
     };
     let mut events = Vec::new();
@@ -141,30 +142,31 @@ fn drive(
     kernel.check(checked);
 }
 
-/// All that is needed to find the cause: what was wrong, the script, the trace, and the command that repeats it.
+/// Returns the report of a run: the violation, the script, the trace, and the command that repeats the run.
 pub(crate) fn report(case: &Case, tape: &Tape, command: &str) -> String {
     let (run, lines) = trace::record(|| simulate(case, Choices::of(&tape.schedule)));
     format!(
         "{}\n\n{case}\n{}\n\nto repeat it:\nMIO_ECHO_TAPE='{tape}' {command}\n",
-        run.violation.as_deref().unwrap_or("nothing went wrong"),
+        run.violation.as_deref().unwrap_or("no violation"),
         lines.join("\n"),
     )
 }
 
-/// The command that repeats a run of the server as it is.
+/// The command that repeats a run of the server without a mutant.
 pub(crate) const REPLAY: &str = "cargo test -p mio-echo --lib replay -- --nocapture";
 
-/// Runs a fuzzer's tape. Panics on a violation, with the tape that repeats it.
+/// Runs a fuzzer's tape. On a violation, panics with a report that has the tape.
 #[cfg(feature = "simulation")]
 pub fn check_tape(tape: &Tape) {
-    // A fuzzer ends the process in the panic hook, before the panic is caught: so the hook prints the tape.
+    // The fuzzer aborts the process in its panic hook, so a panic of the server is not caught. The hook below therefore
+    // prints the tape first.
     TAPE.set(tape.to_string());
-    static TELL: std::sync::Once = std::sync::Once::new();
-    TELL.call_once(|| {
-        let end = std::panic::take_hook();
+    static INSTALL_HOOK: std::sync::Once = std::sync::Once::new();
+    INSTALL_HOOK.call_once(|| {
+        let fuzzers_hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             eprintln!("MIO_ECHO_TAPE='{}'", TAPE.with_borrow(String::clone));
-            end(panic);
+            fuzzers_hook(panic);
         }));
     });
     if run(tape).violation.is_some() {

@@ -1,4 +1,4 @@
-//! The settings that the server runs with in a simulated world, and a script together with them.
+//! The settings of the server in a simulated run, and a case: a script with these settings.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,24 +10,24 @@ use crate::server::connection::LEAST_CHARGE;
 use crate::server::limits::Limits;
 
 /// The settings of the server. Times are in milliseconds, sizes in bytes. They are small, so that a short script
-/// meets every bound.
+/// reaches every limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// The size of a read.
+    /// The maximal size of a read.
     pub(crate) read_buffer: usize,
-    /// How many pending writes the memory budget has room for; `None` is plenty.
+    /// The number of pending writes that the memory budget has room for; `None`: more than any script needs.
     pub(crate) memory: Option<usize>,
-    /// Whether the server has a pipe for what fills half of a read.
+    /// Whether the server may splice.
     pub(crate) splices: bool,
-    /// How many connections may be open at once.
+    /// The maximal number of open connections.
     pub(crate) max_connections: usize,
-    /// How many connections are accepted from one listener in a turn.
+    /// The maximal number of connections that are accepted from one listener in a turn.
     pub(crate) accepts_a_turn: usize,
-    /// How many reads a connection has in a turn.
+    /// The budget of a connection in a turn, as a number of small reads (`LEAST_CHARGE` each).
     pub(crate) turn: usize,
-    /// How long after an event the server polls without sleeping.
+    /// The time of busy polling after an event.
     pub(crate) busy_poll: Option<u64>,
-    /// How often the server logs its statistics.
+    /// The interval at which the server logs its statistics.
     pub(crate) stats_every: Option<u64>,
     /// The idle timeout.
     pub(crate) idle: Option<u64>,
@@ -37,22 +37,22 @@ pub(crate) struct Settings {
     pub(crate) drain: u64,
 }
 
-/// A script, and the settings of the server that it is run against.
+/// A script, and the settings of the server that runs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Case {
-    /// The world, and what the peers do.
+    /// The world, and the actions of the peers.
     pub(crate) script: Script,
     /// The settings of the server.
     pub(crate) settings: Settings,
 }
 
 impl Settings {
-    /// Settings under which no bound is near and no timer runs.
-    pub(crate) fn tame() -> Settings {
+    /// The simplest settings: no script reaches a limit, and no timer runs.
+    pub(crate) fn simple() -> Settings {
         Settings::decode(&Tape::default())
     }
 
-    /// Reads the last two words of a tape's first lane.
+    /// Decodes the last two words of a tape's first lane.
     fn decode(tape: &Tape) -> Settings {
         let [.., mut a, mut b] = tape.world;
         Settings {
@@ -70,14 +70,14 @@ impl Settings {
         }
     }
 
-    /// The limits of an event loop with these settings.
+    /// Returns the limits of an event loop with these settings.
     pub(crate) fn limits(&self, backlog: usize) -> Limits {
         let after = |ms: Option<u64>| ms.map(Duration::from_millis);
         Limits {
             max_connections: self.max_connections,
             expected_connections: 0,
             backlog,
-            crowd: CROWD,
+            shrink_above: CROWD,
             read_buffer: self.read_buffer,
             memory: self
                 .memory
@@ -93,28 +93,29 @@ impl Settings {
         }
     }
 
-    /// When the kernel gives up on a peer that acknowledges nothing: later than the server, as `Server::bind` sets
-    /// it.
+    /// The time after which the kernel gives up on a peer that acknowledges nothing (`TCP_USER_TIMEOUT`). It is longer
+    /// than the stall timeout, as in `Server::bind`.
     pub(crate) fn give_up_after(&self) -> Option<Duration> {
         self.stall.map(|after| Duration::from_millis(2 * after))
     }
 }
 
 impl Case {
-    /// Reads all of a tape but its last lane.
+    /// Decodes the first two lanes of a tape.
     pub(crate) fn decode(tape: &Tape) -> Case {
         let mut script = Script::decode(tape);
         let mut settings = Settings::decode(tape);
         if settings.splices {
-            // A connection splices only in a turn that continues another one, and while its peer keeps up. The send queue
-            // has room for two reads, so that some splices find it full.
+            // A connection splices only if it used up its budget in the turn before and its peer reads fast enough. The
+            // small budget makes that frequent. The send queue has room for at most two reads, so some splices find it
+            // full.
             settings.turn = 1;
             let world = &mut script.world;
             world.send_queue = world.send_queue.min(2 * settings.read_buffer);
             world.writable_at = world.writable_at.min(world.send_queue);
         }
         if script.world.crowd > 0 {
-            // All of the crowd is there at the same time.
+            // All peers of the crowd are connected at the same time.
             settings.max_connections = usize::MAX;
         }
         Case { script, settings }
@@ -123,13 +124,13 @@ impl Case {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let differs = differences(&self.settings, &Settings::tame());
+        let differs = differences(&self.settings, &Settings::simple());
         if !differs.is_empty() {
-            writeln!(f, "the server has {differs}")?;
+            writeln!(f, "the server's settings: {differs}")?;
         }
         self.script.fmt(f)
     }
 }
 
-/// More connections than these at once are a crowd, after which tables shrink.
+/// The number of connections above which the server shrinks its tables after they have closed.
 pub(crate) const CROWD: usize = 100;

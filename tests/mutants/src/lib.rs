@@ -1,9 +1,9 @@
-//! The server with every mutant of `mutants.toml` in it, each behind a switch, and the hunt for them.
+//! A copy of the server that contains every mutant of `mutants.toml`, each behind a switch, and the search for them.
 //!
-//! A mutant is a bug on purpose: one that echo servers really have. The simulator must find each, by the check that is there
-//! for it. The build script writes the copy, which is compiled once.
+//! A mutant is a bug on purpose, of a kind that real echo servers have. The simulator must find each mutant by the
+//! check that the table names. The build script writes one copy with all mutants, so they are compiled only once.
 
-// The copy's unit tests are the server's own, and run there.
+// The copy contains the unit tests of the server. They run in the server's own crate.
 #![cfg(not(test))]
 
 #[macro_use]
@@ -17,10 +17,10 @@ include!(concat!(env!("OUT_DIR"), "/root.rs"));
 /// A bug on purpose.
 #[derive(Clone, Copy, Debug)]
 pub struct Mutant {
-    /// Its name in the table.
+    /// The name in the table.
     pub name: &'static str,
-    /// What goes wrong.
+    /// A description of the bug.
     pub wrong: &'static str,
-    /// A part of what the check that must find it says.
+    /// A part of the violation that the expected check reports.
     pub found_by: &'static str,
 }

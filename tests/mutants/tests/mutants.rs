@@ -1,16 +1,16 @@
-//! Each mutant must be found, by the check that is there for it.
+//! The simulator must find each mutant, by the check that the table names.
 
 use mio_echo_mutants::{MUTANTS, Mutant, actions, hunt, report, shrunk, violation};
 use sim::seeds::tape_of;
 use sim::tape::Tape;
 
-/// Each mutant is found by one of this many seeds.
+/// The number of seeds within which each mutant must be found.
 const SEEDS: u64 = 10_000;
 
 #[test]
 fn every_mutant_is_found() {
     let mut missed = Vec::new();
-    println!("{:<29} {:>6}  what was seen", "mutant", "seeds");
+    println!("{:<29} {:>6}  violation", "mutant", "seeds");
     for mutant in &MUTANTS {
         match hunt(mutant, SEEDS) {
             Some(find) => {
@@ -30,7 +30,7 @@ fn every_mutant_is_found() {
     );
 }
 
-/// The copy without a mutant is the server.
+/// With every mutant switched off, the copy behaves as the server.
 #[test]
 fn without_a_mutant_no_seed_goes_wrong() {
     for seed in 0..2000 {
@@ -38,9 +38,10 @@ fn without_a_mutant_no_seed_goes_wrong() {
     }
 }
 
-/// A failure's report is short, and its tape repeats it. `MIO_ECHO_MUTANT` names another mutant whose story to print.
+/// The report of a violation has a short script, and its tape repeats the violation. `MIO_ECHO_MUTANT` chooses another
+/// mutant, whose report is printed.
 #[test]
-fn a_find_is_shrunk_to_a_short_script() {
+fn a_violation_is_shrunk_to_a_short_script() {
     let mutant = mutant_from_environment().unwrap_or_else(|| named("DropThePendingWriteAtTheEnd"));
     let find = hunt(mutant, SEEDS).unwrap();
     let tape = shrunk(mutant, tape_of(find.seed));
@@ -56,12 +57,12 @@ fn a_find_is_shrunk_to_a_short_script() {
         assert_eq!(
             violation(None, &tape),
             None,
-            "it is the mutant's, not the server's"
+            "the violation must come from the mutant, not from the server"
         );
     }
 }
 
-/// With `MIO_ECHO_TAPE` and `MIO_ECHO_MUTANT` it shows that run, shrunk if it goes wrong.
+/// With `MIO_ECHO_TAPE` and `MIO_ECHO_MUTANT`, prints the report of that run, shrunk if it causes a violation.
 #[test]
 fn replay() {
     let (Ok(tape), Some(mutant)) = (std::env::var("MIO_ECHO_TAPE"), mutant_from_environment())
@@ -88,5 +89,5 @@ fn named(name: &str) -> &'static Mutant {
     MUTANTS
         .iter()
         .find(|mutant| mutant.name == name)
-        .unwrap_or_else(|| panic!("there is no {name} among {names:?}"))
+        .unwrap_or_else(|| panic!("{name} is not one of the mutants {names:?}"))
 }

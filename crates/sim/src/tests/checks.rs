@@ -1,4 +1,4 @@
-//! Servers that are wrong on purpose, and what the kernel says of them.
+//! Servers with a bug on purpose, and the violations that the kernel reports.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use net::poller::{Poller, Signal};
 
 use super::*;
 
-/// A server with one listener, registered as 0, and one accepted connection.
+/// A server with one listener, registered under key 0, and one accepted connection.
 struct Server {
     poller: SimulatedPoller,
     stream: SimulatedStream,
@@ -15,7 +15,7 @@ struct Server {
 
 impl Server {
     fn new() -> Server {
-        Server::of(&Script::of(World::tame(), &[&[Action::Send(3)], &[]]))
+        Server::of(&Script::of(World::simple(), &[&[Action::Send(3)], &[]]))
     }
 
     fn of(script: &Script) -> Server {
@@ -27,7 +27,7 @@ impl Server {
         Server { poller, stream }
     }
 
-    /// Closes the stream, and returns what the kernel has found.
+    /// Closes the stream, and returns the violation that the kernel has found.
     fn violation(self) -> Option<String> {
         drop(self.stream);
         self.poller.kernel().borrow_mut().take_violation()
@@ -35,7 +35,7 @@ impl Server {
 }
 
 #[test]
-fn a_stream_that_is_deregistered_before_its_close_is_right() {
+fn deregistering_a_stream_before_its_close_is_no_violation() {
     let mut server = Server::new();
     server
         .poller
@@ -46,7 +46,7 @@ fn a_stream_that_is_deregistered_before_its_close_is_right() {
 }
 
 #[test]
-fn a_close_of_a_registered_stream_is_found() {
+fn closing_a_registered_stream_is_a_violation() {
     let mut server = Server::new();
     server
         .poller
@@ -57,7 +57,7 @@ fn a_close_of_a_registered_stream_is_found() {
 }
 
 #[test]
-fn a_key_that_is_registered_twice_is_found() {
+fn registering_a_key_twice_is_a_violation() {
     let mut server = Server::new();
     server
         .poller
@@ -67,7 +67,7 @@ fn a_key_that_is_registered_twice_is_found() {
 }
 
 #[test]
-fn a_read_or_a_write_of_no_bytes_is_found() {
+fn reading_or_writing_no_bytes_is_a_violation() {
     let mut server = Server::new();
     let _ = server.stream.read(&mut []);
     assert!(server.violation().unwrap().contains("a read of no bytes"));
@@ -77,7 +77,7 @@ fn a_read_or_a_write_of_no_bytes_is_found() {
 }
 
 #[test]
-fn a_server_that_polls_without_effect_is_found() {
+fn polling_without_progress_is_a_violation() {
     let mut server = Server::new();
     for _ in 0..20 {
         let timeout = Some(Duration::ZERO);
@@ -86,25 +86,25 @@ fn a_server_that_polls_without_effect_is_found() {
     assert!(server.violation().unwrap().starts_with("a spin"));
 }
 
-/// The second peer is never accepted.
+/// The server never accepts the second peer.
 #[test]
-fn a_server_that_forgets_a_peer_is_found() {
+fn leaving_a_peer_in_the_backlog_is_a_violation() {
     let mut server = Server::new();
     for _ in 0..3 {
         server.poller.poll(&mut Vec::new(), None).unwrap();
     }
     let violation = server.violation().unwrap();
-    assert!(violation.starts_with("a stall"), "{violation}");
+    assert!(violation.starts_with("a hang"), "{violation}");
 }
 
 #[test]
 fn a_server_that_has_served_its_peers_is_told_to_stop() {
-    let script = Script::of(World::tame(), &[&[]]);
+    let script = Script::of(World::simple(), &[&[]]);
     let mut server = Server::of(&script);
     drop(server.stream);
     server.poller.poll(&mut Vec::new(), None).unwrap();
     assert_eq!(server.poller.signal(), Some(Signal::Stop));
     server.poller.poll(&mut Vec::new(), None).unwrap();
     let violation = server.poller.kernel().borrow_mut().take_violation();
-    assert!(violation.unwrap().contains("told to stop"));
+    assert!(violation.unwrap().contains("without a deadline"));
 }

@@ -1,4 +1,4 @@
-//! The simulated selector against a real one, and the checks that the kernel makes itself.
+//! Tests of the simulated selector against a real one, and of the checks that the kernel makes itself.
 
 mod checks;
 mod readiness;
@@ -8,19 +8,19 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::kernel::Kernel;
-use crate::observer::Indifferent;
+use crate::observer::NullObserver;
 use crate::script::{Action, Script, Selector, World};
 use crate::sockets::{SimulatedListener, SimulatedPoller, SimulatedStream};
 use crate::tape::Choices;
 
-/// The poller of a kernel that runs this script, with tame decisions.
+/// The poller of a kernel that runs this script, with the simplest decisions.
 fn poller_of(script: &Script) -> SimulatedPoller {
-    let observer = Rc::new(RefCell::new(Indifferent));
+    let observer = Rc::new(RefCell::new(NullObserver));
     let kernel = Kernel::new(script, Choices::of(&[]), observer);
     SimulatedPoller::new(Rc::new(RefCell::new(kernel)))
 }
 
-/// A number from the environment, for runs longer than the gate's.
+/// Reads a number from the environment, for runs that are longer than those of `.ci/run`.
 fn from_environment(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| {
         text.parse()

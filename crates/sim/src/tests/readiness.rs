@@ -1,11 +1,17 @@
-//! The simulated selector reports of one stream, step by step, what mio's selector reports of a real one.
+//! Compares the simulated selector with mio's selector: both report the readiness of one stream, step by step.
 //!
-//! The dangerous error of a model is to report what the kernel would not: a server that hangs on a real kernel would
-//! go on in the simulator. So what the model calls readable, writable or "read on", the kernel has to call so as
-//! well. The kernel may report more: epoll looks anew at all of a socket whenever there is news of any kind, once in
-//! some hundred thousand times it reports an end twice, and `poll(2)` reports an end or a reset to a server that has
-//! not re-armed. But if it often found bytes where the model has none, the model's alarms would be false: on an edge
-//! those are counted.
+//! The dangerous error of a model is an event that the real kernel does not report. Then a server that hangs on the
+//! real kernel would go on in the simulator. So the real kernel must report everything that the model reports:
+//! readable, writable and "read on".
+//!
+//! The real kernel may report more:
+//!
+//! - at each new edge, epoll reports every direction of the socket that is ready;
+//! - about once in a hundred thousand times, epoll reports the end of the stream twice;
+//! - `poll(2)` reports the end of the stream or a reset even if the server has not re-armed.
+//!
+//! If the real kernel often reported bytes that the model does not report, the violations of the simulator would be
+//! false. For an edge-triggered selector the test allows this in one of 1,000 polls.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -21,7 +27,7 @@ use net::stream::Socket;
 use super::*;
 use crate::seeds::tape_of;
 
-/// One step of a conversation: the peer's, the server's, or a look at the selector.
+/// One step of a conversation: of the peer, of the server, or a poll of the selector.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     PeerSends(u32),
@@ -29,19 +35,19 @@ enum Step {
     PeerEnds,
     PeerResets,
     ServerReads(usize),
-    /// Writes back what it has read.
+    /// The server writes the bytes that it has read.
     ServerWrites,
     PeerReads,
     Poll,
 }
 
-/// The stream's key.
+/// The key of the stream.
 const KEY: usize = 1;
 
-/// Longer than any event takes on its way over loopback.
+/// Longer than any event takes over loopback.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// This machine's selector, as the simulator models it.
+/// The simulator's model of this machine's selector.
 const SELECTOR: Selector = if cfg!(mio_unsupported_force_poll_poll) {
     Selector::Rearm
 } else {
@@ -51,11 +57,11 @@ const SELECTOR: Selector = if cfg!(mio_unsupported_force_poll_poll) {
 #[test]
 #[cfg(target_os = "linux")]
 fn the_selector_reports_what_mio_reports() {
-    let mut all = Looks::default();
+    let mut all = Comparison::default();
     for seed in 0..from_environment("MIO_ECHO_REAL_STEPS", 500) {
-        let looks = compare(&steps_of(seed), seed);
-        all.polls += looks.polls;
-        all.more += looks.more;
+        let one = compare(&steps_of(seed), seed);
+        all.polls += one.polls;
+        all.more += one.more;
     }
     println!("{all:?}");
     assert!(all.polls > 1000);
@@ -64,10 +70,10 @@ fn the_selector_reports_what_mio_reports() {
     }
 }
 
-/// Room is news once, after a write has found none.
+/// After a write returned `WouldBlock`, the next room is reported once.
 #[test]
 #[cfg(target_os = "linux")]
-fn room_is_reported_after_a_write_found_none() {
+fn room_is_reported_once_after_a_write_would_block() {
     use Step::{PeerReads, PeerSends, Poll, ServerReads, ServerWrites};
     let mut steps = vec![Poll];
     for _ in 0..200 {
@@ -77,7 +83,7 @@ fn room_is_reported_after_a_write_found_none() {
     compare(&steps, 0);
 }
 
-/// Up to forty steps, each of which can be done where it stands.
+/// Returns up to 40 steps, each of which is possible after those before it.
 fn steps_of(seed: u64) -> Vec<Step> {
     let (mut ended, mut reset) = (false, false);
     let mut steps = vec![Step::Poll];
@@ -108,26 +114,28 @@ fn steps_of(seed: u64) -> Vec<Step> {
     steps
 }
 
-/// Polls that were compared, and those in which the kernel reported something to read and the model did not.
+/// The result of a comparison.
 #[derive(Debug, Default)]
-struct Looks {
+struct Comparison {
+    /// The number of polls that were compared.
     polls: u64,
+    /// The number of polls in which the real kernel reported readable and the model did not.
     more: u64,
 }
 
-/// Does the steps on both sides, and compares what each poll reports.
-fn compare(steps: &[Step], seed: u64) -> Looks {
+/// Does the steps on both kernels, and compares the reports of each poll.
+fn compare(steps: &[Step], seed: u64) -> Comparison {
     let (mut model, mut real) = (Model::new(steps), Real::new());
     let (mut model_server, mut real_server) = (Server::default(), Server::default());
-    let mut looks = Looks::default();
+    let mut comparison = Comparison::default();
     for (n, step) in steps.iter().enumerate() {
         let story = || format!("seed {seed}, step {n} of {steps:?}");
         real.wait_for(model.unread());
         match *step {
             Step::ServerReads(size) => {
-                let came = model_server.reads(&mut model.stream, size);
+                let expected = model_server.reads(&mut model.stream, size);
                 let got = real_server.reads(&mut real.stream, size);
-                assert_eq!(got, came, "left: real, right: model; {}", story());
+                assert_eq!(got, expected, "left: real, right: model; {}", story());
             }
             Step::ServerWrites => {
                 model_server.writes(&mut model.stream);
@@ -145,8 +153,8 @@ fn compare(steps: &[Step], seed: u64) -> Looks {
                     "mio reports {seen:?}, the model {expected:?}; {}",
                     story()
                 );
-                looks.more += u64::from(s.readable && !e.readable);
-                looks.polls += 1;
+                comparison.more += u64::from(s.readable && !e.readable);
+                comparison.polls += 1;
             }
             peers => {
                 model.peer_does(peers);
@@ -154,10 +162,10 @@ fn compare(steps: &[Step], seed: u64) -> Looks {
             }
         }
     }
-    looks
+    comparison
 }
 
-/// The server's end of either stream.
+/// The server's end of a stream, on either kernel.
 #[derive(Default)]
 struct Server {
     owed: Vec<u8>,
@@ -171,7 +179,7 @@ impl Server {
         Ok(n)
     }
 
-    /// Until all is out or there is no room.
+    /// Writes until no bytes are left or there is no room.
     fn writes(&mut self, stream: &mut impl Write) {
         while !self.owed.is_empty() {
             let most = self.owed.len().min(10_000);
@@ -203,7 +211,7 @@ impl Model {
             selector: SELECTOR,
             receive_queue: 1_000_000,
             send_queue: 100_000,
-            ..World::tame()
+            ..World::simple()
         };
         let script = Script::of(world, &[&actions.collect::<Vec<_>>()]);
         let mut poller = poller_of(&script);
@@ -222,20 +230,20 @@ impl Model {
     fn peer_does(&mut self, step: Step) {
         let mut kernel = self.poller.kernel().borrow_mut();
         match step {
-            Step::PeerReads if kernel.wire(0).untaken() > 0 => kernel.take_echo(0),
+            Step::PeerReads if kernel.wire(0).unacknowledged() > 0 => kernel.take_echo(0),
             Step::PeerReads => {}
             _ => kernel.act(0),
         }
     }
 
-    /// The bytes that have arrived and are not read, unless a reset has taken it away.
+    /// The number of bytes that have arrived and are not read; `None` after a reset, which may discard them.
     fn unread(&self) -> Option<u32> {
         let kernel = self.poller.kernel().borrow();
         let wire = kernel.wire(0);
         wire.broken.is_none().then_some(wire.unread() as u32)
     }
 
-    /// All that it reports of the stream now.
+    /// Returns everything that the selector reports of the stream now.
     fn poll(&mut self) -> Readiness {
         let mut kernel = self.poller.kernel().borrow_mut();
         let mut events = Vec::new();
@@ -305,7 +313,7 @@ impl Real {
         }
     }
 
-    /// Waits until so much has arrived: loopback may be busy elsewhere.
+    /// Waits until this number of bytes has arrived, because loopback may deliver late.
     fn wait_for(&self, unread: Option<u32>) {
         let start = Instant::now();
         while unread.is_some_and(|n| n != self.stream.received()) && start.elapsed() < LIMIT {
@@ -313,7 +321,7 @@ impl Real {
         }
     }
 
-    /// All that it reports now. Waits for what is expected, which may be under way.
+    /// Returns everything that the selector reports now. Waits for the expected report, which may arrive late.
     fn poll(&mut self, expected: Readiness) -> Readiness {
         let start = Instant::now();
         let mut all = Vec::new();
@@ -333,7 +341,7 @@ impl Real {
     }
 }
 
-/// All that events say of the stream.
+/// Returns the readiness of the stream that all events report together.
 fn all_of(events: &[Event]) -> Readiness {
     let ours = events.iter().filter(|event| event.key == KEY);
     ours.fold(Readiness::default(), |all, event| Readiness {

@@ -1,15 +1,15 @@
-//! Tapes as text, and as a fuzzer's bytes.
+//! Tests of tapes as text, of tapes from a fuzzer's bytes, and of shrinking.
 
 use crate::seeds::{shrunk, tape_of};
 use crate::tape::Tape;
 
 #[test]
-fn a_tape_survives_being_written_down() {
+fn a_tape_is_the_same_after_formatting_and_parsing() {
     for seed in 0..200 {
         let tape = tape_of(seed);
         let again: Tape = tape.to_string().parse().unwrap();
         assert_eq!((again.world, &again.script), (tape.world, &tape.script));
-        // Zeros at the end of a schedule are what comes after it anyway.
+        // The text leaves out zeros at the end of a schedule, because every later decision is zero anyway.
         assert!(tape.schedule.starts_with(&again.schedule), "{tape}");
     }
     assert!("1/2".parse::<Tape>().is_err());
@@ -28,7 +28,7 @@ fn bytes_are_read_as_world_script_and_schedule() {
 }
 
 #[test]
-fn a_tape_is_shrunk_to_what_goes_wrong() {
+fn shrinking_leaves_only_the_words_that_cause_the_violation() {
     let wrong = |tape: &Tape| tape.script.iter().any(|word| *word > 1000);
     let tape = (0..).map(tape_of).find(wrong).unwrap();
     let small = shrunk(tape, |tape| wrong(tape).then(|| "too large".to_owned()));

@@ -1,10 +1,10 @@
-//! Bulk, through the pipe.
+//! Tests of bulk through the pipe.
 
 use super::*;
 
-/// A turn that continues none has not shown enough.
+/// The connection did not use up its budget in the turn before, so it does not splice.
 #[test]
-fn a_first_turn_of_bulk_is_read_and_written() {
+fn bulk_in_a_first_turn_is_not_spliced() {
     let mut world = World::edge();
     world.buffers.use_pipe(Bytes::default(), READ);
     world.continues = false;
@@ -16,7 +16,7 @@ fn a_first_turn_of_bulk_is_read_and_written() {
     assert_eq!(world.pump(&mut socket), BLOCKED);
 }
 
-/// Reads are of 8 bytes, and so many are bulk.
+/// Makes a world with a pipe. One read of 8 bytes reaches the splice threshold.
 fn with_a_pipe() -> World {
     let mut world = World::edge();
     world.buffers.use_pipe(Bytes::default(), READ);
@@ -24,7 +24,7 @@ fn with_a_pipe() -> World {
     world
 }
 
-/// A turn of full reads is over, and the rest goes by the pipe.
+/// Makes a world whose connection splices, after a turn of reads that filled the buffer.
 fn with_bulk() -> World {
     let mut world = with_a_pipe();
     let mut socket = Scripted::new().reads(b"12345678").takes(8);
@@ -34,7 +34,7 @@ fn with_bulk() -> World {
 }
 
 #[test]
-fn bulk_goes_by_the_pipe_after_a_whole_turn_of_full_reads() {
+fn bulk_is_spliced_after_a_whole_turn_of_full_reads() {
     let mut world = with_a_pipe();
     world.buffers.splice_threshold = 2 * READ;
     world.turn = 2 * LEAST_CHARGE;
@@ -65,7 +65,7 @@ fn one_full_read_is_not_bulk() {
             .read_fails(WouldBlock);
         assert_eq!(world.pump(&mut socket), BLOCKED);
     }
-    // Nor is a turn in which a read found less.
+    // A turn with a short read is not bulk either.
     let mut socket = Scripted::new()
         .reads(b"12345678")
         .takes(8)
@@ -80,7 +80,7 @@ fn one_full_read_is_not_bulk() {
 }
 
 #[test]
-fn bulk_of_a_peer_on_our_processor_is_read() {
+fn bulk_of_a_peer_on_our_processor_is_not_spliced() {
     let mut world = with_a_pipe();
     let mut socket = Scripted::new().reads(b"12345678").takes(8);
     socket.shares_our_processor = true;
@@ -90,7 +90,7 @@ fn bulk_of_a_peer_on_our_processor_is_read() {
 }
 
 #[test]
-fn bulk_of_a_peer_that_is_behind_with_its_echo_is_read() {
+fn bulk_of_a_peer_that_is_behind_with_its_echo_is_not_spliced() {
     let behind = |acknowledged| {
         Some(Delivery {
             since_last_ack: std::time::Duration::ZERO,
@@ -100,7 +100,7 @@ fn bulk_of_a_peer_that_is_behind_with_its_echo_is_read() {
     };
     let mut world = with_bulk();
     world.turn = LEAST_CHARGE;
-    // 32 bytes are echoed then, and 31 on their way: less than four times the bulk.
+    // After these passes 32 bytes are echoed and 31 of them unacknowledged: less than four thresholds of 8 bytes.
     for piece in [b"abcdefgh", b"ijklmnop", b"qrstuvwx"] {
         let mut socket = Scripted::new().splices_in(piece).splices_out(8);
         socket.delivery = behind(1);
@@ -112,7 +112,7 @@ fn bulk_of_a_peer_that_is_behind_with_its_echo_is_read() {
     let mut socket = Scripted::new().reads(b"abcdefgh").takes(8);
     socket.delivery = behind(16);
     assert_eq!(world.pump(&mut socket), Answer::Yielded);
-    // Once it has caught up, its bulk goes by the pipe again.
+    // Once the peer has caught up, its bulk is spliced again.
     let mut socket = Scripted::new().reads(b"abcdefgh").takes(8);
     socket.delivery = behind(48);
     assert_eq!(world.pump(&mut socket), Answer::Yielded);
@@ -121,23 +121,23 @@ fn bulk_of_a_peer_that_is_behind_with_its_echo_is_read() {
 }
 
 #[test]
-fn a_connection_leaves_the_pipe_when_little_has_come_in_a_row() {
+fn a_connection_stops_splicing_after_a_short_burst() {
     let mut world = with_bulk();
     let mut socket = Scripted::new().splice_in_fails(WouldBlock);
     assert_eq!(world.pump(&mut socket), BLOCKED);
-    // As much came as makes a connection go this way, so it goes on.
+    // The burst before this `WouldBlock` reached the threshold, so the connection still splices.
     let mut socket = Scripted::new()
         .splices_in(b"abc")
         .splices_out(3)
         .splice_in_fails(WouldBlock);
     assert_eq!(world.pump(&mut socket), BLOCKED);
-    // That was little.
+    // The last burst, of 3 bytes, was below the threshold.
     let mut socket = Scripted::new().reads(b"small").takes(5);
     assert_eq!(world.pump(&mut socket), BLOCKED);
 }
 
 #[test]
-fn what_the_kernel_does_not_take_from_the_pipe_is_pending() {
+fn bytes_that_stay_in_the_pipe_become_the_pending_write() {
     let mut world = with_bulk();
     let mut socket = Scripted::new()
         .splices_in(b"abcdefgh")
@@ -154,7 +154,7 @@ fn what_the_kernel_does_not_take_from_the_pipe_is_pending() {
 }
 
 #[test]
-fn what_a_broken_connection_leaves_in_the_pipe_is_nobodys() {
+fn a_broken_connection_leaves_the_pipe_empty() {
     let mut world = with_bulk();
     let mut socket = Scripted::new()
         .splices_in(b"abcdefgh")
@@ -165,7 +165,7 @@ fn what_a_broken_connection_leaves_in_the_pipe_is_nobodys() {
 }
 
 #[test]
-fn the_end_of_the_stream_is_left_to_a_read() {
+fn a_read_follows_a_splice_that_returns_0() {
     let mut world = with_bulk();
     let mut socket = Scripted::new().splices_in(b"").reads(b"");
     assert_eq!(
@@ -175,7 +175,7 @@ fn the_end_of_the_stream_is_left_to_a_read() {
 }
 
 #[test]
-fn a_splice_in_front_of_an_urgent_byte_is_left_to_a_read() {
+fn a_read_follows_a_splice_that_stops_at_an_urgent_byte() {
     let mut world = with_bulk();
     world.connection.on_readiness(Readiness {
         readable: true,
@@ -191,7 +191,7 @@ fn a_splice_in_front_of_an_urgent_byte_is_left_to_a_read() {
 }
 
 #[test]
-fn a_splice_that_takes_the_reset_away_tells_of_it() {
+fn a_splice_that_consumes_the_reset_ends_the_connection() {
     let mut world = with_bulk();
     let mut socket = Scripted::new().splice_in_fails(ConnectionReset);
     assert_eq!(world.pump(&mut socket), Answer::Finished(Reason::Reset));

@@ -1,4 +1,4 @@
-//! What our kernel holds after the last write.
+//! Tests of the delivery: the bytes that our kernel holds after the last write.
 
 use super::*;
 
@@ -10,13 +10,15 @@ fn delivery(acknowledged: u64, is_outstanding: bool) -> Option<Delivery> {
     })
 }
 
-/// The peer has sent five bytes and its end of stream; five are echoed, and two of them acknowledged.
+/// Pumps at the end of the peer's stream. The peer has sent five bytes, all are echoed, and two of them are
+/// acknowledged.
 fn ended(world: &mut World, socket: Scripted) -> Answer {
     let mut socket = socket;
     socket.delivery = delivery(2, true);
     world.pump(&mut socket)
 }
 
+/// Pumps once: the peer sends five bytes, and they are echoed.
 fn hello(world: &mut World) {
     let mut socket = Scripted::new().reads(b"hello").takes(5);
     assert_eq!(world.pump(&mut socket), BLOCKED);
@@ -29,7 +31,7 @@ fn after_the_peers_end_a_connection_stays_until_all_is_acknowledged() {
     let end = Scripted::new().reads(b"").shuts_down();
     assert_eq!(ended(&mut world, end), BLOCKED);
     assert!(world.connection.is_delivering());
-    // No call but those that ask.
+    // The script is empty: no reads and no writes.
     let mut socket = Scripted::new();
     socket.delivery = delivery(4, true);
     assert_eq!(world.pump(&mut socket), BLOCKED);
@@ -40,9 +42,9 @@ fn after_the_peers_end_a_connection_stays_until_all_is_acknowledged() {
     );
 }
 
-/// After the end of stream a read would say no more than that.
+/// After the end of the peer's stream a read returns 0, so only `SO_ERROR` reports the error.
 #[test]
-fn an_error_meanwhile_is_the_reason_of_the_end() {
+fn an_error_while_delivering_is_the_reason_of_the_end() {
     for (kind, reason) in [
         (ConnectionReset, Reason::Reset),
         (TimedOut, Reason::Failed(TimedOut)),
@@ -59,7 +61,7 @@ fn an_error_meanwhile_is_the_reason_of_the_end() {
 }
 
 #[test]
-fn what_is_acknowledged_or_not_known_is_not_waited_for() {
+fn a_connection_without_known_unacknowledged_bytes_ends_at_once() {
     for known in [delivery(5, false), None] {
         let mut world = World::edge();
         hello(&mut world);
@@ -70,9 +72,10 @@ fn what_is_acknowledged_or_not_known_is_not_waited_for() {
     }
 }
 
-/// No call would make such a selector report the last acknowledgement.
+/// A selector that re-arms on `WouldBlock` would not report the last acknowledgement, because no call returns
+/// `WouldBlock` in this state.
 #[test]
-fn a_selector_that_rearms_on_wouldblock_leaves_the_rest_to_the_kernel() {
+fn with_a_selector_that_rearms_on_would_block_the_kernel_delivers_the_rest() {
     let mut world = World::rearming();
     let mut socket = Scripted::new().reads(b"hello").takes(5).reads(b"");
     socket.delivery = delivery(2, true);
@@ -83,14 +86,14 @@ fn a_selector_that_rearms_on_wouldblock_leaves_the_rest_to_the_kernel() {
 }
 
 #[test]
-fn a_peer_is_still_when_nothing_is_acknowledged_between_two_looks() {
+fn a_peer_is_stalled_when_nothing_is_acknowledged_between_two_looks() {
     let mut connection = Connection::new(true);
-    let mut look = |acknowledged, owes| {
-        let look = connection.look_at_delivery(delivery(acknowledged, owes));
+    let mut look = |acknowledged, is_outstanding| {
+        let look = connection.look_at_delivery(delivery(acknowledged, is_outstanding));
         (look.undelivered_looks, look.is_stalled())
     };
     assert_eq!(look(5, false), (0, false));
-    // Written since the last look: nothing is late yet.
+    // The bytes were written after the last look, so the peer is not stalled yet.
     assert_eq!(look(5, true), (1, false));
     assert_eq!(look(6, true), (2, false));
     assert_eq!(look(6, true), (3, true));
@@ -98,9 +101,9 @@ fn a_peer_is_still_when_nothing_is_acknowledged_between_two_looks() {
     assert_eq!(look(7, true), (1, false));
 }
 
-/// The 32 bits of it that are kept wrap after 4 GiB.
+/// The connection stores 32 bits of the number of delivered bytes. They wrap after 4 GiB.
 #[test]
-fn a_difference_is_seen_across_4_gib() {
+fn a_look_sees_progress_across_4_gib() {
     let mut connection = Connection::new(true);
     let before = u64::from(u32::MAX);
     connection.look_at_delivery(delivery(before, true));
@@ -109,7 +112,7 @@ fn a_difference_is_seen_across_4_gib() {
 }
 
 #[test]
-fn looks_are_counted_to_255() {
+fn the_count_of_looks_stops_at_255() {
     let mut connection = Connection::new(true);
     for n in 0..300 {
         let look = connection.look_at_delivery(delivery(n, true));

@@ -1,9 +1,10 @@
-//! Kept honest: what a script comes to in the simulator is what it comes to on the real kernel, over loopback.
+//! Compares the simulator with the real kernel: a script has the same outcome in the simulator and over loopback.
 //!
-//! Not every script comes to one thing: whether a peer that closes its socket with echo on the way is seen to end its
-//! stream or to reset it is a matter of time. So each script is simulated under several schedules first, and where
-//! all of them agree on every byte returned, on who ended each connection and on why, the real kernel has to agree
-//! too.
+//! The outcome is the number of bytes that each peer got, the way in which each connection ended, and the server's
+//! count of each reason. Some scripts have more than one possible outcome. For example, a peer closes its socket while
+//! a part of its echo is on the way: the server sees an end of stream or a reset, depending on the timing. So each
+//! script is first simulated under several schedules. If all of these have the same outcome, the real kernel must have
+//! it too.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -21,13 +22,13 @@ use crate::server::stats::Closed;
 use net::poller::MioPoller;
 use net::socket::{ListenOptions, listen_tcp};
 
-/// How a script ended: for each peer, and as the server counts it.
+/// The outcome of a script: the end and the received bytes of each peer, and the server's close counters.
 type Outcome = (Vec<(Option<Ended>, u64)>, Closed);
 
-/// Schedules that have to agree.
+/// The number of schedules that must have the same outcome.
 const SCHEDULES: u64 = 8;
 
-/// Longer than anything takes here: it tells a hang from slowness.
+/// Longer than any step here: a step that takes so long hangs.
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[test]
@@ -52,43 +53,45 @@ fn scripts_end_on_the_real_kernel_as_in_the_simulator() {
         met.reset += real.1.reset;
         compared += 1;
     }
-    println!("{compared} scripts ended alike, {undecided} have no one ending; closed: {met:?}");
+    println!(
+        "{compared} scripts had the same outcome; {undecided} have more than one outcome; closed: {met:?}"
+    );
     assert!(
         undecided < compared,
-        "{undecided} are undecided, {compared} were compared"
+        "{undecided} scripts have more than one outcome, {compared} were compared"
     );
     assert!(met.end_of_stream > scripts && met.reset > 0, "{met:?}");
 }
 
-/// Who says nothing for the idle timeout is closed, and reads the end of the stream.
+/// A peer that sends nothing for the idle timeout is closed, and reads the end of the stream.
 #[test]
-fn the_idle_timeout_ends_alike() {
+fn the_idle_timeout_has_the_same_outcome_on_both_kernels() {
     let settings = Settings {
         idle: Some(400),
-        ..Settings::tame()
+        ..Settings::simple()
     };
     let actions = [Action::Send(5), Action::Read(5), Action::Pause(2000)];
-    let script = Script::of(World::tame(), &[&actions]);
+    let script = Script::of(World::simple(), &[&actions]);
     let case = Case { script, settings };
     let simulated = unanimous(&case, 0).unwrap();
     assert_eq!(simulated.1.idle, 1);
     assert_eq!(on_the_real_kernel(&case), simulated);
 }
 
-/// Who sends for ever and reads nothing is reset after the stall timeout.
+/// A peer that goes on sending and reads nothing is reset after the stall timeout.
 #[test]
-fn the_stall_timeout_ends_alike() {
+fn the_stall_timeout_has_the_same_outcome_on_both_kernels() {
     let settings = Settings {
         stall: Some(300),
         read_buffer: 64 * 1024,
-        ..Settings::tame()
+        ..Settings::simple()
     };
     let world = World {
         receive_queue: 100_000,
         send_queue: 100_000,
-        ..World::tame()
+        ..World::simple()
     };
-    // More than the real kernel's buffers can hold on the way there and back.
+    // More bytes than all queues of the real kernel hold, in both directions.
     let script = Script::of(world, &[&[Action::Send(100_000_000)]]);
     let case = Case { script, settings };
     let simulated = unanimous(&case, 0).unwrap();
@@ -97,11 +100,12 @@ fn the_stall_timeout_ends_alike() {
     assert_eq!(on_the_real_kernel(&case), simulated);
 }
 
-/// A seed's script, in a world that a test can bring about: nobody vanishes, nothing is short, no time counts.
+/// Returns the script of a seed, in a world that a test can create on the real kernel: no peer vanishes, descriptors
+/// do not run out, and no timeout applies.
 pub(super) fn real_case(seed: u64) -> Case {
     let mut case = Case::decode(&tape_of(seed));
     let script = &mut case.script;
-    let tame = World::tame();
+    let simple = World::simple();
     let named = script.peers.len() - script.world.crowd;
     script.peers.truncate(named);
     script.world = World {
@@ -111,19 +115,19 @@ pub(super) fn real_case(seed: u64) -> Case {
         send_queue_grows: false,
         faults: Faults::None,
         listeners: 1,
-        descriptors: tame.descriptors,
+        descriptors: simple.descriptors,
         stop: None,
         ..script.world
     };
     case.settings = Settings {
-        max_connections: Settings::tame().max_connections,
+        max_connections: Settings::simple().max_connections,
         idle: None,
         stall: None,
         ..case.settings
     };
     for peer in &mut script.peers {
         peer.retain_mut(|action| {
-            // Pauses are there to let somebody else go first.
+            // The pauses only let other peers run first, so short ones are enough.
             if let Action::Pause(ms) = action {
                 *ms = (*ms).min(5);
             }
@@ -133,7 +137,8 @@ pub(super) fn real_case(seed: u64) -> Case {
     }
     let leaves = |action: &Action| matches!(action, Action::Reset | Action::Close);
     if script.peers.iter().flatten().any(leaves) {
-        // Who leaves before the end has got what the queues let through by then, and the real ones are large.
+        // A peer that resets or closes early has received only the bytes that fitted into the queues until then. The
+        // real queues are large, so the simulated ones must be large too.
         script.world.receive_queue = 10_000;
         script.world.send_queue = 10_000;
         script.world.writable_at = 1;
@@ -141,8 +146,8 @@ pub(super) fn real_case(seed: u64) -> Case {
     case
 }
 
-/// Two ways to leave are races with the server, and a few schedules may well agree on one outcome of them by chance:
-/// to close over unread echo, and to reset after the end of the stream.
+/// Removes two kinds of races with the server: a close with unread echo, and a reset after the end of the stream. A few
+/// schedules may have the same outcome of such a race by chance.
 fn leave_no_race(actions: &mut Vec<Action>) {
     let (mut owed, mut ended) = (0, false);
     let mut kept = Vec::new();
@@ -161,7 +166,7 @@ fn leave_no_race(actions: &mut Vec<Action>) {
     *actions = kept;
 }
 
-/// What the script comes to, if it comes to the same under every schedule.
+/// Simulates a case under [`SCHEDULES`] schedules. Returns the outcome if it is the same under all of them.
 fn unanimous(case: &Case, seed: u64) -> Option<Outcome> {
     let mut outcomes = (0..SCHEDULES).map(|n| {
         let schedule = match n {
@@ -176,7 +181,7 @@ fn unanimous(case: &Case, seed: u64) -> Option<Outcome> {
     outcomes.all(|outcome| outcome == first).then_some(first)
 }
 
-/// The same loop over mio's poller, and a thread for each peer.
+/// Runs a case on the real kernel: the same event loop over mio's poller, and a thread for each peer.
 fn on_the_real_kernel(case: &Case) -> Outcome {
     let poller = MioPoller::new().unwrap();
     let control = Arc::new(Control::default());
@@ -261,8 +266,9 @@ impl RealPeer {
     }
 
     fn act(&mut self, actions: &[Action]) -> io::Result<Ended> {
-        let connected = |action: &&Action| matches!(action, Action::Pause(_));
-        for action in actions.iter().skip_while(connected) {
+        // `connect` has done the pauses at the start.
+        let is_done = |action: &&Action| matches!(action, Action::Pause(_));
+        for action in actions.iter().skip_while(is_done) {
             match action {
                 Action::Send(n) => self.send(u64::from(*n))?,
                 Action::Read(n) => self.read(u64::from(*n))?,
@@ -283,12 +289,16 @@ impl RealPeer {
         }
         self.read(self.sent - self.got)?;
         if !actions.contains(&Action::HalfClose) {
-            // Fails where the server has closed, which is what comes next.
+            // This fails if the server has closed already. The read below then returns the end of the stream or the
+            // reset.
             let _ = self.stream.shutdown(Shutdown::Write);
         }
         match self.stream.read(&mut [0])? {
             0 => Ok(Ended::EndOfStream),
-            _ => panic!("peer {}: more came back than was sent", self.number),
+            _ => panic!(
+                "peer {}: the echo is longer than the bytes sent",
+                self.number
+            ),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the simulator finds, and whether it can find anything.
+//! Tests that run the server in the simulator, and tests of the simulator itself.
 
 mod honesty;
 mod orders;
@@ -10,17 +10,17 @@ use sim::seeds::tape_of;
 
 use super::*;
 
-/// The smallest tape that can be made of one that goes wrong, such that it still does.
+/// Shrinks a tape that causes a violation to the smallest one that still does.
 fn shrunk(tape: Tape) -> Tape {
     sim::seeds::shrunk(tape, |tape| run(tape).violation)
 }
 
-/// The report of a tape's run.
-fn story(tape: &Tape) -> String {
+/// Returns the report of a tape's run.
+fn report_of(tape: &Tape) -> String {
     report(&Case::decode(tape), tape, REPLAY)
 }
 
-/// A number from the environment, for runs longer than the gate's.
+/// Reads a number from the environment, for runs that are longer than those of `.ci/run`.
 fn from_environment(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| {
         text.parse()
@@ -28,15 +28,16 @@ fn from_environment(name: &str, otherwise: u64) -> u64 {
     })
 }
 
-/// With `MIO_ECHO_TAPE` it shows that run, shrunk if it goes wrong; without, that a tape survives being written down.
+/// With `MIO_ECHO_TAPE`, prints the report of that tape, shrunk if it causes a violation. Without it, checks that a
+/// tape gives the same run after formatting and parsing.
 #[test]
 fn replay() {
     if let Ok(text) = std::env::var("MIO_ECHO_TAPE") {
         let tape: Tape = text.parse().unwrap();
         if run(&tape).violation.is_some() {
-            panic!("{}", story(&shrunk(tape)));
+            panic!("{}", report_of(&shrunk(tape)));
         }
-        println!("{}", story(&tape));
+        println!("{}", report_of(&tape));
         return;
     }
     for seed in 0..50 {

@@ -1,4 +1,5 @@
-//! The small world: two peers, a handful of steps, and every order of them and of the server's system calls.
+//! Runs small scripts in every order of the peers' steps and the server's calls. A script has at most two peers and a
+//! few steps.
 
 use std::collections::BTreeSet;
 
@@ -8,13 +9,16 @@ use sim::script::{Events, Script, Selector, World};
 use super::settings::Settings;
 use super::*;
 
-/// What all orders of a script came to.
+/// The results of all orders of a script.
 #[derive(Debug, Default)]
 struct Orders {
+    /// The number of orders.
     runs: u64,
-    /// The different traces: what the orders are for.
+    /// The hashes of the traces. The number of different ones is the number of orders that really differ.
     traces: BTreeSet<u64>,
+    /// The number of orders in which a key was reused within one batch of events.
     reused: u64,
+    /// The number of orders in which a peer ended its stream while the server had bytes to write.
     pending_at_end: u64,
 }
 
@@ -45,7 +49,7 @@ fn every_order(world: World, settings: Settings, peers: &[&[Action]]) -> Orders 
     orders
 }
 
-/// The selectors, with as little room as there can be, so that each byte has to wait.
+/// Returns every kind of selector, each with queues of one byte, so that each byte has to wait.
 fn tight_worlds() -> impl Iterator<Item = World> {
     let selectors = [Selector::Edge, Selector::Rearm];
     let styles = [Events::Merged, Events::Split];
@@ -57,15 +61,15 @@ fn tight_worlds() -> impl Iterator<Item = World> {
         events,
         receive_queue: 1,
         send_queue: 1,
-        ..World::tame()
+        ..World::simple()
     })
 }
 
-/// Settings under which each byte is read alone.
+/// Settings with a read buffer of one byte.
 fn small_reads() -> Settings {
     Settings {
         read_buffer: 1,
-        ..Settings::tame()
+        ..Settings::simple()
     }
 }
 
@@ -85,19 +89,20 @@ fn a_half_close_in_every_order() {
     }
 }
 
-/// Fault 28. The first peer's key is freed and given to the second within one batch that holds another event for it:
-/// the second gets nothing of the first's, no end and no byte, and each of its own.
+/// Fault 28. The key of the first peer is freed and given to the second peer within one batch of events. The batch has
+/// another event for this key. The second peer gets its own bytes and its own end of stream, and none of the first
+/// peer's.
 #[test]
 fn a_key_reused_within_one_batch_gives_the_new_peer_nothing_of_the_old() {
     for selector in [Selector::Edge, Selector::Rearm] {
         let world = World {
             selector,
             events: Events::Split,
-            ..World::tame()
+            ..World::simple()
         };
         let first: [&[Action]; 3] = [&[Reset], &[HalfClose], &[Send(1), Reset]];
         for first in first {
-            let orders = every_order(world.clone(), Settings::tame(), &[first, &[Send(2)]]);
+            let orders = every_order(world.clone(), Settings::simple(), &[first, &[Send(2)]]);
             assert!(orders.reused > 0, "{orders:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! Thousands of seeds, each of which is a world, its peers and a fate.
+//! Thousands of seeds: each gives a world, the scripts of its peers and the decisions of the kernel.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -8,15 +8,16 @@ use sim::script::{Action, Script, World};
 use super::settings::{CROWD, Settings};
 use super::*;
 
-/// How many seeds the gate runs. `MIO_ECHO_SEEDS` sets another number, `MIO_ECHO_FIRST_SEED` another beginning.
+/// The number of seeds that `.ci/run` runs. `MIO_ECHO_SEEDS` sets another number, `MIO_ECHO_FIRST_SEED` another first
+/// seed.
 const SEEDS: u64 = 10_000;
 
-/// Safety after every turn, liveness at the end, and each seed twice with the same outcome.
+/// Runs each seed twice. Every check must hold after every turn and at the end, and both runs must have the same hash.
 #[test]
 fn no_seed_goes_wrong() {
     let first = from_environment("MIO_ECHO_FIRST_SEED", 0);
     let seeds = from_environment("MIO_ECHO_SEEDS", SEEDS);
-    let mut met = BTreeMap::new();
+    let mut occurred = BTreeMap::new();
     let start = Instant::now();
     for seed in first..first + seeds {
         let tape = tape_of(seed);
@@ -24,8 +25,9 @@ fn no_seed_goes_wrong() {
         if once.violation.is_some() {
             let small = shrunk(tape);
             panic!(
-                "seed {seed}: {}or, unshrunk: MIO_ECHO_FIRST_SEED={seed} MIO_ECHO_SEEDS=1 cargo test --lib simulation",
-                story(&small)
+                "seed {seed}: {}or, without shrinking: MIO_ECHO_FIRST_SEED={seed} MIO_ECHO_SEEDS=1 cargo test --lib \
+                 simulation",
+                report_of(&small)
             );
         }
         let again = run(&tape);
@@ -34,28 +36,28 @@ fn no_seed_goes_wrong() {
             "seed {seed} runs differently each time"
         );
         for (what, times) in encounters(&once) {
-            *met.entry(what).or_insert(0) += u64::from(times > 0);
+            *occurred.entry(what).or_insert(0) += u64::from(times > 0);
         }
     }
     let rate = 2.0 * seeds as f64 / start.elapsed().as_secs_f64();
     println!("{seeds} seeds, each twice: {rate:.0} scripts a second");
-    println!("seeds that met with: {met:?}");
-    // A simulator that meets with nothing proves nothing.
+    println!("number of seeds in which each situation occurred: {occurred:?}");
+    // The checks prove nothing about a situation that never occurs.
     if seeds >= SEEDS {
-        for (what, times) in &met {
+        for (what, times) in &occurred {
             assert!(
                 *times >= seeds / 1000,
                 "{what}: only {times} of {seeds} seeds"
             );
         }
     }
-    // The aim is a minute for tens of thousands of scripts; a debug build is another matter.
+    // The aim is to run tens of thousands of scripts in a minute. It does not apply to a debug build.
     if cfg!(not(debug_assertions)) {
         assert!(rate >= 1000.0, "{rate:.0} scripts a second");
     }
 }
 
-/// What a run met with, by name.
+/// Returns the name of each situation, and the number of times that it occurred in a run.
 fn encounters(run: &Run) -> [(&'static str, u64); 37] {
     let (seen, stats) = (&run.seen, &run.stats);
     let (closed, refused) = (&stats.closed, &stats.accept_errors);
@@ -69,7 +71,7 @@ fn encounters(run: &Run) -> [(&'static str, u64); 37] {
         ("abandoned", closed.abandoned),
         ("unregistered", closed.unregistered),
         ("turned away", stats.rejected),
-        ("spills", stats.spills),
+        ("pending writes", stats.spills),
         ("peeks", stats.peeks),
         ("yields", stats.yields),
         ("bytes discarded", stats.bytes_discarded),
@@ -90,19 +92,22 @@ fn encounters(run: &Run) -> [(&'static str, u64); 37] {
         ("splices", seen.splices),
         ("splices held up by an urgent byte", seen.splices_held_up),
         ("pipes that fail", seen.failed_pipes),
-        ("time lost while stopped", seen.lost_times),
+        ("suspensions of the server", seen.suspensions),
         ("busy polls", seen.busy_polls),
         ("periodic statistics", run.reports),
         ("crowds", u64::from(stats.peak > CROWD as u64)),
-        ("complete in the backlog at the end", seen.complete_at_stop),
+        (
+            "in the backlog at the request to stop",
+            seen.waiting_at_stop,
+        ),
         ("time-outs of the kernel", seen.kernel_time_outs),
         ("send queues that grow", seen.grown_queues),
     ]
 }
 
-/// The words, too: what a learner reads is as repeatable as the hash.
+/// The lines of the trace are as repeatable as its hash.
 #[test]
-fn a_seed_tells_the_same_story_twice() {
+fn a_seed_gives_the_same_lines_twice() {
     for seed in 0..300 {
         let tape = tape_of(seed);
         let (_, once) = trace::record(|| run(&tape));
@@ -111,25 +116,25 @@ fn a_seed_tells_the_same_story_twice() {
     }
 }
 
-/// The trace of a run in which one message is echoed leaves nothing out, and reads as `serve -vv` does.
+/// The trace of the echo of one message has each action of the peer, and each line that `serve -vv` logs.
 #[test]
-fn a_trace_reads_as_the_log_does() {
+fn a_trace_has_every_action_and_log_line() {
     let case = Case {
-        script: Script::of(World::tame(), &[&[Action::Send(3)]]),
-        settings: Settings::tame(),
+        script: Script::of(World::simple(), &[&[Action::Send(3)]]),
+        settings: Settings::simple(),
     };
     let (_, lines) = trace::record(|| simulate(&case, Choices::of(&[])));
-    let story = lines.join("\n");
-    println!("{story}");
+    let text = lines.join("\n");
+    println!("{text}");
     for sentence in [
         "peer 0 sends 3 bytes",
         "server: #1 accepted, from peer 0",
         "server: #1 read 3 bytes",
-        "server: #1 wrote 3 of 3",
+        "server: #1 wrote 3 of 3 bytes",
         "peer 0 reads 3 bytes of its echo",
         "server: #1 read the end of the stream",
-        "server: #1 closed after 3 bytes: the peer ended its stream and has everything",
+        "server: #1 closed after 3 bytes: the peer ended its stream and its echo is complete",
     ] {
-        assert!(story.contains(sentence), "{sentence:?} is missing");
+        assert!(text.contains(sentence), "{sentence:?} is missing");
     }
 }
