@@ -1,10 +1,12 @@
-//! `HOST:PORT` ⇄ socket addresses, and the rules for hostnames.
+//! Addresses as text (`HOST:PORT` or `unix:PATH`): parsing, printing and resolving.
 //!
-//! Knows how an address is written and what it resolves to. Opens no socket.
+//! This module opens no socket.
 //!
-//! The rules are those of `bind` as the tutorial page that this project grew from tells them: the host is an
-//! address, a hostname or empty (every IPv4 interface); the port is 1 to 65535, "as 0 is reserved"; of a hostname the
-//! first address is taken, so that only a numeric address is deterministic.
+//! The rules are those of `bind` on the tutorial page that this project is based on:
+//!
+//! - The host is an address, a hostname or empty. An empty host means every IPv4 interface.
+//! - The port is 1 to 65535, "as 0 is reserved".
+//! - A hostname stands for its first address. So only a numeric address is deterministic.
 
 use std::fmt;
 use std::io;
@@ -13,13 +15,13 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where to listen or to connect, as a person writes it.
+/// An address to listen on or to connect to, as a user writes it.
 ///
 /// | written | means |
 /// |---|---|
 /// | `127.0.0.1:7007` | an IPv4 address and a port |
 /// | `[::1]:7007` | an IPv6 address and a port |
-/// | `localhost:7007` | a hostname, of which the first address is taken |
+/// | `localhost:7007` | a hostname; its first address is used |
 /// | `:7007` | every IPv4 interface |
 /// | `127.0.0.1:auto`, `127.0.0.1:0` | a free port that the system chooses |
 /// | `unix:/run/echo.sock` | a Unix-domain stream socket |
@@ -35,9 +37,9 @@ use std::str::FromStr;
 pub enum Address {
     /// A TCP address.
     Tcp {
-        /// The interface, or what resolves to it.
+        /// The host: an address, a hostname, or nothing.
         host: Host,
-        /// The port on that interface.
+        /// The port.
         port: Port,
     },
     /// The path of a Unix-domain stream socket.
@@ -51,7 +53,7 @@ pub enum Host {
     Empty,
     /// A numeric address.
     Ip(IpAddr),
-    /// A hostname, resolved when it is used and not before.
+    /// A hostname. It is resolved each time it is used, not when it is parsed.
     Name(String),
 }
 
@@ -65,7 +67,7 @@ pub enum Port {
 }
 
 impl Port {
-    /// The number that `bind` takes; for [`Port::Auto`] that is the reserved 0.
+    /// Returns the port number for bind(2), which is the reserved 0 for [`Port::Auto`].
     pub fn number(self) -> u16 {
         match self {
             Port::Auto => 0,
@@ -75,7 +77,8 @@ impl Port {
 }
 
 impl Address {
-    /// The socket address, if this is a numeric TCP address; port 0 stands for [`Port::Auto`].
+    /// Returns the socket address of a numeric TCP address, and `None` for any other. Port 0 stands for
+    /// [`Port::Auto`].
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         match self {
             Address::Tcp {
@@ -86,13 +89,12 @@ impl Address {
         }
     }
 
-    /// Every socket address that this one stands for, in the order in which the resolver gave them.
+    /// Resolves this address: returns its socket addresses, in the resolver's order.
     ///
-    /// Empty for a Unix-domain path, which needs no resolving.
+    /// The list is empty for a Unix-domain path, which needs no resolving.
     ///
     /// # Errors
-    /// What the resolver says when a hostname is unknown, and [`io::ErrorKind::NotFound`] when it knows the name but
-    /// no address of it.
+    /// The resolver's error if the hostname is unknown, and [`io::ErrorKind::NotFound`] if the name has no address.
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         let (host, port) = match self {
             Address::Unix(_) => return Ok(Vec::new()),
@@ -111,17 +113,18 @@ impl Address {
 }
 
 impl Default for Address {
-    /// `127.0.0.1:7007`: the loopback interface, and the echo service's port 7 moved out of the privileged range.
+    /// Returns `127.0.0.1:7007`: the loopback interface, and a port that resembles the echo service's port 7 but needs
+    /// no privilege.
     fn default() -> Self {
         Address::from(SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)))
     }
 }
 
 impl From<SocketAddr> for Address {
-    /// Port 0 becomes [`Port::Auto`], which is what `bind` makes of it.
+    /// Converts a socket address. Port 0 becomes [`Port::Auto`], because bind(2) chooses a free port for 0.
     fn from(address: SocketAddr) -> Self {
         let host = match address {
-            // Without its zone a link-local address is no address.
+            // A link-local address needs its zone: without it, the interface is not known (RFC 4007).
             SocketAddr::V6(v6) if v6.scope_id() != 0 => {
                 Host::Name(format!("{}%{}", v6.ip(), v6.scope_id()))
             }
@@ -195,7 +198,7 @@ impl FromStr for Address {
     }
 }
 
-/// `text` with control characters and the like written as escapes, so that a log line stays one line.
+/// Returns `text` with its control characters escaped, so that a log line stays one line.
 fn escaped(text: &str) -> String {
     text.chars().fold(String::new(), |mut shown, c| {
         if c.is_control() {
@@ -214,8 +217,8 @@ fn parse_host(host: &str) -> Result<Host, ParseAddressError> {
     if let Ok(ip) = host.parse() {
         return Ok(Host::Ip(ip));
     }
-    // getaddrinfo(3) would read "127.1" as 127.0.0.1 and "1.2.3" as 1.2.0.3 (inet_aton's old shorthand): what looks
-    // like an address and is none is a slip of the hand, not a hostname.
+    // Digits and dots that are not a complete IPv4 address are a mistake, not a hostname. getaddrinfo(3) would accept
+    // them: it reads "127.1" as 127.0.0.1 and "1.2.3" as 1.2.0.3 (the old short forms of inet_aton(3)).
     if host.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
         return Err(ParseAddressError::NotIpv4(host.to_owned()));
     }
@@ -231,7 +234,7 @@ fn parse_host(host: &str) -> Result<Host, ParseAddressError> {
 fn parse_bracketed(inner: &str) -> Result<Host, ParseAddressError> {
     match inner.parse() {
         Ok(ip) => Ok(Host::Ip(IpAddr::V6(ip))),
-        // A zone ("fe80::1%eth0") is the resolver's business: it alone knows the interface's number.
+        // An address with a zone ("fe80::1%eth0") goes to the resolver, which finds the number of the interface.
         Err(_) if inner.contains('%') => Ok(Host::Name(inner.to_owned())),
         Err(_) => Err(ParseAddressError::NotIpv6(inner.to_owned())),
     }
@@ -242,7 +245,7 @@ fn parse_port(port: &str) -> Result<Port, ParseAddressError> {
     if port == "auto" {
         return Ok(Port::Auto);
     }
-    // u16's own parser would also take "+80".
+    // The parser of `u16` would also accept "+80".
     if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) {
         return Err(Wrong::NotAPort(port.to_owned()));
     }
@@ -252,29 +255,29 @@ fn parse_port(port: &str) -> Result<Port, ParseAddressError> {
     Ok(NonZeroU16::new(number).map_or(Port::Auto, Port::Number))
 }
 
-/// Why a text is not an [`Address`]. Each message says what to write instead.
+/// The reason why a text is not an [`Address`]. Most messages say what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParseAddressError {
-    /// There is no `:PORT` at the end.
+    /// The text does not end with `:PORT`.
     NoPort(String),
     /// The port is above 65535.
     PortTooLarge(String),
     /// The port is neither a number nor `auto`.
     NotAPort(String),
-    /// An IPv6 address stands without brackets, or the brackets do not match.
+    /// An IPv6 address has no brackets, or the brackets do not match.
     Brackets(String),
-    /// Digits and dots that are no IPv4 address.
+    /// The host consists of digits and dots, but is not an IPv4 address.
     NotIpv4(String),
-    /// The text in brackets is no IPv6 address.
+    /// The text in brackets is not an IPv6 address.
     NotIpv6(String),
-    /// The host has white space or control characters in it.
+    /// The host contains white space, a control character or `*`.
     NotAHost(String),
-    /// A `scheme://` before the address.
+    /// The text has `scheme://` or `tcp:` before the address.
     Scheme(String),
-    /// A path without `unix:` before it.
+    /// The text is a path without `unix:` before it.
     Path(String),
-    /// `unix:` without a path.
+    /// The text is `unix:` without a path.
     NoPath,
 }
 
@@ -296,28 +299,28 @@ impl fmt::Display for ParseAddressError {
             ),
             Self::PortTooLarge(port) => write!(
                 f,
-                "{port} is not a port: ports are 1 to 65535, or auto for a free one"
+                "{port} is not a port: write a number from 1 to 65535, or auto for a free port"
             ),
             Self::NotAPort(port) => write!(
                 f,
-                "{port:?} is not a port: name one from 1 to 65535, or auto for a free one"
+                "{port:?} is not a port: write a number from 1 to 65535, or auto for a free port"
             ),
             Self::Brackets(text) => write!(
                 f,
-                "an IPv6 address stands in brackets, such as [::1]:{DEFAULT_PORT}, and {text:?} does not read so"
+                "{text:?} is not an address: write an IPv6 address in brackets, such as [::1]:{DEFAULT_PORT}"
             ),
             Self::NotIpv4(host) => write!(
                 f,
-                "{host} is not an IPv4 address: that is four numbers from 0 to 255 with dots between, such as 127.0.0.1"
+                "{host} is not an IPv4 address: write four numbers from 0 to 255 with dots between, such as 127.0.0.1"
             ),
             Self::NotIpv6(host) => write!(f, "{host:?} is not an IPv6 address"),
             Self::NotAHost(host) if host == "*" => {
-                f.write_str("every IPv4 interface is written with no host at all, such as :7007")
+                f.write_str("* is not a hostname: for every IPv4 interface, leave the host out, such as :7007")
             }
             Self::NotAHost(host) => write!(f, "{host:?} is not a hostname"),
             Self::Scheme(text) => write!(
                 f,
-                "{text:?} names a scheme: write HOST:PORT alone, such as 127.0.0.1:{DEFAULT_PORT}"
+                "{text:?} starts with a scheme: write only HOST:PORT, such as 127.0.0.1:{DEFAULT_PORT}"
             ),
             Self::Path(text) => write!(f, "{text:?} is a path: write unix:{text}"),
             Self::NoPath => f.write_str("unix: needs a path, such as unix:/tmp/echo.sock"),
@@ -327,19 +330,20 @@ impl fmt::Display for ParseAddressError {
 
 impl std::error::Error for ParseAddressError {}
 
-/// Where [`Address::default`] listens: RFC 862 gives echo port 7; this one needs no privilege.
+/// The port of [`Address::default`]. The echo service has port 7 (RFC 862); a port above 1023 needs no privilege.
 const DEFAULT_PORT: u16 = 7007;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Returns the error message for a text that is not an address.
     fn wrong(text: &str) -> String {
         text.parse::<Address>().unwrap_err().to_string()
     }
 
     #[test]
-    fn addresses_read_back_as_they_were_written() {
+    fn addresses_are_printed_as_they_were_written() {
         for text in [
             "127.0.0.1:7007",
             "[::1]:7007",
@@ -364,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn port_zero_is_the_systems_choice_as_in_a_socket_address() {
+    fn port_zero_means_auto_as_in_a_socket_address() {
         let text = "127.0.0.1:0";
         let socket: SocketAddr = text.parse().unwrap();
         assert_eq!(text.parse(), Ok(Address::from(socket)));
@@ -372,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn slips_are_named_and_answered() {
+    fn a_wrong_address_gets_a_hint() {
         for (text, hint) in [
             ("7007", ":7007 for every"),
             ("localhost", "127.0.0.1:7007"),
@@ -388,15 +392,15 @@ mod tests {
             ("127.0.0.256:7007", "four numbers"),
             ("my host:7007", "not a hostname"),
             ("unix:", "needs a path"),
-            ("http://127.0.0.1:80", "HOST:PORT alone"),
+            ("http://127.0.0.1:80", "only HOST:PORT"),
             ("/tmp/echo.sock", "unix:/tmp/echo.sock"),
             ("*:7007", "such as :7007"),
             ("[::1]", "no port"),
             ("auto", "127.0.0.1:auto"),
             ("", "no port"),
         ] {
-            let said = wrong(text);
-            assert!(said.contains(hint), "{text:?} was answered with {said:?}");
+            let message = wrong(text);
+            assert!(message.contains(hint), "{text:?}: {message:?}");
         }
     }
 

@@ -1,22 +1,22 @@
 //! The clocks of the real kernel: the monotonic time, and a thread's processor time.
 //!
-//! Only the pollers read them. Everything above is told the time.
+//! Only the pollers read these clocks. All other code gets the time from its poller, so it also runs in virtual time.
 
 use std::time::Duration;
 
-/// The monotonic time in nanoseconds (`CLOCK_MONOTONIC`); all threads count from the same moment.
+/// Returns the monotonic time in nanoseconds (`CLOCK_MONOTONIC`). All threads count from the same moment.
 ///
-/// The load generator asks twice a message, so it is as short as can be: a number, not an
-/// [`Instant`](std::time::Instant) whose difference to another has to be taken and checked.
+/// The load generator reads it twice for each message, so it must be fast. It is a number, because the difference of
+/// two [`Instant`](std::time::Instant)s is a checked operation.
 #[cfg(unix)]
 #[inline(always)]
 pub(crate) fn monotonic_ns() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    // Neither is negative, and together they last for 584 years.
+    // Neither part is negative, and the sum overflows only after 584 years.
     (time.tv_sec as u64) * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// The time in nanoseconds since it was first asked for.
+/// Returns the time in nanoseconds since the first call.
 #[cfg(not(unix))]
 #[allow(
     clippy::disallowed_methods,
@@ -30,14 +30,14 @@ pub(crate) fn monotonic_ns() -> u64 {
     u64::try_from(first.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The processor time that the calling thread has used (`CLOCK_THREAD_CPUTIME_ID`).
+/// Returns the processor time that the calling thread has used (`CLOCK_THREAD_CPUTIME_ID`).
 #[cfg(unix)]
 pub(crate) fn thread_processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
 }
 
-/// Not told here.
+/// Returns zero: this system has no such clock.
 #[cfg(not(unix))]
 pub(crate) fn thread_processor_time() -> Duration {
     Duration::ZERO

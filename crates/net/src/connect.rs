@@ -1,6 +1,6 @@
-//! The client's side of a kernel: the trait [`Connector`], and the sockets that connect.
+//! The kernel interface of a client: the trait [`Connector`], and the sockets that connect.
 //!
-//! Knows every option that the load generator sets, and why.
+//! Every socket option of the load generator is set in this module, with its reason.
 
 use std::fmt;
 use std::io;
@@ -13,29 +13,31 @@ use crate::clock;
 use crate::poller::{Event, MioPoller, Poller};
 use crate::stream::Stream;
 
-/// All that a client's event loop asks of a kernel beyond [`Poller`]. A simulated kernel with a virtual clock
-/// implements it too.
+/// Everything that a client's event loop needs from a kernel in addition to [`Poller`]. A simulated kernel with a
+/// virtual clock implements it too.
 ///
-/// A connection takes three steps: [`connect`](Connector::connect) begins an attempt,
-/// [`register_stream`](Poller::register_stream) asks for its events, and [`attempt`](Connector::attempt) says
-/// after an event what became of it.
+/// A connection takes three steps:
 ///
-/// Time is part of the kernel. A loop that reads no other clock runs the same in virtual time.
+/// 1. [`connect`](Connector::connect) starts an attempt.
+/// 2. [`register_stream`](Poller::register_stream) registers the stream for events.
+/// 3. After an event, [`attempt`](Connector::attempt) returns the state of the attempt.
+///
+/// The time comes from the kernel too. A loop that reads no other clock behaves the same in virtual time.
 pub trait Connector: Poller {
-    /// Ends a [`poll`](Poller::poll) of this kernel from any thread.
+    /// A waker, which ends a [`poll`](Poller::poll) of this kernel from any thread.
     type Waker: Wake + 'static;
 
-    /// Makes a waker of this kernel.
+    /// Creates a waker of this kernel.
     ///
     /// # Errors
-    /// Those of eventfd(2) and its kin.
+    /// The errors of eventfd(2), or of the corresponding call of another system.
     fn waker(&self) -> io::Result<Self::Waker>;
 
-    /// Begins to connect, from this source address if one is given.
+    /// Starts to connect, from the address `source` if there is one. Does not wait for the connection.
     ///
     /// # Errors
-    /// Those of socket(2), bind(2) and connect(2). `EAGAIN` from a Unix-domain socket means that the server's backlog is
-    /// full: no attempt is under way then, and no event will announce room.
+    /// The errors of socket(2), setsockopt(2), bind(2) and connect(2). `EAGAIN` from a Unix-domain socket means that
+    /// the server's backlog is full. Then no attempt is in progress, and no event announces space in the backlog.
     fn connect(
         &mut self,
         target: &Target,
@@ -43,16 +45,18 @@ pub trait Connector: Poller {
         options: &ConnectOptions,
     ) -> io::Result<Self::Stream>;
 
-    /// What has become of an attempt. Asked after an event, which is only a hint.
+    /// Returns the state of a connection attempt. The caller asks after an event, because an event is only a hint.
     fn attempt(&self, stream: &Self::Stream) -> Attempt;
 
-    /// Waits as [`poll`](Poller::poll) does, but never beyond the end of `wait`, by more than one system call takes.
+    /// Waits for events like [`poll`](Poller::poll), but punctually: it returns at the end of `wait` at the latest,
+    /// plus the duration of one system call.
     ///
-    /// It sleeps until `awake` before that end, and returns at once from there on: the caller calls again until the
-    /// moment has come. `awake` covers what the kernel takes to wake a thread up.
+    /// It sleeps only if `wait` is longer than `awake`, and only until `awake` before the end of `wait`. Otherwise it
+    /// polls without sleeping and returns at once. The caller repeats the call until the time has come. `awake` should
+    /// be longer than the time that the kernel needs to wake a thread up.
     ///
     /// # Errors
-    /// Those of [`poll`](Poller::poll).
+    /// The errors of [`poll`](Poller::poll).
     fn poll_punctually(
         &mut self,
         events: &mut Vec<Event>,
@@ -60,20 +64,20 @@ pub trait Connector: Poller {
         awake: Duration,
     ) -> io::Result<()>;
 
-    /// The time in nanoseconds since some moment. It never goes back, and all kernels of a run count from the
-    /// same moment.
+    /// Returns the time in nanoseconds since an unspecified moment. It never decreases. All kernels of a run count from
+    /// the same moment.
     fn now_ns(&self) -> u64;
 
-    /// The processor time that the calling thread has used; zero where the system does not tell.
+    /// Returns the processor time that the calling thread has used, or zero if the system does not report it.
     fn thread_processor_time(&self) -> Duration;
 }
 
-/// Ends a [`poll`](Poller::poll) that waits, from any thread.
+/// A waker: it ends a [`poll`](Poller::poll) from any thread.
 pub trait Wake: Send + Sync + fmt::Debug {
-    /// Makes the `poll` under way return, or the next one if none is.
+    /// Makes the current `poll` return. If there is none, the next `poll` returns at once.
     ///
     /// # Errors
-    /// Those of write(2) on an eventfd, and its kin.
+    /// The errors of write(2) on an eventfd, or of the corresponding call of another system.
     fn wake(&self) -> io::Result<()>;
 }
 
@@ -103,8 +107,8 @@ impl Connector for MioPoller {
         attempt(stream)
     }
 
-    /// epoll counts in whole milliseconds, and mio rounds up to the next of them: so this sleeps for less, and polls
-    /// without waiting at the end.
+    /// epoll waits in whole milliseconds, and mio rounds a timeout up to the next millisecond. So this function sleeps
+    /// for a shorter time, and polls without waiting near the end.
     fn poll_punctually(
         &mut self,
         events: &mut Vec<Event>,
@@ -127,18 +131,19 @@ impl Connector for MioPoller {
     }
 }
 
-/// How to connect.
+/// The socket options of a connection. The default sets none of them.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectOptions {
-    /// Whether a small message leaves at once (`TCP_NODELAY`) or waits for the acknowledgement of the last one.
+    /// Whether a small message is sent at once (`TCP_NODELAY`). Otherwise it waits for the acknowledgement of the last
+    /// message.
     pub no_delay: bool,
-    /// `SO_SNDBUF`, in bytes; the kernel doubles it for its own needs (socket(7)).
+    /// `SO_SNDBUF`, in bytes. The kernel doubles it, because it also keeps its own data there (socket(7)).
     pub send_buffer: Option<usize>,
-    /// `SO_RCVBUF`, in bytes; doubled too.
+    /// `SO_RCVBUF`, in bytes. The kernel doubles it too.
     pub receive_buffer: Option<usize>,
 }
 
-/// The address to connect to, resolved.
+/// The resolved address to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A TCP address.
@@ -158,22 +163,24 @@ impl fmt::Display for Target {
     }
 }
 
-/// What has become of a connection attempt.
+/// The state of a connection attempt.
 #[derive(Debug)]
 pub enum Attempt {
-    /// It is made.
+    /// The connection is made.
     Made,
-    /// It is under way; an event will tell.
+    /// The attempt is in progress. An event reports its end.
     Pending,
-    /// It failed.
+    /// The attempt has failed.
     Failed(io::Error),
-    /// It connected to itself. TCP has simultaneous open (RFC 9293, 3.5): a socket that connects to a port of
-    /// the ephemeral range, on its own host, where nothing listens, may be given that same port by the kernel.
-    /// Then its own SYN completes its handshake, and it echoes perfectly.
+    /// The socket is connected to itself.
+    ///
+    /// This can happen if a socket connects to an ephemeral port of its own host and no server listens on that port.
+    /// The kernel may choose the same port for the socket. TCP has simultaneous open (RFC 9293, 3.5), so the socket's
+    /// own SYN completes its handshake. Such a socket receives its own bytes, which look like a perfect echo.
     ToItself,
 }
 
-/// Begins to connect: see [`Connector::connect`].
+/// Starts to connect: see [`Connector::connect`].
 fn connect(
     target: &Target,
     source: Option<IpAddr>,
@@ -186,10 +193,10 @@ fn connect(
     }
 }
 
-/// Whether this host can connect from an address: whether it is one of its own.
+/// Checks that this host can connect from the address `source`: that it is an address of this host.
 ///
 /// # Errors
-/// Those of bind(2): `EADDRNOTAVAIL` if it is not.
+/// The errors of socket(2) and bind(2). `EADDRNOTAVAIL` means that it is not an address of this host.
 pub fn can_connect_from(source: IpAddr) -> io::Result<()> {
     let address = SocketAddr::new(source, 0);
     let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -211,7 +218,7 @@ fn connect_tcp(
     }
     match socket.connect(&target.into()) {
         Ok(()) => {}
-        Err(error) if is_under_way(&error) => {}
+        Err(error) if is_in_progress(&error) => {}
         Err(error) => return Err(error),
     }
     Ok(Stream::Tcp(mio::net::TcpStream::from_std(socket.into())))
@@ -227,7 +234,8 @@ fn connect_unix(path: &std::path::Path, options: &ConnectOptions) -> io::Result<
     Ok(Stream::Unix(mio::net::UnixStream::from_std(stream)))
 }
 
-/// Before the connection is made: the receive buffer decides on the window that is offered (tcp(7)).
+/// Sets the buffer sizes. This must happen before connect(2): the size of the receive buffer limits the window that the
+/// handshake offers (tcp(7)).
 fn set_buffers(socket: &RawSocket, options: &ConnectOptions) -> io::Result<()> {
     if let Some(size) = options.send_buffer {
         socket.set_send_buffer_size(size)?;
@@ -238,9 +246,11 @@ fn set_buffers(socket: &RawSocket, options: &ConnectOptions) -> io::Result<()> {
     Ok(())
 }
 
-/// bind(2) would take a port for this source alone, whoever the peer will be, so 28,000 connections would use up an
-/// address for all servers together. Chosen at connect(2), a port only has to be free towards that server
-/// (`IP_BIND_ADDRESS_NO_PORT`, ip(7)).
+/// Lets the kernel choose the port at connect(2) instead of bind(2) (`IP_BIND_ADDRESS_NO_PORT`, ip(7)).
+///
+/// At bind(2) the kernel does not know the server yet, so it reserves the port for connections to all servers. Then
+/// 28,000 connections would use all ports of a source address. A port that is chosen at connect(2) only has to be free
+/// for connections to that server.
 #[cfg(target_os = "linux")]
 fn choose_the_port_late(socket: &RawSocket) -> io::Result<()> {
     use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
@@ -252,22 +262,23 @@ fn choose_the_port_late(_: &RawSocket) -> io::Result<()> {
     Ok(())
 }
 
-fn is_under_way(error: &io::Error) -> bool {
+/// Whether connect(2) returned this error because the attempt is in progress.
+fn is_in_progress(error: &io::Error) -> bool {
     #[cfg(unix)]
     let in_progress = Some(rustix::io::Errno::INPROGRESS.raw_os_error());
     #[cfg(not(unix))]
     let in_progress = None;
-    // Windows says WSAEWOULDBLOCK.
+    // Windows returns WSAEWOULDBLOCK.
     error.raw_os_error() == in_progress
         || cfg!(windows) && error.kind() == io::ErrorKind::WouldBlock
 }
 
-/// What has become of an attempt. The selector may report a stream as writable before connect(2) is over, so
-/// the socket itself is asked.
+/// Returns the state of a connection attempt. The selector may report a stream as writable before the attempt has
+/// ended, so this function asks the socket.
 fn attempt(stream: &Stream) -> Attempt {
     let stream = match stream {
         Stream::Tcp(stream) => stream,
-        // Connected when connect(2) returned.
+        // A Unix-domain socket is connected when connect(2) returns.
         #[cfg(unix)]
         Stream::Unix(_) => return Attempt::Made,
     };
@@ -278,13 +289,13 @@ fn attempt(stream: &Stream) -> Attempt {
     match (stream.peer_addr(), stream.local_addr()) {
         (Ok(peer), Ok(local)) if peer == local => Attempt::ToItself,
         (Ok(_), _) => Attempt::Made,
-        // `ENOTCONN`: not yet.
+        // `ENOTCONN`: the attempt is still in progress.
         (Err(error), _) if error.kind() == io::ErrorKind::NotConnected => Attempt::Pending,
         (Err(error), _) => Attempt::Failed(error),
     }
 }
 
-/// Whether this error is the client's own limit: no port is left to connect from, or no descriptor.
+/// Whether this error means that the client has reached a limit: it has no free port or no free descriptor.
 #[must_use]
 pub fn is_the_clients_limit(error: &io::Error) -> bool {
     #[cfg(unix)]
@@ -300,10 +311,10 @@ pub fn is_the_clients_limit(error: &io::Error) -> bool {
     is_out_of_ports(error)
 }
 
-/// Whether every port of this source is taken towards this target.
+/// Whether this error means that no port of the source address is free for connections to this target.
 #[must_use]
 pub fn is_out_of_ports(error: &io::Error) -> bool {
-    // connect(2) says EADDRNOTAVAIL; bind(2), where the port is chosen early, says EADDRINUSE.
+    // connect(2) returns EADDRNOTAVAIL. If the port is chosen at bind(2), bind(2) returns EADDRINUSE.
     matches!(
         error.kind(),
         io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse
@@ -315,13 +326,15 @@ mod tests {
     use super::*;
     use std::net::{Ipv4Addr, TcpListener};
 
+    /// Starts to connect to `target`, from `source` if there is one.
     fn to(target: SocketAddr, source: Option<IpAddr>) -> Stream {
         connect(&Target::Tcp(target), source, &ConnectOptions::default()).unwrap()
     }
 
     #[test]
-    fn a_socket_that_is_connected_to_itself_is_found_out() {
-        // To bring about what the kernel does by chance: bound to a port, connect to that port.
+    fn a_socket_that_is_connected_to_itself_is_detected() {
+        // The kernel connects a socket to itself only by chance. A socket that is bound to a port and connects to that
+        // port does it always.
         let socket = RawSocket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket
             .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
@@ -334,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn the_source_is_kept_and_ports_are_shared_between_targets() {
+    fn connections_come_from_the_source_address_to_both_targets() {
         let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         for listener in &listeners {
             let source = "127.0.0.77".parse().unwrap();
@@ -346,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_an_answer() {
+    fn a_refused_connection_is_a_failed_attempt() {
         let address = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()

@@ -1,18 +1,19 @@
-//! What a peer's kernel has acknowledged of a TCP stream, as `TCP_INFO` tells it (tcp(7)).
+//! The bytes of a TCP stream that the peer's kernel has acknowledged, from `TCP_INFO` (tcp(7)).
 //!
-//! Only acknowledgements prove that a peer takes its echo. A write that succeeds proves nothing: Linux goes on taking
-//! bytes into the send buffer of a peer that reads nothing, 64 KiB at a time, for many seconds.
+//! Only acknowledgements prove that a peer receives its echo. A write that succeeds proves nothing: for a peer that
+//! reads nothing, Linux still accepts bytes into our send buffer, 64 KiB at a time, for many seconds.
 
 use std::time::Duration;
 
-/// How far a stream has got to its peer's kernel.
+/// The delivery of a stream: the part of it that the peer's kernel has acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Bytes that the peer's kernel has acknowledged since the connection was accepted. Our end of stream counts as one.
+    /// The number of bytes that the peer's kernel has acknowledged since the connection was accepted. Our end of stream
+    /// counts as one byte.
     pub acknowledged: u64,
-    /// Whether our kernel still holds bytes, or our end of stream, that the peer's kernel has not acknowledged.
+    /// Whether our kernel still holds unacknowledged bytes, or our end of stream is unacknowledged.
     pub is_outstanding: bool,
-    /// How long ago the last acknowledgement came, whether it acknowledged anything new or not.
+    /// The time since the last acknowledgement, in whole milliseconds. It may have acknowledged no new byte.
     pub since_last_ack: Duration,
 }
 
@@ -24,13 +25,14 @@ mod linux {
     use std::os::fd::AsFd;
     use std::sync::OnceLock;
 
-    // `libc` is a name that the macro below looks for.
+    // The macro below needs the name `libc` in scope.
     use nix::libc;
     use nix::sys::socket::{getsockopt, sockopt};
 
     use super::{Delivery, Duration};
 
-    /// The delivery of a TCP stream, also of one that has failed. `None` before Linux 4.6, which does not tell all of it.
+    /// Returns the delivery of a TCP stream, even if the stream has failed. `None` before Linux 4.6, whose `TCP_INFO`
+    /// does not have all fields, and if getsockopt(2) fails.
     pub fn of_tcp(stream: impl AsFd) -> Option<Delivery> {
         let info = Info::of(stream)?;
         Some(Delivery {
@@ -40,19 +42,20 @@ mod linux {
         })
     }
 
-    /// How many connections wait in the backlog of a TCP listener. For a socket that listens, `tcpi_unacked` is that
-    /// number (Linux, `tcp_get_info`).
+    /// Returns the number of connections in the backlog of a TCP listener. Linux reports it in `tcpi_unacked` if the
+    /// socket is a listener (`tcp_get_info`). `None` in the same cases as [`of_tcp`].
     pub fn backlog_length(listener: impl AsFd) -> Option<usize> {
         Info::of(listener)?.u32_at(UNACKED).map(|n| n as usize)
     }
 
-    /// The beginning of the kernel's `struct tcp_info`, as bytes: libc's own ends before the fields that count here.
+    /// The first bytes of the kernel's `struct tcp_info`. The `struct tcp_info` of libc is shorter and does not have
+    /// all fields that this module reads.
     struct Info([u8; SIZE]);
 
     impl Info {
         fn of(socket: impl AsFd) -> Option<Info> {
-            // A shorter answer than was asked for would panic in nix.
-            if !*IS_WHOLE.get_or_init(tells_all) {
+            // nix panics if the kernel returns fewer bytes than requested.
+            if !*IS_COMPLETE.get_or_init(has_all_fields) {
                 return None;
             }
             getsockopt(&socket, TcpInfo).ok().map(Info)
@@ -69,7 +72,7 @@ mod linux {
         }
     }
 
-    /// `getsockopt(IPPROTO_TCP, TCP_INFO)`, cut off behind the last field that is read here.
+    /// `getsockopt(IPPROTO_TCP, TCP_INFO)`, up to the last field that this module reads.
     #[derive(Clone, Copy, Debug)]
     struct TcpInfo;
 
@@ -81,8 +84,9 @@ mod linux {
         sockopt::GetStruct<[u8; SIZE]>
     );
 
-    /// Whether this kernel's `struct tcp_info` is at least so long: `tcpi_notsent_bytes` came with Linux 4.6.
-    fn tells_all() -> bool {
+    /// Whether this kernel's `struct tcp_info` has all the fields. The last one, `tcpi_notsent_bytes`, is there since
+    /// Linux 4.6.
+    fn has_all_fields() -> bool {
         let system = rustix::system::uname();
         let release = system.release().to_string_lossy();
         let mut numbers = release
@@ -92,9 +96,10 @@ mod linux {
         version >= (4, 6)
     }
 
-    static IS_WHOLE: OnceLock<bool> = OnceLock::new();
+    /// The result of [`has_all_fields`].
+    static IS_COMPLETE: OnceLock<bool> = OnceLock::new();
 
-    /// Offsets in `struct tcp_info` (linux/tcp.h), which grows only at its end.
+    // Offsets in `struct tcp_info` (linux/tcp.h), in bytes. New versions of Linux add fields only at its end.
     const UNACKED: usize = 24;
     const LAST_ACK_RECV: usize = 56;
     const BYTES_ACKED: usize = 120;
@@ -102,12 +107,14 @@ mod linux {
     const SIZE: usize = 148;
 }
 
-/// For how long the kernel goes on with a peer that takes nothing, of itself (`TCP_USER_TIMEOUT`, tcp(7), RFC 5482); `None`
-/// is its default, about a quarter of an hour. More than 24 days count as 24 days: the kernel refuses more milliseconds than
-/// an `int` holds. Other systems do nothing.
+/// Sets the time after which the kernel ends the connection if the peer acknowledges nothing (`TCP_USER_TIMEOUT`,
+/// tcp(7), RFC 5482). `None` is the system's default, about 15 minutes.
+///
+/// A time above 24 days becomes 24 days: the kernel accepts only as many milliseconds as an `int` holds. On systems
+/// other than Linux, this function does nothing.
 ///
 /// # Errors
-/// On what is no TCP socket.
+/// The errors of setsockopt(2), if the socket is not a TCP socket.
 pub fn give_up_after(socket: &socket2::Socket, time: Option<Duration>) -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     {
@@ -121,13 +128,13 @@ pub fn give_up_after(socket: &socket2::Socket, time: Option<Duration>) -> std::i
     }
 }
 
-/// Other systems have no such option, or one of their own that this project does not use.
+/// Returns `None`: this system has no such option, or a different one that this project does not use.
 #[cfg(not(target_os = "linux"))]
 pub fn of_tcp<S>(_: S) -> Option<Delivery> {
     None
 }
 
-/// Other systems do not tell.
+/// Returns `None`: this system does not report the length of the backlog.
 #[cfg(not(target_os = "linux"))]
 pub fn backlog_length<S>(_: S) -> Option<usize> {
     None
@@ -140,33 +147,34 @@ mod tests {
 
     use super::*;
 
+    /// Waits until `look` returns true. Fails after 30 seconds.
     fn eventually(what: &str, mut look: impl FnMut() -> bool) {
         let start = std::time::Instant::now();
         while !look() {
-            assert!(start.elapsed().as_secs() < 30, "{what}");
+            assert!(start.elapsed().as_secs() < 30, "waited 30 s for {what}");
             std::thread::yield_now();
         }
     }
 
     #[test]
-    fn acknowledged_bytes_are_counted_from_the_accept_and_the_end_of_stream_is_one() {
+    fn acknowledged_bytes_count_from_the_accept_and_the_end_of_stream_counts_as_one() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, _) = listener.accept().unwrap();
         let delivery = || of_tcp(&stream).unwrap();
         assert_eq!(delivery().acknowledged, 0);
         (&stream).write_all(b"hello").unwrap();
-        eventually("5 bytes to be acknowledged", || {
+        eventually("the acknowledgement of 5 bytes", || {
             delivery().acknowledged == 5 && !delivery().is_outstanding
         });
         stream.shutdown(Shutdown::Write).unwrap();
-        eventually("the end to be acknowledged", || {
+        eventually("the acknowledgement of the end of stream", || {
             delivery().acknowledged == 6 && !delivery().is_outstanding
         });
-        eventually("the acknowledgement to be 50 ms old", || {
+        eventually("an acknowledgement that is 50 ms old", || {
             delivery().since_last_ack >= Duration::from_millis(50)
         });
-        // A segment with data acknowledges too.
+        // A segment with data is an acknowledgement too.
         peer.write_all(b"x").unwrap();
         (&stream).read_exact(&mut [0]).unwrap();
         let age = delivery().since_last_ack;
@@ -174,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_peer_does_not_read_is_outstanding() {
+    fn bytes_are_outstanding_while_the_peer_does_not_read() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, _) = listener.accept().unwrap();
@@ -196,7 +204,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         assert_eq!(backlog_length(&listener), Some(0));
         let _peers = [0; 3].map(|_| TcpStream::connect(address).unwrap());
-        eventually("3 connections to wait", || {
+        eventually("3 connections in the backlog", || {
             backlog_length(&listener) == Some(3)
         });
     }

@@ -1,13 +1,14 @@
-//! The process's descriptor limit: how to raise it, and how many connections it has room for.
+//! The descriptor limit of the process: raising it, and the number of connections that it allows.
 
 use std::io;
 
-/// Raises the soft descriptor limit to the hard one, which needs no privilege, and returns what it is now.
+/// Raises the soft descriptor limit to the hard limit, which needs no privilege, and returns the new soft limit.
 ///
-/// It is the process's limit, so a library does not touch it unasked: a program calls this before it binds a server.
+/// The limit applies to the whole process, so the library never raises it by itself. A program calls this function
+/// before it binds a server.
 ///
 /// # Errors
-/// Those of setrlimit(2). Always succeeds where there is no such limit.
+/// The errors of setrlimit(2). It always succeeds on a system without such a limit.
 pub fn raise_descriptor_limit() -> io::Result<usize> {
     #[cfg(unix)]
     {
@@ -16,7 +17,7 @@ pub fn raise_descriptor_limit() -> io::Result<usize> {
         if limit.current != limit.maximum {
             limit.current = limit.maximum;
             let raised = setrlimit(Resource::Nofile, limit);
-            // Darwin gives out an unlimited hard limit and takes no more than OPEN_MAX (setrlimit(2) there).
+            // Darwin reports an unlimited hard limit, but accepts no soft limit above OPEN_MAX (setrlimit(2) there).
             #[cfg(target_vendor = "apple")]
             let raised = raised.or_else(|_| {
                 limit.current = Some(10_240);
@@ -28,14 +29,14 @@ pub fn raise_descriptor_limit() -> io::Result<usize> {
     Ok(descriptor_limit())
 }
 
-/// How many connections the descriptor limit has room for now.
+/// Returns the number of connections that the current descriptor limit allows, at least 1.
 pub fn room_for_connections() -> usize {
     descriptor_limit()
         .saturating_sub(RESERVED)
         .clamp(1, MOST_CONNECTIONS)
 }
 
-/// The soft descriptor limit; `usize::MAX` where there is none.
+/// Returns the soft descriptor limit, or `usize::MAX` if there is none.
 pub fn descriptor_limit() -> usize {
     #[cfg(unix)]
     {
@@ -49,9 +50,9 @@ pub fn descriptor_limit() -> usize {
     }
 }
 
-/// Descriptors for all else: the standard three, the selector and its waker, signals, listeners, one to turn a client
-/// away with, and what the rest of the program has open.
+/// Descriptors that are not for connections: the three standard streams, the selector and its waker, signals,
+/// listeners, one to turn a client away, and those of the rest of the program.
 const RESERVED: usize = 32;
 
-/// A bound where the system sets none; a table of so many takes 128 MiB.
+/// The most connections if the system sets no limit. The tables for so many connections take 128 MiB.
 const MOST_CONNECTIONS: usize = 1 << 20;

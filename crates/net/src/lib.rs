@@ -1,20 +1,21 @@
-//! All that an event loop of mio-echo asks of a kernel, and the real kernel behind it.
+//! The interface between the event loops of mio-echo and the kernel, as traits, and its implementation for the real
+//! kernel.
 //!
 //! - The traits: [`Poller`](poller::Poller), [`Connector`](connect::Connector) for clients, [`Socket`](stream::Socket),
 //!   [`Pipe`](pipe::Pipe). A simulated kernel implements them too.
-//! - mio and the system behind them: [`MioPoller`](poller::MioPoller), [`Stream`](stream::Stream),
+//! - The implementation with mio: [`MioPoller`](poller::MioPoller), [`Stream`](stream::Stream),
 //!   [`Listener`](socket::Listener), [`KernelPipe`](pipe::KernelPipe).
 //! - Addresses, listening, connecting, socket options, the descriptor limit.
 //!
-//! Knows nothing of echoes, of servers or of load generators. Made for the crates of mio-echo: its interface follows their
-//! needs from version to version.
+//! This crate contains nothing that is specific to an echo, a server or a load generator. It is made for the crates of
+//! mio-echo only: its interface is not stable and may change with every version.
 
 #![warn(clippy::disallowed_methods)]
 #![cfg_attr(
     test,
     allow(
         clippy::disallowed_methods,
-        reason = "a test may wait for a real kernel"
+        reason = "a test may wait for the real kernel"
     )
 )]
 

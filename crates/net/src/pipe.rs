@@ -1,30 +1,32 @@
-//! A pipe in the kernel, through which bytes go from a socket back to it without coming into this process (splice(2)).
+//! A pipe in the kernel: bytes go from a socket through the pipe back to the socket, and do not enter this process
+//! (splice(2)).
 //!
-//! Linux alone has it for sockets. Knows nothing of connections.
+//! Only Linux can splice sockets. This module contains nothing about connections.
 //!
-//! Three pitfalls of splice(2) are handled where the connection splices, see `src/server/connection/splice.rs`; two are here:
+//! `src/server/connection/splice.rs` handles three pitfalls of splice(2). This module handles two more:
 //!
-//! - It has no `MSG_NOSIGNAL`: to write to a peer that has gone raises SIGPIPE, which ends a process that does not
-//!   ignore it. Rust's runtime ignores it, but a library cannot know whose `main` it is in. So [`Pipe::open`] looks, and
-//!   refuses.
-//! - A pipe has room for so many *pieces*, 16 unless told otherwise, and what came in packets of 1,448 bytes has a piece
-//!   for each. So it is made larger.
+//! - splice(2) has no `MSG_NOSIGNAL`. A write to a peer that has closed its socket raises SIGPIPE, which ends a process
+//!   that does not ignore it. Rust's runtime ignores it, but a library may run in a program with another runtime. So
+//!   [`Pipe::open`] checks this, and fails if SIGPIPE is not ignored.
+//! - A pipe holds a limited number of *pieces*, 16 by default. Each received packet of 1,448 bytes takes a piece of its
+//!   own. So [`Pipe::open`] makes the pipe larger.
 
 use std::fmt;
 use std::io;
 
-/// What the connection's state machine asks of a pipe. It is empty between two echoes.
+/// A pipe, as the connection's state machine uses it. The pipe is empty between two passes.
 pub trait Pipe: Sized + fmt::Debug {
-    /// Makes one, empty.
+    /// Creates an empty pipe.
     ///
     /// # Errors
-    /// `Unsupported` where there is no splicing of sockets, or where it would be dangerous; those of pipe(2).
+    /// `Unsupported` if the system cannot splice sockets, or if this process does not ignore SIGPIPE. The errors of
+    /// pipe(2), and of reading `/proc/self/status`.
     fn open() -> io::Result<Self>;
 
-    /// Takes out what is in it.
+    /// Reads bytes out of the pipe into `buffer`, and returns their number.
     ///
     /// # Errors
-    /// `WouldBlock` when that is nothing.
+    /// `WouldBlock` if the pipe is empty, and the other errors of read(2).
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 }
 
@@ -43,20 +45,22 @@ mod linux {
     /// A pipe of the real kernel.
     #[derive(Debug)]
     pub struct KernelPipe {
-        /// The end that bytes are taken from.
+        /// The end from which bytes are read.
         reader: OwnedFd,
-        /// The end that bytes are put into.
+        /// The end into which bytes are written.
         writer: OwnedFd,
     }
 
     impl KernelPipe {
-        /// Moves up to `most` received bytes out of a socket.
+        /// Moves up to `most` received bytes from a socket into the pipe. See
+        /// [`Socket::splice_in`](crate::stream::Socket::splice_in).
         #[inline]
         pub fn fill(&mut self, from: impl AsFd, most: usize) -> io::Result<usize> {
             Ok(splice(from, None, &self.writer, None, most, FLAGS)?)
         }
 
-        /// Moves up to `most` bytes into a socket.
+        /// Moves up to `most` bytes from the pipe into a socket. See
+        /// [`Socket::splice_out`](crate::stream::Socket::splice_out).
         #[inline]
         pub fn empty(&mut self, into: impl AsFd, most: usize) -> io::Result<usize> {
             Ok(splice(&self.reader, None, into, None, most, FLAGS)?)
@@ -71,7 +75,8 @@ mod linux {
                 return Err(io::Error::new(io::ErrorKind::Unsupported, why));
             }
             let (reader, writer) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
-            // Refused where a user's pipes may not grow. A smaller one costs more calls, and nothing else.
+            // The kernel may refuse this (pipe(7), `pipe-max-size` and `pipe-user-pages-soft`). A smaller pipe only
+            // needs more calls.
             let _ = fcntl_setpipe_size(&writer, CAPACITY);
             Ok(KernelPipe { reader, writer })
         }
@@ -81,23 +86,25 @@ mod linux {
         }
     }
 
-    /// Whether the mask of ignored signals in proc_pid_status(5) has signal 13.
+    /// Whether SIGPIPE is in the mask of ignored signals, `SigIgn` (proc_pid_status(5)). `status` is the text of
+    /// `/proc/self/status`.
     pub(super) fn ignores_sigpipe(status: &str) -> bool {
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
         let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
         mask.is_some_and(|mask| mask & 1 << (SIGPIPE - 1) != 0)
     }
 
+    /// The number of this signal on Linux.
     const SIGPIPE: u32 = 13;
 
-    /// Never to wait for the pipe; the sockets have a flag of their own for that.
+    /// `NONBLOCK`: a splice must not wait for the pipe. The sockets have `O_NONBLOCK` for themselves.
     const FLAGS: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
 
-    /// 64 pieces: what a read of 64 KiB finds in packets of an Ethernet.
+    /// The capacity in bytes. It makes 64 pieces, enough for 64 KiB in Ethernet packets of 1,448 bytes.
     const CAPACITY: usize = 64 * 4096;
 }
 
-/// Where there is none.
+/// A pipe on a system that cannot splice sockets: there is no value of this type.
 #[cfg(not(target_os = "linux"))]
 #[derive(Debug)]
 pub enum KernelPipe {}
@@ -131,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_pipe_holds_nobody_up() {
+    fn a_read_of_an_empty_pipe_returns_would_block() {
         let mut pipe = KernelPipe::open().unwrap();
         let empty = pipe.read(&mut [0]).unwrap_err();
         assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);

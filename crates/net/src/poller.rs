@@ -1,7 +1,8 @@
-//! mio's `Poll` behind the trait that names all that an event loop needs of a kernel.
+//! [`Poller`], the trait of everything that an event loop needs from a kernel, and its implementation with mio's
+//! `Poll`.
 //!
-//! Knows what each selector promises, and nothing of echoes. The tokens of what is in the loop's table are the
-//! table's keys, from 0 up; the tokens of what is not (the waker, signals) come from `usize::MAX` down.
+//! This module also defines what each selector guarantees. A socket's token is its key in the loop's table: these count
+//! up from 0. The tokens of the waker and of the signals count down from `usize::MAX`.
 
 use std::fmt;
 use std::io;
@@ -12,90 +13,91 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use crate::socket::{Listener, PeerAddress};
 use crate::stream::{Socket, Stream};
 
-/// All that the event loop asks of a kernel; a simulated one implements it too.
+/// Everything that the event loop needs from a kernel. A simulated kernel implements it too.
 pub trait Poller {
     /// A listening socket.
     type Listener: fmt::Debug;
     /// An accepted stream.
     type Stream: Socket + fmt::Debug;
-    /// How a peer is called in the log.
+    /// The name of a peer for the log.
     type PeerName: fmt::Display;
 
-    /// Waits for readiness until `timeout` has passed, for ever without one, and fills `events` with what it saw.
-    /// May return early and with nothing: a signal, a waker.
+    /// Waits for events until `timeout` has passed, and replaces the contents of `events` with them. Without a timeout
+    /// it waits without limit. It may return early without events, because of a signal or a waker.
     ///
     /// # Errors
-    /// None that the loop could go on after.
+    /// Every error is fatal: the loop cannot continue after it. An interruption (`EINTR`) is not an error.
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// The time. The loop reads it once a turn.
+    /// Returns the current time. The server's loop normally reads it once in each turn.
     fn now(&self) -> Instant;
 
-    /// The next signal that asks something of the loop, if one has come.
+    /// Returns a signal that has arrived and that no call has returned yet, if there is one.
     fn signal(&mut self) -> Option<Signal>;
 
     /// Takes one connection from the backlog.
     ///
     /// # Errors
-    /// Those of accept(2).
+    /// The errors of accept(2).
     fn accept(
         &mut self,
         listener: &mut Self::Listener,
     ) -> io::Result<(Self::Stream, Self::PeerName)>;
 
-    /// How many connections wait in the backlog; `None` where the system does not tell.
+    /// Returns the number of connections in the backlog, or `None` if the system does not report it.
     fn backlog_length(&self, listener: &Self::Listener) -> Option<usize>;
 
-    /// Asks for a listener's events under this key, from now on.
+    /// Registers a listener: from now on, the poll reports its events with this key.
     ///
     /// # Errors
-    /// Those of epoll_ctl(2) and its kin.
+    /// The errors of epoll_ctl(2), or of the corresponding call of another selector.
     fn register_listener(&mut self, listener: &mut Self::Listener, key: usize) -> io::Result<()>;
 
-    /// Asks for a stream's events under this key, from now on.
+    /// Registers a stream: from now on, the poll reports its events with this key.
     ///
     /// # Errors
-    /// `ENOSPC` when the user's watches are used up, `ENOMEM`: those of epoll_ctl(2) and its kin.
+    /// The errors of epoll_ctl(2), or of the corresponding call of another selector. On Linux these are `ENOSPC` if the
+    /// user's limit of watches is reached, and `ENOMEM`.
     fn register_stream(&mut self, stream: &mut Self::Stream, key: usize) -> io::Result<()>;
 
-    /// Ends a listener's events. It is closed next.
+    /// Deregisters a listener. The caller must close it next.
     fn deregister_listener(&mut self, listener: &mut Self::Listener);
 
-    /// Ends a stream's events. It is closed next.
+    /// Deregisters a stream. The caller must close it next: on some selectors only the close ends the registration.
     fn deregister_stream(&mut self, stream: &mut Self::Stream);
 
-    /// Whether a read that returns less than was asked for proves that nothing is left, so that the next arrival is a
-    /// new edge. If not, only `WouldBlock` proves it.
+    /// Whether a short read (fewer bytes than requested) proves that the receive queue is empty. If so, the next bytes
+    /// cause a new event. Otherwise, only `WouldBlock` proves it.
     fn short_read_means_empty(&self, stream: &Self::Stream) -> bool;
 }
 
-/// One line of what `poll` saw: a hint to try, never a fact to act upon.
+/// One event of a poll. It is only a hint that a call may succeed; the result of the call decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
     /// The key under which the socket was registered.
     pub key: usize,
-    /// What may be worth trying.
+    /// The calls that may succeed.
     pub readiness: Readiness,
 }
 
-/// What a readiness event hints at.
+/// The calls that may succeed after an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
     /// A read may find bytes, the end of the stream or an error.
     pub readable: bool,
-    /// A write may find room or an error.
+    /// A write may find space in the send queue or an error.
     pub writable: bool,
-    /// A short read proves nothing this time: the end of the stream or an urgent byte is on the way, and no further
-    /// edge will announce what lies behind it. Read on to `WouldBlock`.
+    /// A short read proves nothing this time: the end of the stream or an urgent byte may follow. No further event
+    /// reports it, or the bytes behind it. The caller must read until `WouldBlock`.
     pub read_on: bool,
 }
 
-/// What an operator asks by a signal.
-// Where there are no such signals, nobody makes one.
+/// The request that a signal makes.
+// On a system without these signals, no code creates a value.
 #[cfg_attr(not(unix), allow(dead_code))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGINT or SIGTERM: drain and end.
+    /// SIGINT or SIGTERM: drain and stop.
     Stop,
     /// SIGUSR1: log the statistics.
     Report,
@@ -105,11 +107,12 @@ pub enum Signal {
 pub struct MioPoller {
     /// mio's selector.
     poll: Poll,
-    /// What the last poll reported, as mio has it.
+    /// The events of the last poll, as mio reported them.
     events: Events,
+    /// The source of signals; `None` before [`MioPoller::catch_signals`].
     #[cfg(unix)]
     signals: Option<signal_hook_mio::v1_0::Signals>,
-    /// Signals that have come and that the loop has not asked for yet.
+    /// Signals that have arrived and that [`Poller::signal`] has not returned yet.
     signalled: Vec<Signal>,
 }
 
@@ -123,8 +126,10 @@ impl fmt::Debug for MioPoller {
 }
 
 impl MioPoller {
+    /// Creates a selector.
+    ///
     /// # Errors
-    /// Those of epoll_create1(2) and its kin, `EMFILE` above all.
+    /// The errors of epoll_create1(2), or of the corresponding call of another selector. `EMFILE` is the most likely.
     pub fn new() -> io::Result<MioPoller> {
         Ok(MioPoller {
             poll: Poll::new()?,
@@ -135,18 +140,18 @@ impl MioPoller {
         })
     }
 
-    /// A waker that ends a `poll` under way from any thread.
+    /// Creates a waker, which ends the current `poll` from any thread.
     ///
     /// # Errors
-    /// Those of eventfd(2) and its kin.
+    /// The errors of eventfd(2), or of the corresponding call of another system.
     pub fn waker(&self) -> io::Result<Waker> {
         Waker::new(self.poll.registry(), WAKER)
     }
 
-    /// Lets SIGINT, SIGTERM and SIGUSR1 end a `poll`, and [`Poller::signal`] tell of them.
+    /// Catches SIGINT, SIGTERM and SIGUSR1: from now on, each ends a `poll`, and [`Poller::signal`] returns it.
     ///
     /// # Errors
-    /// Those of socketpair(2) and sigaction(2).
+    /// The errors of socketpair(2) and sigaction(2).
     #[cfg(unix)]
     pub fn catch_signals(&mut self) -> io::Result<()> {
         use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
@@ -157,7 +162,8 @@ impl MioPoller {
         Ok(())
     }
 
-    /// A selector that can itself be polled can be waited for in nanoseconds (ppoll(2)).
+    /// Waits for events for at most `asleep`, to the nanosecond. An epoll descriptor can itself be polled, so this
+    /// waits for it with ppoll(2) and then takes the events. It may return early.
     #[cfg(all(
         any(target_os = "linux", target_os = "android"),
         not(mio_unsupported_force_poll_poll)
@@ -174,7 +180,7 @@ impl MioPoller {
         self.poll(events, Some(Duration::ZERO))
     }
 
-    /// In whole milliseconds, rounded down.
+    /// Waits for events for at most `asleep`, rounded down to whole milliseconds. It may return early.
     #[cfg(not(all(
         any(target_os = "linux", target_os = "android"),
         not(mio_unsupported_force_poll_poll)
@@ -184,6 +190,7 @@ impl MioPoller {
         self.poll(events, Some(whole))
     }
 
+    /// Moves the signals that have arrived into `signalled`.
     #[cfg(unix)]
     fn collect_signals(&mut self) -> io::Result<()> {
         let Some(signals) = &mut self.signals else {
@@ -196,8 +203,9 @@ impl MioPoller {
                 Signal::Stop
             }
         }));
-        // signal-hook empties its pipe with recv(2), behind mio's back, so a selector that re-arms on `WouldBlock`
-        // never sees one and would drop every later signal. Asking again re-arms it; elsewhere it changes nothing.
+        // signal-hook reads its socket with recv(2), without mio's knowledge. A selector that re-arms a source on
+        // `WouldBlock` does not see that result, and would report no later signal. A new registration re-arms it. On
+        // other selectors it changes nothing.
         self.poll
             .registry()
             .reregister(signals, SIGNALS, Interest::READABLE)
@@ -222,8 +230,8 @@ impl Poller for MioPoller {
         events.clear();
         match self.poll.poll(&mut self.events, timeout) {
             Ok(()) => {}
-            // Not an error: a signal handler ran, on this thread, while the kernel waited. mio leaves the retry to
-            // us, and the loop has to look at its timers first.
+            // Not an error: a signal handler ran on this thread during the wait. mio does not repeat the call. The loop
+            // must handle its timers before it polls again.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             Err(error) => return Err(error),
         }
@@ -275,7 +283,7 @@ impl Poller for MioPoller {
     }
 
     fn deregister_listener(&mut self, listener: &mut Listener) {
-        // Fails only for what is not registered.
+        // This fails only if the listener is not registered.
         let _ = self.registry().deregister(listener.source());
     }
 
@@ -285,20 +293,23 @@ impl Poller for MioPoller {
         }
     }
 
-    /// A short read proves a TCP receive queue empty on an edge-triggered selector. Two readers stop short with more
-    /// in the queue: TCP at an urgent byte, which [`Readiness::read_on`] announces on Linux alone, and a Unix-domain
-    /// socket behind a message with descriptors (`SCM_RIGHTS`), which nothing announces. There only `WouldBlock` will
-    /// do.
+    /// On an edge-triggered selector, a short read proves that the receive queue of a TCP stream is empty. There are
+    /// two exceptions, in which a read stops although more bytes are in the queue:
+    ///
+    /// - TCP: a read stops in front of an urgent byte. Only Linux announces it, as [`Readiness::read_on`].
+    /// - Unix-domain sockets: a read stops behind a message with descriptors (`SCM_RIGHTS`). No event announces it.
+    ///
+    /// So on other systems, and for Unix-domain sockets, only `WouldBlock` proves that the queue is empty.
     fn short_read_means_empty(&self, stream: &Stream) -> bool {
         let urgent_is_announced = cfg!(any(target_os = "linux", target_os = "android"));
         EDGE_TRIGGERED && urgent_is_announced && matches!(stream, Stream::Tcp(_))
     }
 }
 
-/// Translates mio's flags.
+/// Converts mio's flags.
 ///
-/// A peer's reset or a full close arrives with flags that differ from selector to selector, so both count as
-/// "try everything"; what the read or the write then returns decides.
+/// Each selector reports a reset or a full close of the peer with different flags. So in both cases the caller must try
+/// a read and a write, and their results decide.
 fn readiness_of(event: &mio::event::Event) -> Readiness {
     let broken = event.is_error() || event.is_write_closed();
     Readiness {
@@ -308,15 +319,19 @@ fn readiness_of(event: &mio::event::Event) -> Readiness {
     }
 }
 
+/// The token of the waker.
 const WAKER: Token = Token(usize::MAX);
+
+/// The token of the source of signals.
 const SIGNALS: Token = Token(usize::MAX - 1);
 
-/// How many events one `poll` may return; those beyond wait for the next. A larger number saves calls when thousands
-/// are ready at once (12 bytes each on epoll), a smaller one gets back to the timers sooner.
+/// The most events of one `poll`. Further events wait for the next poll. A larger number needs fewer calls if thousands
+/// of sockets are ready at once (12 bytes for each event on epoll). With a smaller number, the timers run sooner.
 const EVENTS_A_TURN: usize = 1024;
 
-/// Whether mio's selector here reports an arrival once (epoll with `EPOLLET`, kqueue with `EV_CLEAR`). The others
-/// (`poll(2)`, Windows) report nothing further until an operation has said `WouldBlock`.
+/// Whether mio's selector on this system is edge-triggered: it reports each arrival once (epoll with `EPOLLET`, kqueue
+/// with `EV_CLEAR`). The other selectors (`poll(2)`, Windows) report an event, and then none until a call has returned
+/// `WouldBlock`.
 const EDGE_TRIGGERED: bool = cfg!(all(
     not(mio_unsupported_force_poll_poll),
     any(
@@ -331,17 +346,21 @@ const EDGE_TRIGGERED: bool = cfg!(all(
     )
 ));
 
-/// Whether the last close of a socket ends its registration. So it is where the kernel keeps the list; mio's
-/// `poll(2)` keeps it in user space, where it would outlive the descriptor's number.
+/// Whether the last close of a socket ends its registration. This is so if the kernel keeps the list of registrations.
+/// mio's `poll(2)` selector keeps the list in user space. There, a registration would remain after the close, and its
+/// descriptor number could then belong to another socket.
 const CLOSING_DEREGISTERS: bool = EDGE_TRIGGERED;
 
-/// Both directions from the start and for good: under edge triggering an interest that nothing waits for costs
-/// nothing, and one that need not be toggled costs no system call per echo.
+/// The events of a stream: both directions, registered once and never changed. On an edge-triggered selector, a
+/// direction that the loop does not wait for costs nothing. Changing the registration would cost a system call for each
+/// echo.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const STREAM_EVENTS: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
-/// With priority, so that an urgent byte is announced: TCP's reads stop in front of it however much follows
-/// (tcp(7), "urgent data").
+/// The events of a stream: both directions, as on the other systems, and `PRIORITY`.
+///
+/// `PRIORITY` announces an urgent byte. A TCP read stops in front of it, however many bytes follow (tcp(7), "urgent
+/// data").
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const STREAM_EVENTS: Interest = Interest::READABLE
     .add(Interest::WRITABLE)

@@ -1,10 +1,11 @@
-//! Listening sockets, TCP and Unix-domain alike.
+//! Listening sockets, TCP and Unix-domain.
 //!
-//! Knows every socket option that the project sets, and why. Performs no registration and waits for nothing: all
-//! sockets made here are nonblocking.
+//! This module sets the options of listening sockets, each with its reason. `stream.rs` sets the options that change
+//! while a connection is open. All sockets are nonblocking, and this module registers none of them.
 //!
-//! Options are set on the *listening* socket only. Linux and the BSDs copy them to each accepted stream
-//! (`TCP_NODELAY`, `SO_KEEPALIVE` and `SO_OOBINLINE` among them), which saves three system calls a client.
+//! The options are set on the *listening* socket, not on each stream. Linux and the BSDs copy them to each accepted
+//! stream (for example `TCP_NODELAY`, `SO_KEEPALIVE` and `SO_OOBINLINE`). This saves three system calls for each
+//! client.
 
 use std::fmt;
 use std::io;
@@ -21,37 +22,41 @@ use crate::delivery;
 use crate::socket_file::{self, PathLock, SocketFile};
 use crate::stream::Stream;
 
-/// How to listen. See [`listen_tcp`] and [`listen_unix`].
+/// The options of a listening socket. See [`listen_tcp`] and [`listen_unix`].
 #[derive(Clone, Copy, Debug)]
 pub struct ListenOptions {
-    /// Connections that may wait for `accept`; the kernel lowers it to its own maximum in silence.
+    /// The number of connections that may wait in the backlog. The kernel silently reduces it to its own maximum
+    /// (listen(2)).
     pub backlog: i32,
-    /// Whether other processes may listen on the same port, the kernel spreading clients over them.
+    /// Whether other processes may listen on the same port. Then the kernel distributes the clients among them
+    /// (`SO_REUSEPORT`).
     pub reuse_port: bool,
-    /// For how long the kernel goes on with a peer that takes nothing, of itself (TCP on Linux).
+    /// The time after which the kernel ends a connection whose peer acknowledges nothing (`TCP_USER_TIMEOUT`, Linux
+    /// only); `None` is the system's default.
     pub give_up_after: Option<Duration>,
-    /// Permissions of a Unix-domain socket's file, 0 to 0o777; `None` is 0o777 without the bits
-    /// of umask(2) (unix(7)).
+    /// The permissions of a Unix-domain socket's file, 0 to 0o777; `None` is 0o777 without the bits of umask(2)
+    /// (unix(7)).
     pub unix_mode: Option<u32>,
 }
 
 /// A listening socket.
 #[derive(Debug)]
 pub enum Listener {
-    /// Listens on a TCP address.
+    /// The socket listens on a TCP address.
     Tcp(mio::net::TcpListener),
-    /// Dropped in this order: the listener is closed, its file is removed, and then another server may own the path.
+    /// The socket listens on a path. The drop order is important: the socket is closed, its file is removed, and then
+    /// the lock is released, so that another server can own the path.
     #[cfg(unix)]
     Unix(mio::net::UnixListener, SocketFile),
 }
 
-/// Who is at the other end, for the log.
+/// The address of a peer, for the log.
 #[derive(Debug)]
 pub enum PeerAddress {
-    /// Of a TCP client.
+    /// The address of a TCP client.
     Tcp(SocketAddr),
     #[cfg(unix)]
-    /// Of a Unix-domain client, most often without a name.
+    /// The address of a Unix-domain client. Most such clients have no name.
     Unix(Box<mio_unix::SocketAddr>),
 }
 
@@ -61,11 +66,13 @@ use std::os::unix::net as mio_unix;
 /// Listens on a TCP address.
 ///
 /// # Errors
-/// Those of socket(2), bind(2) and listen(2), as they are.
+/// The unchanged errors of socket(2), setsockopt(2), bind(2) and listen(2). `Unsupported` if `reuse_port` is set on a
+/// system without it.
 pub fn listen_tcp(address: SocketAddr, options: ListenOptions) -> io::Result<Listener> {
     let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // Without it, "address in use" for a minute after a restart: connections of the last run linger in TIME_WAIT.
-    // On Windows the same name means that anybody may take the port over, and TIME_WAIT does not hinder anyway.
+    // Without this option, bind(2) fails with "address in use" for a minute after a restart, because connections of the
+    // last run are still in TIME_WAIT. On Windows the option is not needed: TIME_WAIT does not block bind there. It
+    // would also let any other program take over the port.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
@@ -76,38 +83,44 @@ pub fn listen_tcp(address: SocketAddr, options: ListenOptions) -> io::Result<Lis
     if options.reuse_port {
         return Err(io::ErrorKind::Unsupported.into());
     }
-    // Otherwise `[::]:7007` would take `:7007` along on some systems and not on others.
+    // Without this option, a socket on `[::]:7007` also listens on `:7007` on some systems, but not on others.
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // An echo is written whole: there is nothing for Nagle's algorithm (RFC 896) to wait for.
+    // The server writes all bytes of a read at once. Nagle's algorithm (RFC 896) would only delay them.
     socket.set_tcp_nodelay(true)?;
-    // A peer that vanished in silence is found in the system's time, even when no idle timeout is set.
+    // If a peer disappears without closing, the kernel ends the connection after the system's keep-alive time, even if
+    // no idle timeout is set.
     socket.set_keepalive(true)?;
-    // An urgent byte (`MSG_OOB`) stays where it was in the stream. Otherwise it would be missing from the echo.
+    // With this option, an urgent byte (`MSG_OOB`) stays at its place in the stream. Otherwise it would be missing from
+    // the echo.
     socket.set_out_of_band_inline(true)?;
-    // What is written and not acknowledged lies in the kernel, also after a close and after the process has ended. With this
-    // option (tcp(7), RFC 5482) the kernel gives up on a peer that acknowledges nothing for so long, and frees what it holds.
-    // Our side ends with `ETIMEDOUT`; the peer is sent nothing, and is reset when it next sends or opens its window.
+    // The kernel keeps unacknowledged bytes, even after a close and after the end of the process. With this option
+    // (tcp(7), RFC 5482), the kernel ends a connection whose peer acknowledges nothing for so long, and frees its
+    // bytes. Our side gets `ETIMEDOUT`. The kernel sends nothing to the peer then, and resets it when the peer next
+    // sends or opens its window.
     //
-    // It is a second line behind the loop's own sweeps, as the kernel is less exact: while a peer reads slowly with a small
-    // window, it may count from the first probe of a closed window (Linux, `icsk_probes_tstamp`) although bytes are
-    // acknowledged meanwhile. For such peers the loop puts it off.
+    // This is only a second line of defence. The loop's own sweeps come first, because the kernel is less exact: if a
+    // peer reads slowly with a small window, Linux may count from the first probe of a closed window
+    // (`icsk_probes_tstamp`), although the peer has acknowledged bytes since then. The loop postpones the kernel's
+    // timeout for such peers.
     delivery::give_up_after(&socket, options.give_up_after)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    // mio's own bind would fix a backlog of 128, at which thousands that connect at once hang in SYN_SENT.
+    // mio's own `bind` would set a backlog of 128. Then, if thousands of clients connect at once, many hang in
+    // SYN_SENT.
     socket.listen(options.backlog)?;
     Ok(Listener::Tcp(mio::net::TcpListener::from_std(
         socket.into(),
     )))
 }
 
-/// Listens on a path, replacing the socket file that a server left there which no longer runs.
+/// Listens on a path. If a server that no longer runs has left its socket file there, this function replaces the file.
 ///
 /// # Errors
-/// `AddrInUse` when another server owns the path or answers on it, `AlreadyExists` when something else than a socket
-/// lies there, and those of open(2), flock(2), socket(2), bind(2), chmod(2) and listen(2).
+/// `AddrInUse` if another server owns the path or answers on it. `AlreadyExists` if the path names a file that is not a
+/// socket. `InvalidInput` if the path is too long. The errors of open(2), flock(2), socket(2), bind(2), chmod(2) and
+/// listen(2).
 #[cfg(unix)]
 pub fn listen_unix(path: &Path, options: ListenOptions) -> io::Result<Listener> {
     let address = socket2::SockAddr::unix(path)?;
@@ -117,7 +130,8 @@ pub fn listen_unix(path: &Path, options: ListenOptions) -> io::Result<Listener> 
     socket.set_nonblocking(true)?;
     socket.bind(&address)?;
     let file = SocketFile::remember(path, lock)?;
-    // Before listen(2): until then connect(2) fails with ECONNREFUSED, so no client connects with other permissions.
+    // The mode is set before listen(2). Until then connect(2) fails with ECONNREFUSED, so no client can connect while
+    // the file has other permissions.
     if let Some(mode) = options.unix_mode {
         file.set_mode(mode)?;
     }
@@ -130,10 +144,10 @@ pub fn listen_unix(path: &Path, options: ListenOptions) -> io::Result<Listener> 
 }
 
 impl Listener {
-    /// Takes one waiting connection out of the backlog.
+    /// Takes one connection from the backlog.
     ///
     /// # Errors
-    /// Those of accept(2): see the acceptor for what each of them asks for.
+    /// The errors of accept(2). The server's `acceptor.rs` says what each of them requires.
     pub fn accept(&self) -> io::Result<(Stream, PeerAddress)> {
         match self {
             Listener::Tcp(listener) => listener
@@ -141,14 +155,16 @@ impl Listener {
                 .map(|(stream, peer)| (Stream::Tcp(stream), PeerAddress::Tcp(peer))),
             #[cfg(unix)]
             Listener::Unix(listener, _) => listener.accept().map(|(stream, peer)| {
-                // Not inherited here. Older kernels know no urgent bytes on Unix-domain sockets, and need it not.
+                // A Unix-domain stream does not inherit this option. Older kernels have no urgent bytes on Unix-domain
+                // sockets, so there a failure does not matter.
                 let _ = SockRef::from(&stream).set_out_of_band_inline(true);
                 (Stream::Unix(stream), PeerAddress::Unix(Box::new(peer)))
             }),
         }
     }
 
-    /// How many connections wait in the backlog; `None` where the system does not tell: it does for TCP on Linux.
+    /// Returns the number of connections in the backlog; `None` if the system does not report it. Linux reports it for
+    /// TCP.
     pub fn backlog_length(&self) -> Option<usize> {
         match self {
             Listener::Tcp(listener) => delivery::backlog_length(listener),
@@ -157,10 +173,10 @@ impl Listener {
         }
     }
 
-    /// The address that it really has, with the port that the system chose.
+    /// Returns the address on which the socket listens, with the port that the system chose.
     ///
     /// # Errors
-    /// Those of getsockname(2).
+    /// The errors of getsockname(2).
     pub fn local_address(&self) -> io::Result<crate::address::Address> {
         match self {
             Listener::Tcp(listener) => listener.local_addr().map(crate::address::Address::from),
@@ -169,7 +185,7 @@ impl Listener {
         }
     }
 
-    /// What a selector registers.
+    /// Returns the source that a selector registers.
     pub fn source(&mut self) -> &mut dyn Source {
         match self {
             Listener::Tcp(listener) => listener,
@@ -183,7 +199,7 @@ impl fmt::Display for PeerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PeerAddress::Tcp(address) => address.fmt(f),
-            // The path is the peer's own choice: Debug formatting escapes the control characters in it.
+            // The peer chooses the path, so it may contain control characters. `Debug` formatting escapes them.
             #[cfg(unix)]
             PeerAddress::Unix(address) => match address.as_pathname() {
                 Some(path) => write!(f, "{path:?}"),
@@ -212,7 +228,7 @@ mod tests {
         let crate::address::Address::Tcp { port, .. } = listener.local_address().unwrap() else {
             panic!("not a TCP address");
         };
-        // Blocking, so it has connected when it returns, and the backlog holds it.
+        // `connect` blocks until the connection is made, so the backlog holds it now.
         let _client = TcpStream::connect(("127.0.0.1", port.number())).unwrap();
         let (stream, _) = listener.accept().unwrap();
         let Stream::Tcp(stream) = stream else {
@@ -236,7 +252,8 @@ mod tests {
         names
     }
 
-    fn refusal(path: &Path) -> io::ErrorKind {
+    /// Returns the kind of the error of a failed [`listen_unix`].
+    fn error_of_listen(path: &Path) -> io::ErrorKind {
         listen_unix(path, OPTIONS).unwrap_err().kind()
     }
 
@@ -245,21 +262,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("echo.sock");
         drop(mio_unix::UnixListener::bind(&path).unwrap());
-        assert!(path.exists(), "std leaves its file behind: that is stale");
+        assert!(
+            path.exists(),
+            "std does not remove the file, so it is stale now"
+        );
 
         let listener = listen_unix(&path, OPTIONS).unwrap();
-        assert_eq!(refusal(&path), io::ErrorKind::AddrInUse);
+        assert_eq!(error_of_listen(&path), io::ErrorKind::AddrInUse);
         assert_eq!(files(folder.path()), ["echo.sock", "echo.sock.lock"]);
 
         drop(listener);
         assert_eq!(
             files(folder.path()),
             [""; 0],
-            "both files go with the listener"
+            "dropping the listener removes both files"
         );
     }
 
-    /// The socket of another server between bind(2) and listen(2) looks like a stale one.
+    /// Between its bind(2) and its listen(2), the socket file of another server looks like a stale one.
     #[test]
     fn the_owner_of_the_lock_keeps_the_path_before_it_listens() {
         let folder = tempfile::tempdir().unwrap();
@@ -269,27 +289,27 @@ mod tests {
         socket
             .bind(&socket2::SockAddr::unix(&path).unwrap())
             .unwrap();
-        assert_eq!(refusal(&path), io::ErrorKind::AddrInUse);
+        assert_eq!(error_of_listen(&path), io::ErrorKind::AddrInUse);
         assert!(path.exists());
         drop(lock);
         listen_unix(&path, OPTIONS).unwrap();
     }
 
     #[test]
-    fn a_server_of_another_program_which_takes_no_lock_keeps_its_path() {
+    fn a_server_that_takes_no_lock_keeps_its_path() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("echo.sock");
         let _other = mio_unix::UnixListener::bind(&path).unwrap();
-        assert_eq!(refusal(&path), io::ErrorKind::AddrInUse);
+        assert_eq!(error_of_listen(&path), io::ErrorKind::AddrInUse);
         assert_eq!(files(folder.path()), ["echo.sock"]);
     }
 
     #[test]
-    fn what_is_not_a_socket_is_left_alone() {
+    fn a_file_that_is_not_a_socket_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("precious.txt");
         std::fs::write(&path, "precious").unwrap();
-        assert_eq!(refusal(&path), io::ErrorKind::AlreadyExists);
+        assert_eq!(error_of_listen(&path), io::ErrorKind::AlreadyExists);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
         assert_eq!(files(folder.path()), ["precious.txt"]);
     }
@@ -300,12 +320,12 @@ mod tests {
         let path = folder.path().join("echo.sock");
         let _first = listen_unix(&path, OPTIONS).unwrap();
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(refusal(&path), io::ErrorKind::AddrInUse);
+        assert_eq!(error_of_listen(&path), io::ErrorKind::AddrInUse);
     }
 
-    /// A person has removed both files, and so taken the path from its owner.
+    /// A user has removed both files. So another server can own the path although the first one still runs.
     #[test]
-    fn a_successors_files_are_not_removed() {
+    fn the_files_of_the_next_server_are_not_removed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("echo.sock");
         let first = listen_unix(&path, OPTIONS).unwrap();
@@ -321,14 +341,14 @@ mod tests {
     fn a_listener_that_fails_leaves_no_files() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("no").join("echo.sock");
-        assert_eq!(refusal(&path), io::ErrorKind::NotFound);
+        assert_eq!(error_of_listen(&path), io::ErrorKind::NotFound);
         let path = folder.path().join("long".repeat(30));
-        assert_eq!(refusal(&path), io::ErrorKind::InvalidInput);
+        assert_eq!(error_of_listen(&path), io::ErrorKind::InvalidInput);
         assert_eq!(files(folder.path()), [""; 0]);
     }
 
     #[test]
-    fn the_mode_is_that_of_the_options() {
+    fn the_socket_file_has_the_mode_of_the_options() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("echo.sock");

@@ -1,8 +1,9 @@
-//! The files of a Unix-domain socket: its owner, and when they are removed.
+//! The socket file of a Unix-domain listener and its lock file: the owner of a path, and the removal of both files.
 //!
-//! bind(2) makes the socket file and nothing removes it (unix(7)): a server that was killed leaves it behind, and the
-//! next one cannot bind. To probe, unlink, bind and listen are four calls, between which another server may run. So the
-//! owner of a path is the process that holds a lock on `PATH.lock`, from before the probe to after the last removal.
+//! bind(2) creates the socket file, and the kernel never removes it (unix(7)). A server that is killed leaves its file
+//! behind, and then the next server cannot bind. Replacing a stale file takes four calls: probe, unlink, bind, listen.
+//! Another server may run between them. So the owner of a path is the server that holds a lock on `PATH.lock`. It holds
+//! the lock from before the probe until it has removed the socket file.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
@@ -11,22 +12,24 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Socket as RawSocket, Type};
 
-/// The exclusive right to listen on a path, held until it is dropped.
+/// The exclusive right to listen on a path. Dropping it gives up the right.
 ///
-/// It is a lock of flock(2) on `PATH.lock`. The kernel releases it when the last descriptor of this open file is
-/// closed, which a crash does too. A lock file that a crash left behind is thus one that the next server can lock.
+/// It is a lock of flock(2) on `PATH.lock`. The kernel releases the lock when the last descriptor of the open file is
+/// closed. A crash closes it too, so the next server can lock the file that a crash left behind.
 #[derive(Debug)]
 pub struct PathLock {
+    /// The path of the lock file.
     path: PathBuf,
-    /// Open, and locked, for as long as the path is owned.
+    /// The lock file. It stays open and locked for as long as the server owns the path.
     file: File,
 }
 
 impl PathLock {
-    /// Takes the right to listen on `socket_path`, without waiting for it.
+    /// Takes the right to listen on `socket_path`. Does not wait for it.
     ///
     /// # Errors
-    /// `AddrInUse` if another server has it, in this process or another, and those of open(2) and flock(2).
+    /// `AddrInUse` if another server has the right, in this process or another one. An error if `PATH.lock` is not a
+    /// lock file, and the errors of open(2) and flock(2).
     pub fn acquire(socket_path: &Path) -> io::Result<PathLock> {
         let mut path = socket_path.as_os_str().to_owned();
         path.push(".lock");
@@ -38,11 +41,11 @@ impl PathLock {
             }
         }
         Err(io::Error::other(format!(
-            "the lock file {path:?} was replaced {ATTEMPTS} times while it was locked"
+            "cannot lock {path:?}: the file was replaced during each of {ATTEMPTS} attempts"
         )))
     }
 
-    /// Locks an open file. `None` if the path does not name that file any more.
+    /// Locks an open file. Returns `None` if the path does not name this file any more.
     fn lock(path: &Path, file: File) -> io::Result<Option<PathLock>> {
         if let Err(error) = flock(&file) {
             return Err(match error.kind() {
@@ -51,8 +54,9 @@ impl PathLock {
                 _ => io::Error::other(format!("cannot lock {path:?}: {error}")),
             });
         }
-        // The last owner may have removed the file between our open(2) and flock(2). A lock on a file without a name
-        // excludes no other server. The inode's number cannot be in use again: our descriptor keeps the inode.
+        // The last owner may have removed the file between our open(2) and our flock(2). A lock on a file without a
+        // name excludes no other server. No other file can have the same inode number, because our descriptor keeps the
+        // inode in use.
         match Identity::of_path(path) {
             Ok(named) if named == Identity::of_file(&file)? => {
                 let path = path.to_owned();
@@ -67,8 +71,9 @@ impl PathLock {
 
 impl Drop for PathLock {
     fn drop(&mut self) {
-        // The lock is held until `file` is closed, after this. A server that opened the file before finds that the path
-        // does not name it, and tries again. The path names another file only if a person removed ours.
+        // The lock is held until `file` is closed, after this function. A server that has already opened the file then
+        // finds that the path does not name it, and tries again. The path names another file only if a user removed
+        // ours.
         let ours = Identity::of_file(&self.file);
         if ours.is_ok_and(|ours| Identity::of_path(&self.path).is_ok_and(|named| named == ours))
             && let Err(error) = std::fs::remove_file(&self.path)
@@ -78,11 +83,12 @@ impl Drop for PathLock {
     }
 }
 
-/// Opens a lock file, or makes it. Only its owner may open it: any user who could, could lock it and keep the server
-/// from starting.
+/// Opens or creates a lock file. Its mode allows only its owner to open it. Otherwise any user could lock it and so
+/// prevent the server from starting.
 fn open(path: &Path) -> io::Result<File> {
     use rustix::fs::OFlags;
-    // A link could lead to any file of this user. A FIFO would make open(2) wait for its other end.
+    // `NOFOLLOW`: a symbolic link could name any file of this user. `NONBLOCK`: an open(2) of a FIFO would wait for its
+    // other end.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let opened = OpenOptions::new()
         .read(true)
@@ -96,44 +102,46 @@ fn open(path: &Path) -> io::Result<File> {
         Ok(file) => file,
         Err(error) if path.symlink_metadata().is_ok() => {
             let hint = match error.kind() {
-                io::ErrorKind::PermissionDenied => " (it may be that of another user's server)",
+                io::ErrorKind::PermissionDenied => " (it may belong to the server of another user)",
                 _ => "",
             };
             return Err(io::Error::other(format!(
                 "cannot open the lock file {path:?}: {error}{hint}"
             )));
         }
-        // It cannot be made: the same errors as those of bind(2) in this directory.
+        // The file cannot be created. bind(2) would fail in this directory with the same error.
         Err(error) => return Err(error),
     };
-    // A lock file is removed at the end, and what a person wrote is not.
+    // A lock file is an empty regular file. `PathLock` will remove it, so it must not be any other file of a user.
     let found = file.metadata()?;
     if !found.is_file() || found.len() > 0 {
         return Err(io::Error::other(format!(
-            "{path:?} is not a lock file of a server (move it away, or name another path)"
+            "{path:?} is not a lock file (move it away, or use another path)"
         )));
     }
     Ok(file)
 }
 
-/// Locks without waiting. Two open files of one process exclude each other too (flock(2)).
+/// Locks a file without waiting. The lock also excludes other open files of the same process (flock(2)).
 #[cfg(not(target_os = "solaris"))]
 fn flock(file: &File) -> io::Result<()> {
     let operation = rustix::fs::FlockOperation::NonBlockingLockExclusive;
     Ok(rustix::fs::flock(file, operation)?)
 }
 
-/// Solaris has no flock(2): there the probe alone decides.
+/// Does nothing: Solaris has no flock(2). There, only the probe finds another server.
 #[cfg(target_os = "solaris")]
 fn flock(_: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes the socket file at `path` if no server listens on it. The caller holds the path's lock, so this is about
-/// servers that take no lock: those of other programs. Only a connection attempt finds them, once they listen.
+/// Removes the socket file at `path` if no server listens on it.
+///
+/// The caller holds the lock of the path. So only a server of another program, which takes no lock, can own the file.
+/// Only an attempt to connect can find such a server, and only after its listen(2).
 ///
 /// # Errors
-/// `AddrInUse` if a server answers, `AlreadyExists` if it is not a socket, and those of the file system.
+/// `AddrInUse` if a server answers, `AlreadyExists` if the file is not a socket, and the errors of the file system.
 pub(crate) fn remove_if_stale(path: &Path, address: &socket2::SockAddr) -> io::Result<()> {
     match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -144,11 +152,11 @@ pub(crate) fn remove_if_stale(path: &Path, address: &socket2::SockAddr) -> io::R
         Ok(_) => {}
     }
     let probe = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
-    // A blocking probe would wait for room in a full backlog (connect(2)).
+    // A blocking connect(2) would wait while the backlog is full.
     probe.set_nonblocking(true)?;
     match probe.connect(address) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            log::info!("replacing the socket file {path:?}, which no server listens on");
+            log::info!("replacing the socket file {path:?}: no server listens on it");
             std::fs::remove_file(path)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -156,22 +164,23 @@ pub(crate) fn remove_if_stale(path: &Path, address: &socket2::SockAddr) -> io::R
     }
 }
 
-/// The file that bind(2) made for a Unix-domain listener. Dropping it removes the file, if the path still names it, and
-/// then gives up the path's lock.
+/// The socket file that bind(2) created for a Unix-domain listener. Dropping it removes the file, if the path still
+/// names this file, and then releases the lock of the path.
 #[derive(Debug)]
 pub struct SocketFile {
+    /// The path of the socket file.
     path: PathBuf,
-    /// Which file was made: another one under the same name is not removed.
+    /// The identity of the file that was created. Another file with the same name is not removed.
     identity: Identity,
-    /// Released last.
+    /// The lock of the path. It is released last.
     _lock: PathLock,
 }
 
 impl SocketFile {
-    /// The file that was bound just now, under this lock.
+    /// Records the socket file that the caller has just bound at `path`. `lock` is the lock of this path.
     ///
     /// # Errors
-    /// Those of stat(2).
+    /// The errors of stat(2).
     pub fn remember(path: &Path, lock: PathLock) -> io::Result<SocketFile> {
         Ok(SocketFile {
             path: path.to_owned(),
@@ -180,24 +189,26 @@ impl SocketFile {
         })
     }
 
+    /// Returns the path of the socket file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Sets the permissions. A client needs write permission on the file to connect (unix(7)). Bits beyond 0777 are
-    /// ignored.
+    /// Sets the permissions of the file, 0 to 0o777. Higher bits are ignored. A client needs write permission to
+    /// connect (unix(7)).
     ///
     /// # Errors
-    /// Those of chmod(2).
+    /// The errors of chmod(2).
     pub fn set_mode(&self, mode: u32) -> io::Result<()> {
-        // fchmod(2) on the socket's descriptor would not change the file: the descriptor is not one of this file.
+        // fchmod(2) on the socket's descriptor would not change the file: that descriptor belongs to the socket, not to
+        // the file.
         std::fs::set_permissions(&self.path, Permissions::from_mode(mode & 0o777))
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // A person may have removed ours, and a server without a lock may have bound the path since.
+        // A user may have removed our file, and then a server that takes no lock may have bound the path.
         if Identity::of_path(&self.path).is_ok_and(|found| found == self.identity)
             && let Err(error) = std::fs::remove_file(&self.path)
         {
@@ -206,7 +217,7 @@ impl Drop for SocketFile {
     }
 }
 
-/// Device and inode: what tells a file from another one that has its name later.
+/// The identity of a file: its device and inode. A later file with the same name has another identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
     /// `st_dev` (stat(2)).
@@ -232,8 +243,8 @@ impl Identity {
     }
 }
 
-/// Bound on the attempts to lock a file that others replace. Each failed one means that an owner ended just then. Only a
-/// file system whose inode numbers change could fail for ever.
+/// The most attempts to lock a file. An attempt fails if an owner removed the file at the same moment, which is rare.
+/// The limit is for a file system whose inode numbers change: there, every attempt would fail.
 const ATTEMPTS: usize = 1000;
 
 #[cfg(test)]
@@ -259,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_file_that_a_crash_left_behind_is_taken() {
+    fn a_lock_file_that_a_crash_left_behind_can_be_locked() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("echo.sock");
         File::create(lock_path(&path)).unwrap();
@@ -269,9 +280,9 @@ mod tests {
         assert!(!lock_path(&path).exists());
     }
 
-    /// Between open(2) and flock(2) the owner removes the file, and another server makes a new one.
+    /// Between open(2) and flock(2), the owner removes the file. In the second case, another server creates a new one.
     #[test]
-    fn a_lock_on_a_file_that_the_path_does_not_name_is_given_up() {
+    fn a_lock_on_a_removed_file_is_not_used() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("echo.sock");
         let lock_path = lock_path(&path);
@@ -282,13 +293,17 @@ mod tests {
                 File::create(&lock_path).unwrap();
             }
             assert!(PathLock::lock(&lock_path, file).unwrap().is_none());
-            assert_eq!(lock_path.exists(), replaced, "another server's file");
+            assert_eq!(
+                lock_path.exists(),
+                replaced,
+                "only the file of another server may exist"
+            );
             drop(PathLock::acquire(&path).unwrap());
         }
     }
 
     #[test]
-    fn a_lock_file_that_a_person_replaced_is_not_removed() {
+    fn a_lock_file_that_a_user_replaced_is_not_removed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("echo.sock");
         let first = PathLock::acquire(&path).unwrap();
@@ -319,14 +334,14 @@ mod tests {
         assert!(!folder.path().join("elsewhere").exists());
     }
 
-    /// Every order of open, lock, check, remove and close that four threads bring about.
+    /// Four threads lock the path again and again, so open, lock, check, remove and close happen in many orders.
     #[test]
     fn one_thread_at_a_time_has_the_lock() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("echo.sock");
         let owners = AtomicUsize::new(0);
-        // Each thread tries until it has had the lock so often: how many attempts that takes is the scheduler's choice.
-        let take_turns = || {
+        // Each thread tries until it has had the lock 250 times. The scheduler decides how many attempts this takes.
+        let lock_250_times = || {
             for _ in 0..250 {
                 let lock = loop {
                     match PathLock::acquire(&path) {
@@ -345,7 +360,7 @@ mod tests {
         };
         thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(take_turns);
+                scope.spawn(lock_250_times);
             }
         });
         assert!(!lock_path(&path).exists());

@@ -1,6 +1,6 @@
-//! A stream, and all that is asked of one: read, write, peek, splice, end. TCP and Unix-domain alike.
+//! A stream and its operations: read, write, peek, splice, end. TCP and Unix-domain.
 //!
-//! Every call answers at once. `socket.rs` sets the options of accepted streams, `connect.rs` those of connecting ones.
+//! No call blocks. `socket.rs` sets the options of accepted streams, `connect.rs` those of connecting streams.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -16,54 +16,59 @@ use socket2::SockRef;
 use crate::delivery::{self, Delivery};
 use crate::pipe::{KernelPipe, Pipe};
 
-/// What the connection's state machine asks of its socket. All of it answers at once or with `WouldBlock`.
+/// A socket, as the connection's state machine uses it. No call blocks: a call that would wait returns `WouldBlock`.
 pub trait Socket: Read + Write {
-    /// What its bytes can go through without coming into this process.
+    /// The pipe through which the socket can splice bytes. They do not enter this process.
     type Pipe: Pipe;
 
-    /// Moves up to `most` received bytes into the pipe (splice(2)); 0 is the end of the stream. Less than was asked for
-    /// proves nothing, and `WouldBlock` is not always an empty queue: in front of an urgent byte it says so too.
+    /// Moves up to `most` received bytes into the pipe (splice(2)) and returns their number. 0 can be the end of the
+    /// stream, but only a read proves it.
+    ///
+    /// Fewer bytes than `most` prove nothing about the receive queue: the pipe may be full. `WouldBlock` does not
+    /// always mean that the queue is empty: splice(2) also returns it in front of an urgent byte.
     ///
     /// # Errors
-    /// As [`Read::read`], and whatever says that this socket cannot be spliced.
+    /// The errors of [`Read::read`], and further errors if the system cannot splice this socket.
     fn splice_in(&mut self, pipe: &mut Self::Pipe, most: usize) -> io::Result<usize>;
 
-    /// Moves up to `held` bytes out of the pipe, which holds so many.
+    /// Moves up to `held` bytes from the pipe into the socket and returns their number. `held` is the number of bytes
+    /// in the pipe.
     ///
     /// # Errors
-    /// As [`Write::write`].
+    /// The errors of [`Write::write`].
     fn splice_out(&mut self, pipe: &mut Self::Pipe, held: usize) -> io::Result<usize>;
 
-    /// Copies the next bytes without consuming them (`MSG_PEEK`); 0 is the end of the stream.
+    /// Copies the next bytes without consuming them (`MSG_PEEK`), and returns their number. 0 is the end of the stream.
     ///
     /// # Errors
-    /// As [`Read::read`].
+    /// The errors of [`Read::read`].
     fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// Ends the stream towards the peer, who still gets everything written before (`SHUT_WR`).
+    /// Ends our stream to the peer (`SHUT_WR`). The peer still gets all bytes that were written before.
     ///
     /// # Errors
-    /// `NotConnected` when the peer has reset the connection.
+    /// `NotConnected` if the peer has reset the connection.
     fn shut_down_writing(&mut self) -> io::Result<()>;
 
-    /// How many bytes the kernel has received and nobody has read (`FIONREAD`).
+    /// Returns the number of bytes in the receive queue (`FIONREAD`).
     fn received(&self) -> u32;
 
-    /// How far our stream has got to the peer's kernel; `None` where the system does not tell: it does for TCP on Linux.
+    /// Returns how much of our stream the peer's kernel has acknowledged; `None` if the system does not report it.
+    /// Linux reports it for TCP.
     fn delivery(&self) -> Option<Delivery>;
 
-    /// Whether the peer's last packet was handled by the processor that we run on (`SO_INCOMING_CPU`, socket(7)): then the
-    /// peer probably runs there too. `false` where the system does not tell.
+    /// Whether the processor that runs this thread also handled the peer's last packet (`SO_INCOMING_CPU`, socket(7)).
+    /// Then the peer probably runs on the same processor. `false` if the system does not report it.
     fn shares_our_processor(&self) -> bool;
 
-    /// The error that the socket has and that no call has returned yet (`SO_ERROR`). It is told once.
+    /// Returns the pending error of the socket (`SO_ERROR`) and clears it: a later call does not return it again.
     fn take_error(&self) -> Option<io::Error>;
 
-    /// For how long the kernel goes on with a peer that takes nothing (`TCP_USER_TIMEOUT`); `None` is as long as the system
-    /// does by itself. Nothing happens where there is no such option.
+    /// Sets the time after which the kernel ends the connection if the peer acknowledges nothing (`TCP_USER_TIMEOUT`).
+    /// `None` is the system's default. It does nothing on a system without this option.
     fn give_up_after(&mut self, time: Option<Duration>);
 
-    /// Makes the coming close discard what is not delivered yet and reset the peer (`SO_LINGER` of 0).
+    /// Makes the following close discard all undelivered bytes and reset the connection (`SO_LINGER` of 0).
     fn reset_on_close(&mut self);
 }
 
@@ -78,7 +83,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// What a selector registers.
+    /// Returns the source that a selector registers.
     pub fn source(&mut self) -> &mut dyn Source {
         match self {
             Stream::Tcp(stream) => stream,
@@ -144,7 +149,8 @@ impl Socket for Stream {
         count.map_or(0, |bytes| u32::try_from(bytes).unwrap_or(u32::MAX))
     }
 
-    /// There is no portable way to ask; one read buffer's worth is what a peer in ping-pong has under way.
+    /// Returns 64 KiB, because there is no portable way to ask. This is the size of a read buffer: a
+    /// peer that sends a message only after the last echo rarely has more on its way.
     #[cfg(not(unix))]
     fn received(&self) -> u32 {
         64 * 1024
@@ -153,7 +159,7 @@ impl Socket for Stream {
     fn delivery(&self) -> Option<Delivery> {
         match self {
             Stream::Tcp(stream) => delivery::of_tcp(stream),
-            // unix(7) has no acknowledgements: what is written lies in the peer's own queue.
+            // Unix-domain sockets have no acknowledgements: written bytes go directly into the peer's receive queue.
             #[cfg(unix)]
             Stream::Unix(_) => None,
         }
@@ -179,14 +185,14 @@ impl Socket for Stream {
 
     fn give_up_after(&mut self, time: Option<Duration>) {
         if let Stream::Tcp(stream) = self {
-            // Refused only on what is no TCP socket.
+            // This fails only if the socket is not a TCP socket.
             let _ = delivery::give_up_after(&SockRef::from(&*stream), time);
         }
     }
 
     fn reset_on_close(&mut self) {
         let zero = Some(Duration::ZERO);
-        // A failure only means that the kernel goes on trying to deliver the tail, as it would without the option.
+        // After a failure, the kernel goes on trying to deliver the rest, as it does without this option.
         let _ = match self {
             Stream::Tcp(stream) => SockRef::from(&*stream).set_linger(zero),
             #[cfg(unix)]
@@ -195,8 +201,9 @@ impl Socket for Stream {
     }
 }
 
-/// On Linux the two calls of every echo go to the kernel directly, through rustix, so that they can be inlined into the
-/// loop: see `outcome::attempt` for what a function of their own, such as libc's, costs. `try_io` lets mio see a `WouldBlock`.
+/// On Linux, the two calls of every echo go directly to the kernel through rustix, so they can be inlined into the
+/// loop. The functions of libc cannot be inlined: see `outcome::attempt` for the cost. `try_io` shows a `WouldBlock` to
+/// mio.
 #[cfg(target_os = "linux")]
 impl Read for Stream {
     #[inline(always)]
@@ -213,7 +220,7 @@ impl Write for Stream {
     #[inline(always)]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         use rustix::net::{SendFlags, send};
-        // A peer that is gone is an error to return, not a SIGPIPE to die of.
+        // A write to a peer that has closed its socket must return an error, not raise SIGPIPE and end the process.
         let flags = SendFlags::NOSIGNAL;
         match self {
             Stream::Tcp(stream) => stream.try_io(|| Ok(send(&*stream, bytes, flags)?)),
@@ -252,7 +259,7 @@ impl Write for Stream {
     }
 }
 
-/// recv(2).
+/// Calls recv(2) and returns the number of received bytes.
 #[cfg(unix)]
 #[inline(always)]
 fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
