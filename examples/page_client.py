@@ -2,15 +2,17 @@
 
     python3 examples/page_client.py 127.0.0.1 7007 < file > echo
 
-The page's own client sends one message with `sendall` and receives once. That works for a message, and deadlocks for
-a file: `sendall` waits for the server, which waits for somebody to read the echo. So here a thread sends while the
-main thread receives, and `shutdown(SHUT_WR)` tells the server that this was all.
+The client on the page sends one message with `sendall` and receives once. That works for a message. A file deadlocks:
+`sendall` waits for the server, and the server waits for the client to read the echo. Here a thread sends while the main
+thread receives. `shutdown(SHUT_WR)` tells the server that nothing follows.
 """
 
 import socket
 import sys
 import threading
 
+if len(sys.argv) != 3:
+    sys.exit("usage: page_client.py HOST PORT")
 HOST, PORT = sys.argv[1], int(sys.argv[2])
 
 
@@ -25,4 +27,4 @@ with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
     threading.Thread(target=send_all, args=(s,), daemon=True).start()
     while data := s.recv(65536):
         sys.stdout.buffer.write(data)
-sys.stdout.buffer.flush()
+        sys.stdout.buffer.flush()

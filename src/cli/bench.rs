@@ -17,7 +17,7 @@ use super::failure::Failure;
 use super::{logging, stop};
 pub(super) use args::BenchArgs;
 
-/// Measures, and reports.
+/// Measures, writes the report, and returns the exit code that follows from it.
 pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     logging::start(Some(LevelFilter::Warn))?;
     plans::check(args).map_err(Failure::Usage)?;
@@ -42,5 +42,6 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     conclude(&document)
 }
 
+/// A note in the report about the server of `embedded`.
 const EMBEDDED_NOTE: &str =
     "the server is a thread of this process, and shares its processors with the generator";

@@ -1,4 +1,4 @@
-//! `mio-echo compare`: two saved reports.
+//! `mio-echo compare`: compares two saved reports.
 
 use std::path::PathBuf;
 
@@ -9,20 +9,20 @@ use super::failure::Failure;
 use super::failure::{CONDITION_MET, INVALID};
 use super::outputs;
 
-/// Compare two saved reports: whether the second is better or worse, or whether it is chance
+/// Compare two saved reports: whether the second is better, worse, or different only by chance
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES)]
 pub(super) struct CompareArgs {
-    /// What is compared with: a report that `mio-echo bench --json` has written
+    /// The baseline: a report written by `mio-echo bench --json`
     #[arg(value_name = "A.json")]
     a: PathBuf,
 
-    /// What is compared
+    /// The report to compare with the baseline
     #[arg(value_name = "B.json")]
     b: PathBuf,
 
-    /// Exit with 99 if this is so: regress(p99)>5%, or of rate or p50; others, such as p99>2ms, are about the second. May
-    /// be repeated
+    /// Exit with 99 if this condition is met. regress(p99)>5% is met if B is worse than A by more than 5%; rate and p50
+    /// are possible in place of p99. A condition may also be about B alone, such as p99>2ms. May be repeated
     #[arg(long, value_name = "CONDITION")]
     fail_if: Vec<Assertion>,
 
@@ -31,7 +31,7 @@ pub(super) struct CompareArgs {
     json: bool,
 }
 
-/// Compares, and says what can be said.
+/// Compares the reports and prints the result.
 pub(super) fn run(args: &CompareArgs) -> Result<(), Failure> {
     let (a, b) = (outputs::read(&args.a)?, outputs::read(&args.b)?);
     let mut comparison = compare_documents(&a, &b)?;
@@ -61,4 +61,5 @@ pub(super) fn run(args: &CompareArgs) -> Result<(), Failure> {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 compared, 1 failure, 2 usage error, 4 a --fail-if cannot be decided, 99 a --fail-if was met.";
+Exit codes: 0 compared, 1 failure, 2 usage error, 4 a --fail-if condition cannot be decided, 99 a --fail-if \
+condition is met, 141 the reader of standard output has gone. If 4 and 99 both apply, the exit code is 4.";

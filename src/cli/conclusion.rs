@@ -1,11 +1,12 @@
-//! The exit code that follows from a report.
+//! The exit code of a command that has made a report.
 
 use mio_echo::load::FaultKind;
 use mio_echo::report::{Document, Verdict};
 
 use super::failure::{CONDITION_MET, Failure, INTERRUPTED, INVALID, WRONG_ECHO};
 
-/// The exit code, the worst first: a measurement that cannot be believed meets no condition.
+/// Fails with the exit code that the report asks for. The order of the checks is the order of severity: an invalid
+/// measurement cannot show that a condition is met.
 pub(super) fn conclude(document: &Document) -> Result<(), Failure> {
     let mut errors = document.runs.iter().flat_map(|run| &run.errors);
     let wrong = errors.any(|error| FaultKind::is_a_wrong_echo(error.kind));

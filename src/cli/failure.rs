@@ -1,46 +1,52 @@
-//! Why a command fails, and the exit codes.
+//! The reasons for which a command fails, and the exit codes.
 
 use std::fmt;
 
-/// Why a command failed.
+/// The reason for which a command failed.
 #[derive(Debug)]
 #[cfg_attr(
     not(feature = "load"),
-    allow(dead_code, reason = "some are failures of a measurement")
+    allow(
+        dead_code,
+        reason = "only the commands of the feature use some variants"
+    )
 )]
 pub(super) enum Failure {
-    /// What to say on standard error.
-    Told(String),
-    /// What to say of arguments that are impossible or contradict each other.
+    /// A failure with this message for standard error. The exit code is [`FAILURE`].
+    Message(String),
+    /// The arguments are impossible or contradict each other. The message says how.
     Usage(String),
-    /// What to say when somebody interrupts before there is anything to report.
+    /// A signal interrupted the command before it had results. The message says so.
     Interrupted(String),
-    /// The exit code of what the report has said.
+    /// The report has the reason. The command exits with this code and prints nothing more.
     Code(u8),
-    /// Whoever read our output has gone. There is nobody to tell.
+    /// The reader of standard output has gone. The command prints nothing more.
     OutputClosed,
 }
 
 impl<E: fmt::Display> From<E> for Failure {
     fn from(error: E) -> Self {
-        Failure::Told(error.to_string())
+        Failure::Message(error.to_string())
     }
 }
 
+/// The command failed.
 pub(super) const FAILURE: u8 = 1;
+
+/// The arguments are wrong. clap exits with the same code.
 pub(super) const USAGE: u8 = 2;
 
-/// What a shell reports of a program that SIGINT has ended: 128 + 2.
+/// A signal interrupted the command. A shell reports 128 + 2 for a program that SIGINT has ended.
 pub(super) const INTERRUPTED: u8 = 130;
 
-/// What a shell reports of a program that SIGPIPE has ended, as it ends most: 128 + 13.
+/// The reader of standard output has gone. A shell reports 128 + 13 for a program that SIGPIPE has ended.
 pub(super) const OUTPUT_CLOSED: u8 = 141;
 
-/// An echo was wrong.
+/// An echo had a wrong byte.
 #[cfg(feature = "load")]
 pub(super) const WRONG_ECHO: u8 = 3;
 
-/// The measurement is not to be believed.
+/// The measurement is invalid, or a condition could not be decided.
 #[cfg(feature = "load")]
 pub(super) const INVALID: u8 = 4;
 

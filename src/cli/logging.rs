@@ -1,10 +1,12 @@
-//! Log lines to standard error through `simple_logger`, written by a thread of their own.
+//! Log lines to standard error through `simple_logger`, written by a separate thread.
 //!
-//! A write to standard error may block for as long as nothing reads there: a terminal stopped with Ctrl-S, a pipe, a socket.
-//! No question beforehand prevents that. For a pipe poll(2) promises room for `PIPE_BUF` bytes (pipe(7)), which another process
-//! may fill in between, and for a terminal it promises less than a line. `O_NONBLOCK` would change the descriptor for every
-//! process that shares it (fcntl(2)). So the thread that logs only puts its line into a bounded [`Queue`], with the time, and
-//! one more thread writes. The event loop itself stays on one thread.
+//! A write to standard error blocks while nothing reads there: a terminal stopped with Ctrl-S, a pipe, a socket. A
+//! check before the write does not prevent that. For a pipe, poll(2) promises space for `PIPE_BUF` bytes (pipe(7)), but
+//! another process may fill it before the write. For a terminal, poll(2) promises less than a line. `O_NONBLOCK` would
+//! change the descriptor for every process that shares it (fcntl(2)).
+//!
+//! So a call that logs does not write. It only puts the line and the time into a bounded [`Queue`]. A separate thread
+//! writes the lines. The event loop itself stays on one thread.
 
 mod queue;
 
@@ -20,11 +22,11 @@ use simple_logger::SimpleLogger;
 
 use queue::{Entry, Line, Queue};
 
-/// Sends log lines to standard error from here on: at this level, or at the one that `RUST_LOG` names, or from
-/// warnings and milestones up.
+/// Starts logging to standard error, at this level. If `level` is `None`, `RUST_LOG` decides. If that is not set, the
+/// level is `info`: errors, warnings and milestones.
 ///
 /// # Errors
-/// If the system has no thread more.
+/// The system cannot start another thread.
 pub(super) fn start(level: Option<LevelFilter>) -> io::Result<()> {
     let queue = Arc::new(Queue::default());
     let waiting = queue.clone();
@@ -36,13 +38,13 @@ pub(super) fn start(level: Option<LevelFilter>) -> io::Result<()> {
     thread::Builder::new()
         .name(THREAD.to_owned())
         .spawn(move || writer.run(&waiting))?;
-    // The default hook would wait for standard error, which the writing thread may hold for ever.
+    // The default hook would wait for the lock on standard error. The writing thread may be blocked while it holds it.
     std::panic::set_hook(Box::new(move |panic| {
         let current = thread::current();
         let name = current.name().unwrap_or("<unnamed>");
         if name != THREAD {
             let backtrace = std::backtrace::Backtrace::capture();
-            tell(&format_args!("thread '{name}' {panic}\n{backtrace}"));
+            print_after_log(&format_args!("thread '{name}' {panic}\n{backtrace}"));
             finish();
         }
     }));
@@ -52,20 +54,22 @@ pub(super) fn start(level: Option<LevelFilter>) -> io::Result<()> {
         filter: front,
         queue: queue.clone(),
     };
-    // Either fails only if there is a logger already, and this is the only place that makes one.
+    // Both calls fail only if a logger exists, and only this function creates one.
     if QUEUE.set(queue).is_ok() && log::set_boxed_logger(Box::new(queued)).is_ok() {
         log::set_max_level(max_level);
     }
     if let (None, Ok(wanted)) = (level, std::env::var("RUST_LOG"))
         && wanted.parse::<LevelFilter>().is_err()
     {
-        log::warn!("RUST_LOG={wanted:?} is no level: off, error, warn, info, debug or trace");
+        log::warn!(
+            "RUST_LOG={wanted:?} is not a log level: use off, error, warn, info, debug or trace"
+        );
     }
     Ok(())
 }
 
-/// Prints a line of its own on standard error, behind all log lines.
-pub(super) fn tell(line: &dyn fmt::Display) {
+/// Prints a line on standard error, after all log lines and without their time and level.
+pub(super) fn print_after_log(line: &dyn fmt::Display) {
     match QUEUE.get() {
         Some(queue) => queue.push_last(line.to_string()),
         // Nothing can be done if standard error is closed.
@@ -73,7 +77,7 @@ pub(super) fn tell(line: &dyn fmt::Display) {
     }
 }
 
-/// Waits until all lines are written, but not longer than [`LAST_WAIT`]: standard error may never take them.
+/// Waits until all lines are written, at most for [`LAST_WAIT`]: standard error may never accept them.
 pub(super) fn finish() {
     if let Some(queue) = QUEUE.get() {
         queue.wait_until_written(LAST_WAIT);
@@ -86,13 +90,13 @@ fn logger(level: Option<LevelFilter>) -> SimpleLogger {
         Some(level) => logger.with_level(level),
         None => logger.with_level(LevelFilter::Info).env(),
     };
-    // mio logs each registration; our own lines say the same in words.
+    // mio logs each registration. The lines of the server already say the same.
     logger.with_module_level("mio::", LevelFilter::Warn)
 }
 
-/// The side of the threads that log.
+/// The logger that all threads call. It puts the lines into the queue.
 struct Queued {
-    /// Decides which lines are wanted.
+    /// Decides which lines are logged.
     filter: SimpleLogger,
     queue: Arc<Queue>,
 }
@@ -118,12 +122,12 @@ impl Log for Queued {
     }
 }
 
-/// The side of the thread that writes.
+/// The thread that writes the lines.
 struct Writer {
     logger: SimpleLogger,
-    /// Lines that could not be written, since the last that could.
+    /// Number of lines that could not be written since the last successful write.
     failed: u64,
-    /// The last line has a beginning and no end.
+    /// True if the last line was written in part.
     is_broken_off: bool,
 }
 
@@ -147,7 +151,7 @@ impl Writer {
         }
     }
 
-    /// Says how many lines are missing here: so many, and those that could not be written before.
+    /// Logs how many lines are missing here: `lines`, plus the lines that could not be written before.
     fn write_left_out(&mut self, since: SystemTime, lines: u64) {
         self.failed += lines;
         let note = Line {
@@ -155,7 +159,7 @@ impl Writer {
             level: Level::Warn,
             target: "mio_echo".to_owned(),
             text: format!(
-                "log lines left out, as standard error did not take them: {}",
+                "log lines left out because standard error did not accept them: {}",
                 self.failed
             ),
         };
@@ -164,9 +168,10 @@ impl Writer {
         }
     }
 
-    /// Whether standard error took all of it: a disk may be full, the reader of a pipe may have gone.
+    /// Prints a line. Returns false if standard error did not accept all of it: a disk is full, or the reader of a pipe
+    /// has gone.
     fn print(&mut self, line: &Line) -> bool {
-        // Other threads of this process print nothing in between.
+        // The lock keeps other threads of this process from printing within the line.
         let mut output = io::stderr().lock();
         let time = humantime::format_rfc3339_millis(line.time);
         let rest_of_the_last = if self.is_broken_off { "\n" } else { "" };
@@ -189,11 +194,11 @@ impl Writer {
     }
 }
 
-/// Of the thread that writes.
+/// Name of the thread that writes.
 const THREAD: &str = "log";
 
-/// Where the lines wait; set once logging has started.
+/// The queue of lines; set when logging starts.
 static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 
-/// How long the end of the process waits for the last lines.
+/// Longest time that the process waits for the last lines before it ends.
 const LAST_WAIT: Duration = Duration::from_millis(500);

@@ -1,4 +1,4 @@
-//! `mio-echo merge`: several saved reports of one load, as one.
+//! `mio-echo merge`: merges the saved reports of several processes that made one load together.
 
 use std::path::PathBuf;
 
@@ -9,11 +9,11 @@ use super::conclusion::conclude;
 use super::failure::Failure;
 use super::outputs::{self, Outputs};
 
-/// Merge reports of one load that several processes have made, without loss: histograms are added up
+/// Merge the reports of several bench processes that made one load together. Histograms are added, so nothing is lost
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES)]
 pub(super) struct MergeArgs {
-    /// Reports that `mio-echo bench --json` has written
+    /// Reports written by `mio-echo bench --json`, at least two
     #[arg(value_name = "FILE", required = true, num_args = 2..)]
     files: Vec<PathBuf>,
 
@@ -21,7 +21,7 @@ pub(super) struct MergeArgs {
     outputs: Outputs,
 }
 
-/// Merges, and reports as if it had been one run.
+/// Merges the reports, and writes the result as if one process had measured it.
 pub(super) fn run(args: &MergeArgs) -> Result<(), Failure> {
     let documents: Result<Vec<_>, Failure> =
         args.files.iter().map(|path| outputs::read(path)).collect();
@@ -32,5 +32,5 @@ pub(super) fn run(args: &MergeArgs) -> Result<(), Failure> {
 }
 
 const EXIT_CODES: &str = "\
-The reports have the same runs, sizes and pipelines, and differ in their processes. Exit codes: as of mio-echo bench, for \
-the merged report.";
+All reports need the same number of runs, and the same sizes and pipelines. Each must come from a different process. \
+The exit codes are those of mio-echo bench, for the merged report.";

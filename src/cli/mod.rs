@@ -1,4 +1,4 @@
-//! The command line: one file per command. The only place that prints.
+//! The command line, with one file for each command. Only this module and its submodules print.
 
 #[cfg(feature = "load")]
 mod bench;
@@ -24,8 +24,8 @@ use clap::{Parser, Subcommand};
 
 use failure::{FAILURE, Failure, INTERRUPTED, OUTPUT_CLOSED, USAGE};
 
-/// Parses the arguments, runs the command, and turns what became of it into an exit code: 0 for success, 1 for a
-/// failure, 2 for a usage error.
+/// Parses the arguments, runs the command, and returns the exit code: 0 for success, 1 for a failure, 2 for a usage
+/// error. The module `failure` has the others.
 pub(crate) fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
@@ -39,9 +39,9 @@ pub(crate) fn run() -> ExitCode {
     };
     let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Told(why)) => told(&why, FAILURE),
-        Err(Failure::Usage(why)) => told(&why, USAGE),
-        Err(Failure::Interrupted(why)) => told(&why, INTERRUPTED),
+        Err(Failure::Message(why)) => fail(&why, FAILURE),
+        Err(Failure::Usage(why)) => fail(&why, USAGE),
+        Err(Failure::Interrupted(why)) => fail(&why, INTERRUPTED),
         Err(Failure::Code(code)) => ExitCode::from(code),
         Err(Failure::OutputClosed) => ExitCode::from(OUTPUT_CLOSED),
     };
@@ -49,12 +49,13 @@ pub(crate) fn run() -> ExitCode {
     code
 }
 
-fn told(why: &str, code: u8) -> ExitCode {
-    logging::tell(&format_args!("mio-echo: {why}"));
+/// Prints the reason on standard error and returns the exit code.
+fn fail(why: &str, code: u8) -> ExitCode {
+    logging::print_after_log(&format_args!("mio-echo: {why}"));
     ExitCode::from(code)
 }
 
-/// An echo server on one nonblocking event loop, and the clients to try and to measure it with.
+/// An echo server on one nonblocking event loop, an echo client, and a load generator
 #[derive(Parser, Debug)]
 #[command(version, max_term_width = 100, propagate_version = true)]
 struct Cli {

@@ -1,4 +1,4 @@
-//! Where a report goes: standard output for a person, files for programs and browsers.
+//! The outputs of a report: text on standard output, and files for programs and browsers.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -9,38 +9,42 @@ use mio_echo::report::{self, Document};
 
 use super::failure::Failure;
 
-/// The files of a report.
+/// The files that a report is written to.
 #[derive(Args, Debug)]
 #[command(next_help_heading = REPORT)]
 pub(super) struct Outputs {
-    /// Write the report as JSON; - is standard output, and the text goes to standard error then
+    /// Write the report as JSON. With - it goes to standard output, and the text to standard error
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
-    /// Write each second as a line of comma-separated values
+    /// Write one line of comma-separated values for each second
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
 
-    /// Write the report as a page, one file
+    /// Write the report as a page, in one HTML file
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
-    /// Write the response times as HdrHistogram's tools print them; of one run only
+    /// Write the response times in the text format of the HdrHistogram tools. Needs a single run
     #[arg(long, value_name = "FILE")]
     hgrm: Option<PathBuf>,
 }
 
 impl Outputs {
-    /// Whether one distribution is asked for.
+    /// True if `--hgrm` is given, which needs a single run.
     pub(super) fn has_hgrm(&self) -> bool {
         self.hgrm.is_some()
     }
 
-    /// Whether all of it can be written: known before anything is measured, not after.
+    /// Checks that each file can be written, for a document of `runs` runs. Call it before the measurement: a file that
+    /// cannot be written would lose the result.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] for options that contradict each other, [`Failure::Message`] for a file that cannot be
+    /// written.
     pub(super) fn check(&self, runs: usize) -> Result<(), Failure> {
         if self.hgrm.is_some() && runs > 1 {
-            let why =
-                "--hgrm is one distribution, and there are several runs: --json has each of theirs";
+            let why = "--hgrm writes one distribution, and there are several runs: use --json, which has one for each";
             return Err(Failure::Usage(why.to_owned()));
         }
         let files = [&self.json, &self.csv, &self.html, &self.hgrm];
@@ -48,12 +52,12 @@ impl Outputs {
             .iter()
             .any(|path| path.as_deref().is_some_and(is_stdout))
         {
-            let why = "only --json writes to standard output by -: name a file";
+            let why = "only --json can write to standard output (-): name a file";
             return Err(Failure::Usage(why.to_owned()));
         }
         for (n, path) in files.iter().enumerate() {
             if path.is_some() && files[..n].contains(path) {
-                let why = "two reports would be written to one file, the second over the first";
+                let why = "two reports would be written to one file, and the second would replace the first";
                 return Err(Failure::Usage(why.to_owned()));
             }
         }
@@ -65,17 +69,17 @@ impl Outputs {
                 .open(path)
                 .map_err(|error| cannot_write(path, &error))?;
             if is_new {
-                // Until there is a report there is no file.
+                // Remove the file that this check created. A file must exist only if it holds a report.
                 let _ = fs::remove_file(path);
             }
         }
         Ok(())
     }
 
-    /// Writes all of it. What cannot be written keeps nothing else from being written.
+    /// Writes the report to each output. If one output fails, the others are still written.
     ///
     /// # Errors
-    /// The first of what went wrong.
+    /// The first output that failed.
     pub(super) fn write(&self, document: &Document) -> Result<(), Failure> {
         let text = report::text(document);
         let mut done = Ok(());
@@ -93,7 +97,7 @@ impl Outputs {
         };
         let json = document.to_json()?;
         if is_stdout(path) {
-            // For a person who looks on.
+            // The text is for a person who watches. A closed standard error is not an error here.
             let _ = io::stderr().write_all(text.as_bytes());
             return done.and(print(&json));
         }
@@ -102,7 +106,7 @@ impl Outputs {
     }
 }
 
-/// To standard output.
+/// Prints to standard output.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut output = io::stdout().lock();
     let written = output
@@ -115,7 +119,7 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Reads a report.
+/// Reads a report that was saved as JSON.
 pub(super) fn read(path: &Path) -> Result<Document, Failure> {
     let text = fs::read_to_string(path)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
@@ -127,12 +131,12 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    Failure::Told(format!("cannot write {}: {error}", path.display()))
+    Failure::Message(format!("cannot write {}: {error}", path.display()))
 }
 
 fn is_stdout(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// The heading of these options.
+/// The heading of these options in the help.
 pub(super) const REPORT: &str = "Report";

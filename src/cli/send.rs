@@ -1,10 +1,10 @@
-//! `mio-echo send`: the echo client of the tutorial page, for streams of any length.
+//! `mio-echo send`: the echo client of the tutorial page that this project is based on, for streams of any length.
 //!
-//! Two threads, one for each direction, so that neither waits for the other: a client that writes everything before
-//! it reads deadlocks as soon as the kernel's buffers are full of its own echo. The event loop is not needed for one
-//! connection, and standard input cannot be polled portably.
+//! Each direction has a thread, so that neither waits for the other. A client that writes everything before it reads
+//! deadlocks as soon as the kernel's buffers are full of its own echo. One connection needs no event loop, and standard
+//! input cannot be polled portably.
 //!
-//! This file connects, reads and writes. The [`ledger`] compares both directions and decides what follows.
+//! This file connects, reads and writes. The [`ledger`] compares both directions and decides the outcome.
 
 mod ledger;
 
@@ -22,32 +22,42 @@ use super::failure::Failure;
 use super::values::{self, OrOff};
 use ledger::{End, LAST_WAIT, Ledger, Patience};
 
-/// Send a message, or standard input, to an echo server; print what comes back and check it
+/// Send a message or standard input to an echo server, print the echo, and compare it with what was sent
 #[derive(Args, Debug)]
 #[command(after_help = ENDS)]
 pub(super) struct SendArgs {
     /// Where to connect: HOST:PORT, [IPV6]:PORT, :PORT (this machine) or unix:PATH
     #[arg(default_value = "127.0.0.1:7007", value_parser = address)]
     address: Address,
-    /// What to send [default: standard input, to its end]
+    /// The message to send [default: standard input, to its end]
     message: Option<String>,
-    /// Give up when an answer is due and nothing has moved in either direction for so long, or when connecting takes so
-    /// long. No answer is due while everything sent is back and the input has not ended
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::timeout)]
+    /// Give up after this time; at least 1ms, or off. It is the longest time for connecting. It is also the longest
+    /// time in which an answer is due and no byte moves in either direction. An answer is due while a sent byte has not
+    /// come back, or when the input has ended
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_hyphen_values = true,
+        default_value = "10s"
+    )]
+    #[arg(value_parser = values::timeout)]
     timeout: OrOff,
 }
 
-/// The address, or what may have been meant by what is none.
+/// Parses the address. The error mentions the order of the arguments, because the user may have put the message first.
 fn address(text: &str) -> Result<Address, String> {
     values::address(text).map_err(|error| format!("{error} (the address comes before the message)"))
 }
 
-/// Sends and receives at the same time; fails if what came back is not what was sent.
+/// Sends and receives at the same time.
+///
+/// # Errors
+/// The connection fails, or the echo differs from what was sent.
 pub(super) fn run(args: &SendArgs) -> Result<(), Failure> {
     let timeout = args.timeout.0;
     let socket = connect(&args.address, timeout)?;
-    // After half the timeout a blocked write returns the number of bytes accepted so far (SO_SNDTIMEO, socket(7)). So
-    // the receiving thread learns in time that bytes still move.
+    // After half the timeout, a blocked write returns the number of bytes accepted so far (SO_SNDTIMEO, socket(7)). The
+    // receiving thread then knows in time that bytes still move.
     socket.set_write_timeout(timeout.map(|timeout| timeout / 2))?;
     let message = args.message.clone();
     let ledger = match &message {
@@ -59,7 +69,7 @@ pub(super) fn run(args: &SendArgs) -> Result<(), Failure> {
         ledger: Mutex::new(ledger),
         sending_changed: Condvar::new(),
     });
-    // Not joined: standard input may never end.
+    // The thread is not joined, because standard input may never end.
     let sending = session.clone();
     thread::spawn(move || match message {
         Some(message) => sending.send_message(message.as_bytes()),
@@ -69,24 +79,24 @@ pub(super) fn run(args: &SendArgs) -> Result<(), Failure> {
     match session.settle(&end).judge(&end) {
         Ok(None) => Ok(()),
         Ok(Some(remark)) => {
-            // The echo is complete: a closed standard error does not change that.
+            // The echo is complete, even if standard error is closed.
             let _ = writeln!(io::stderr(), "mio-echo: {remark}");
             Ok(())
         }
-        Err(why) => Err(Failure::Told(why)),
+        Err(why) => Err(Failure::Message(why)),
     }
 }
 
-/// A connection, and what both threads know of it.
+/// A connection, with the state that both threads share.
 struct Session {
     socket: Socket,
     ledger: Mutex<Ledger>,
-    /// Notified when the sending thread enters or leaves the socket.
+    /// Notified when the sending thread begins or ends its system calls on the socket.
     sending_changed: Condvar,
 }
 
 impl Session {
-    /// Sends what the ledger has known from the start, and our end of stream.
+    /// Sends the message, which the ledger already has, and then our end of stream.
     fn send_message(&self, message: &[u8]) {
         match self.write(message) {
             Ok(()) => self.end_stream(Ok(())),
@@ -130,13 +140,14 @@ impl Session {
         Ok(())
     }
 
+    /// Ends our stream. `input` is the result of reading the input.
     fn end_stream(&self, input: io::Result<()>) {
-        // ENOTCONN says that the connection is broken: the receiving thread gets the cause.
+        // ENOTCONN means that the connection is broken. The receiving thread gets the cause.
         let _ = self.socket.shutdown(Shutdown::Write);
         self.change(|ledger| ledger.end(input, Instant::now()));
     }
 
-    /// Prints and compares what comes back, until the stream ends or there is no more to wait for.
+    /// Prints and compares the bytes that come back, until the stream ends or [`Patience`] ends the wait.
     fn receive(&self, timeout: Option<Duration>) -> Result<End, Failure> {
         let mut output = io::stdout().lock();
         let mut buffer = vec![0; CHUNK];
@@ -161,7 +172,8 @@ impl Session {
                     let bytes = &buffer[..n];
                     last = bytes[n - 1];
                     print(&mut output, bytes)?;
-                    // The clock is read after printing: a slow reader of our output does not use up the server's time.
+                    // The clock is read after printing, so that a slow reader of our output does not use up the timeout
+                    // of the server.
                     let now = Instant::now();
                     let mut ledger = self.lock();
                     if let Err(why) = ledger.receive(bytes, now) {
@@ -169,8 +181,8 @@ impl Session {
                     }
                     patience = ledger.patience(now, timeout);
                 }
-                // The deadline counts only after a read that found nothing. A process that was stopped (SIGSTOP) may
-                // wake up after its deadline with the answer in the receive queue.
+                // The deadline is checked only after a read that found no bytes. A process that was stopped (SIGSTOP)
+                // may continue after its deadline with the answer in the receive queue.
                 Err(error) if waited(&error) => {
                     patience = self.lock().patience(Instant::now(), timeout);
                 }
@@ -184,10 +196,11 @@ impl Session {
         Ok(end)
     }
 
-    /// Waits until the sending thread cannot change what the connection's end means.
+    /// Waits until the sending thread cannot change the outcome any more, at most for [`LAST_WAIT`].
     ///
-    /// shutdown(2) ends a blocked write, whose result tells a reset from an end of stream. An input that is at its end
-    /// says so at once; one that is silent for [`LAST_WAIT`] has not ended.
+    /// shutdown(2) ends a blocked write, and the result of that write tells a reset from an end of stream. A read of an
+    /// input that is at its end returns at once. An input without a byte for [`LAST_WAIT`] counts as one that has not
+    /// ended.
     fn settle(&self, end: &End) -> MutexGuard<'_, Ledger> {
         if !matches!(end, End::OfStream | End::Broken(_)) {
             return self.lock();
@@ -199,6 +212,7 @@ impl Session {
         settled.unwrap_or_else(PoisonError::into_inner).0
     }
 
+    /// Changes the ledger on the sending thread and notifies the receiving thread.
     fn change(&self, change: impl FnOnce(&mut Ledger)) {
         change(&mut self.lock());
         self.sending_changed.notify_all();
@@ -210,20 +224,21 @@ impl Session {
 }
 
 /// True if a call returned because of SO_RCVTIMEO or SO_SNDTIMEO: `EAGAIN` (socket(7)), `WSAETIMEDOUT` on Windows. On
-/// Unix `ETIMEDOUT` is the end of the connection (tcp(7)).
+/// Unix, `ETIMEDOUT` means that the connection has failed (tcp(7)).
 fn waited(error: &io::Error) -> bool {
     error.kind() == ErrorKind::WouldBlock || cfg!(windows) && error.kind() == ErrorKind::TimedOut
 }
 
+/// Connects, at most for `timeout`. Tries each address of a hostname in turn.
 fn connect(address: &Address, timeout: Option<Duration>) -> Result<Socket, Failure> {
     let start = Instant::now();
     let failed = |error: io::Error| {
-        // connect(2) fails with EAGAIN after SO_SNDTIMEO, and socket2 with an error of its own, which has no number.
-        // The kernel's ETIMEDOUT has one: its own limit was shorter.
+        // After SO_SNDTIMEO, connect(2) fails with EAGAIN. After its timeout, socket2 fails with `TimedOut` without an
+        // error number. The kernel's ETIMEDOUT has a number: the kernel's own limit was shorter than ours.
         let gave_up = error.kind() == ErrorKind::WouldBlock
             || error.kind() == ErrorKind::TimedOut && error.raw_os_error().is_none();
         if let (true, Some(timeout)) = (gave_up, timeout) {
-            return Failure::Told(format!(
+            return Failure::Message(format!(
                 "cannot connect to {address}: no answer within {} (--timeout)",
                 humantime::format_duration(timeout)
             ));
@@ -233,7 +248,7 @@ fn connect(address: &Address, timeout: Option<Duration>) -> Result<Socket, Failu
             ErrorKind::InvalidInput => " (name a path of at most 100 bytes)",
             _ => "",
         };
-        Failure::Told(format!("cannot connect to {address}: {error}{hint}"))
+        Failure::Message(format!("cannot connect to {address}: {error}{hint}"))
     };
     let targets = match address {
         Address::Unix(path) => {
@@ -260,18 +275,18 @@ fn connect(address: &Address, timeout: Option<Duration>) -> Result<Socket, Failu
     };
     let mut last_error = None;
     let unresolved = |error| {
-        Failure::Told(format!(
+        Failure::Message(format!(
             "cannot connect to {address}: {error} (is the name spelled right?)"
         ))
     };
     let targets = targets.map_err(unresolved)?;
     for (n, target) in targets.iter().enumerate() {
-        // An address that does not answer leaves the others their share of the time.
+        // Each address gets an equal share of the remaining time, so one without an answer does not use up all of it.
         let rest = (targets.len() - n) as u32;
         let share = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()) / rest);
         match attempt(&(*target).into(), Domain::for_address(*target), share) {
             Ok(socket) => {
-                // A line typed is a line sent.
+                // Each line that the user types is sent at once.
                 socket.set_tcp_nodelay(true).map_err(failed)?;
                 return Ok(socket);
             }
@@ -283,11 +298,12 @@ fn connect(address: &Address, timeout: Option<Duration>) -> Result<Socket, Failu
     ))
 }
 
+/// Connects to one address.
 fn attempt(to: &SockAddr, domain: Domain, timeout: Option<Duration>) -> io::Result<Socket> {
     let socket = Socket::new(domain, Type::STREAM, None)?;
     match timeout {
-        // A Unix-domain connect(2) waits for room in a full backlog, for SO_SNDTIMEO at most (socket(7)). On a
-        // nonblocking socket it fails with EAGAIN instead (connect(2)), and no event tells when there is room.
+        // If the backlog of a Unix-domain socket is full, connect(2) waits for space, at most for SO_SNDTIMEO
+        // (socket(7)). On a nonblocking socket it fails with EAGAIN instead (connect(2)), and no event reports space.
         Some(timeout) if domain == Domain::UNIX => {
             socket.set_write_timeout(Some(timeout))?;
             socket.connect(to)?;
@@ -298,6 +314,7 @@ fn attempt(to: &SockAddr, domain: Domain, timeout: Option<Duration>) -> io::Resu
     Ok(socket)
 }
 
+/// Prints bytes and flushes the output, so that each echo is visible at once.
 fn print(output: &mut impl Write, bytes: &[u8]) -> Result<(), Failure> {
     match output.write_all(bytes).and_then(|()| output.flush()) {
         Ok(()) => Ok(()),
@@ -306,10 +323,11 @@ fn print(output: &mut impl Write, bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// How much is read, sent and received at once.
+/// Size of one read, send or receive, in bytes.
 const CHUNK: usize = 64 * 1024;
 
 const ENDS: &str = "\
-Exit code: 0 if every byte came back, and nothing else. When everything is back, the server has one second to end its \
-stream. If it does not, or resets the connection, a line on standard error says so, and the exit code is still 0. 1 \
-for a wrong or surplus byte, for a reset or an end of stream before everything is back, and for a timeout.";
+Exit codes: 0 if every byte came back, and no surplus byte. 1 for a wrong or surplus byte, for a reset or an end of \
+stream before every byte is back, for a timeout, and for every other failure. 2 for a usage error. 141 if the reader \
+of standard output has gone. When every byte is back, the server has one second to end its stream. If it does not, or \
+if it resets the connection, a line on standard error says so, and the exit code is still 0.";

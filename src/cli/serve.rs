@@ -1,4 +1,4 @@
-//! `mio-echo serve`: echoes until it is told to stop.
+//! `mio-echo serve`: runs the server until a signal stops it.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -11,74 +11,122 @@ use super::failure::Failure;
 use super::logging;
 use super::values::{self, OrOff};
 
-/// Echo everything that every client sends, until SIGINT or SIGTERM
+/// Send back every byte that a client sends, until SIGINT or SIGTERM
 #[derive(Args, Debug)]
 #[command(after_help = SIGNALS)]
 pub(super) struct ServeArgs {
     /// Where to listen: HOST:PORT, [IPV6]:PORT, :PORT (every IPv4 interface) or unix:PATH. PORT is 1 to 65535, or
-    /// auto for a free one. Several may be given
+    /// auto for a free port. Several addresses may be given
     #[arg(value_name = "ADDRESS", default_value = "127.0.0.1:7007", value_parser = values::address)]
     addresses: Vec<Address>,
 
-    /// Connections that may wait to be accepted [default: the system's maximum]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i32::MAX as i64))]
+    /// Number of connections that may wait to be accepted [default: the system's maximum]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i32::MAX as i64))]
     backlog: Option<u32>,
 
-    /// Connections that may be open at once; one more is turned away [default: what the descriptor limit, raised to
-    /// its hard value, has room for]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Number of connections that may be open at the same time. The server closes every further connection at once
+    /// [default: as many as the descriptor limit allows, after it is raised to its hard value]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     max_connections: Option<u32>,
 
-    /// Size of a read; one buffer serves all connections
-    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::read_buffer)]
+    /// Size of the read buffer, which all connections share; from 1 byte to 1GiB
+    #[arg(
+        long,
+        value_name = "SIZE",
+        allow_negative_numbers = true,
+        default_value = "64KiB"
+    )]
+    #[arg(value_parser = values::read_buffer)]
     read_buffer: usize,
 
-    /// Memory for what clients have not taken yet, all of them together; when it is used up, what they send stays in
-    /// the kernel
-    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = values::size)]
+    /// Memory for echo bytes that the kernel has not accepted yet, for all clients together. When it is used up,
+    /// further bytes of these clients stay in the kernel
+    #[arg(
+        long,
+        value_name = "SIZE",
+        allow_negative_numbers = true,
+        default_value = "256MiB"
+    )]
+    #[arg(value_parser = values::size)]
     memory: usize,
 
-    /// Copy bulk through this process, where Linux would move it through a pipe in the kernel: for clients that send with
-    /// sendfile or MSG_ZEROCOPY and change the pages before they have their echo
+    /// Copy large transfers through this process. Without this option, Linux moves them through a pipe in the kernel.
+    /// Use this option if a client sends memory pages with sendfile or MSG_ZEROCOPY, and changes the pages before their
+    /// echo has come back
     #[arg(long)]
     no_splice: bool,
 
-    /// Close a client that sends nothing for so long, if its kernel has acknowledged nothing for three quarters of that
-    #[arg(long, value_name = "TIME", default_value = "off", value_parser = values::timeout)]
+    /// Close a client that sends nothing for this time, if its kernel has acknowledged nothing for three quarters of
+    /// this time; at least 1ms, or off
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_hyphen_values = true,
+        default_value = "off"
+    )]
+    #[arg(value_parser = values::timeout)]
     idle_timeout: OrOff,
 
-    /// Close a client whose kernel acknowledges nothing of its echo for so long, at the latest after twice as long; at
-    /// least 1s
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = values::stall_timeout)]
+    /// Reset a client whose kernel acknowledges no byte of its echo for this time. The reset comes after twice this
+    /// time at the latest; at least 1s, or off
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_hyphen_values = true,
+        default_value = "1m"
+    )]
+    #[arg(value_parser = values::stall_timeout)]
     stall_timeout: OrOff,
 
-    /// How long a shutdown may take to write out what was received
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = values::span)]
+    /// Longest duration of a shutdown, in which the server writes the echo of all bytes that it has received; from 0s
+    /// to 24days
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_hyphen_values = true,
+        default_value = "5s"
+    )]
+    #[arg(value_parser = values::drain_timeout)]
     drain_timeout: Duration,
 
-    /// Let several processes listen on the port, one loop a core, the kernel spreading clients over them
+    /// Let several processes listen on the same port, one for each core. The kernel distributes the clients over them
     #[arg(long)]
     reuse_port: bool,
 
-    /// Permissions of each Unix-domain socket's file, in octal, such as 0660, set before the first client can connect. A
-    /// client needs write permission [default: 0777 without the bits of the umask]
-    #[arg(long, value_name = "MODE", value_parser = values::mode)]
+    /// Permissions of each Unix-domain socket's file in octal, such as 0660. They are set before the first client can
+    /// connect. A client needs write permission [default: 0777 without the bits of the umask]
+    #[arg(long, value_name = "MODE", allow_negative_numbers = true, value_parser = values::mode)]
     unix_mode: Option<u32>,
 
-    /// For so long after an event, poll without sleeping: answers come sooner, and a processor is busy meanwhile. At most
-    /// 1s
-    #[arg(long, value_name = "TIME", default_value = "off", value_parser = values::awake)]
+    /// After each event, poll without sleeping for this time. Echoes leave sooner, and one processor is busy; at most
+    /// 1s, or off
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_hyphen_values = true,
+        default_value = "off"
+    )]
+    #[arg(value_parser = values::busy_poll)]
     busy_poll: OrOff,
 
-    /// Log the statistics so often
-    #[arg(long, value_name = "TIME", default_value = "off", value_parser = values::timeout)]
+    /// Log the statistics at this interval; at least 1ms, or off
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_hyphen_values = true,
+        default_value = "off"
+    )]
+    #[arg(value_parser = values::timeout)]
     stats_every: OrOff,
 
-    /// Print the final statistics as one JSON object, the last line of standard output
+    /// At the end, print the statistics as one JSON object, in the last line of standard output
     #[arg(long)]
     json: bool,
 
-    /// Log connections; twice: every step of the loop. RUST_LOG=debug and RUST_LOG=trace do the same
+    /// Log each connection. Given twice (-vv), log each step of the event loop. RUST_LOG=debug and RUST_LOG=trace do
+    /// the same
     #[arg(short, long, help_heading = LOGGING, action = clap::ArgAction::Count)]
     verbose: u8,
 
@@ -87,7 +135,7 @@ pub(super) struct ServeArgs {
     quiet: bool,
 }
 
-/// Serves, and says on standard output where.
+/// Runs the server, and prints each address that it listens on.
 pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     logging::start(level(args))?;
     if let Err(error) = raise_descriptor_limit() {
@@ -100,7 +148,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let mut server = Server::bind(&config(args))?;
     stop_on_signals(&mut server)?;
     for address in server.local_addresses() {
-        // A script that has heard enough may close the pipe: that is no reason not to serve.
+        // A script may close the pipe after it has read the address. The server still runs.
         if let Err(error) = say(&format!("listening on {address}")) {
             log::warn!("cannot write to standard output: {error}");
         }
@@ -132,8 +180,8 @@ fn config(args: &ServeArgs) -> Config {
     }
 }
 
-/// The first SIGINT or SIGTERM drains. The second ends the process from within the signal handler, so that it works
-/// whatever the loop's thread is held up by.
+/// Handles SIGINT and SIGTERM: the first one starts the drain. The second one ends the process from within the signal
+/// handler, so it works even if the thread of the loop is blocked.
 #[cfg(unix)]
 fn stop_on_signals(server: &mut Server) -> io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
@@ -143,7 +191,7 @@ fn stop_on_signals(server: &mut Server) -> io::Result<()> {
 
     let asked_before = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // Handlers run in the order of their registration: look first, then mark.
+        // Handlers run in the order of their registration. The check must run before the flag is set.
         flag::register_conditional_shutdown(signal, 128 + signal, asked_before.clone())?;
         flag::register(signal, asked_before.clone())?;
     }
@@ -163,14 +211,14 @@ fn stop_on_signals(server: &mut Server) -> io::Result<()> {
     .map_err(io::Error::other)
 }
 
-/// One line on standard output, at once: a script may be waiting for it.
+/// Prints one line on standard output and flushes it: a script may be waiting for it.
 fn say(line: &str) -> io::Result<()> {
     let mut output = io::stdout().lock();
     writeln!(output, "{line}")?;
     output.flush()
 }
 
-/// What to log; `None` if the arguments do not say, so that the environment may.
+/// The log level of the arguments. `None` if the arguments set no level; then `RUST_LOG` decides.
 fn level(args: &ServeArgs) -> Option<LevelFilter> {
     match (args.quiet, args.verbose) {
         (true, _) => Some(LevelFilter::Error),
@@ -180,8 +228,10 @@ fn level(args: &ServeArgs) -> Option<LevelFilter> {
     }
 }
 
+/// The heading of the logging options in the help.
 const LOGGING: &str = "Logging";
 
 const SIGNALS: &str = "\
-Signals: SIGINT and SIGTERM accept only what already waits in the backlog, write out what was received, and end with 0, after --drain-timeout \
-at the latest; a second one ends at once. SIGUSR1 logs the statistics.";
+Signals: SIGINT or SIGTERM starts a shutdown. The server accepts only the connections that already wait in its \
+backlogs, writes the echo of all bytes that it has received, and exits with 0, after --drain-timeout at the latest. A \
+second SIGINT or SIGTERM ends the process at once, with 130 (SIGINT) or 143 (SIGTERM). SIGUSR1 logs the statistics.";

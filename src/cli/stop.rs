@@ -1,10 +1,14 @@
-//! SIGINT and SIGTERM for what is measured: the first ends it with a partial report, the second at once.
+//! SIGINT and SIGTERM during a measurement. The first signal ends it with a partial report, the second ends the process
+//! at once.
 
 use std::io;
 
 use mio_echo::load::Stopper;
 
-/// From now on.
+/// Handles the signals from now on: the first one stops `stopper`.
+///
+/// # Errors
+/// A handler cannot be installed, or the system cannot start another thread.
 #[cfg(unix)]
 pub(super) fn on_signals(stopper: &Stopper) -> io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
@@ -14,7 +18,7 @@ pub(super) fn on_signals(stopper: &Stopper) -> io::Result<()> {
 
     let asked_before = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // Handlers run in the order of their registration: look first, then mark.
+        // Handlers run in the order of their registration. The check must run before the flag is set.
         flag::register_conditional_shutdown(
             signal,
             super::failure::INTERRUPTED.into(),

@@ -1,30 +1,53 @@
-//! Durations and sizes as a person writes them: `500ms`, `1m 30s`, `off`; `64KiB`, `10k`.
+//! Parsers of durations, sizes, addresses and permissions: `500ms`, `1m 30s`, `off`; `64KiB`, `10k`.
 
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use humantime::DurationError;
 use mio_echo::{Address, ParseAddressError, Port};
 
-/// A duration of at least a millisecond, such as `500ms` or `1h 30m`.
+/// Parses a duration of at least 1 ms, such as `500ms` or `1h 30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let duration = span(text)?;
     if duration < Duration::from_millis(1) {
-        return Err("at least 1ms".to_owned());
+        return Err("it must be at least 1ms".to_owned());
     }
     Ok(duration)
 }
 
-/// A duration that may be none at all.
+/// Parses a duration from 0 to 24 days.
 pub(super) fn span(text: &str) -> Result<Duration, String> {
-    let span = humantime::parse_duration(text)
-        .map_err(|error| format!("{error} (such as 500ms or 1m 30s)"))?;
+    let span = humantime::parse_duration(text).map_err(|error| {
+        let unsigned = text.strip_prefix('-').unwrap_or_default();
+        let why = match error {
+            _ if unsigned.starts_with(|digit: char| digit.is_ascii_digit()) => {
+                "a duration cannot be negative".to_owned()
+            }
+            DurationError::UnknownUnit { unit, .. } if unit.is_empty() => {
+                "the unit is missing".to_owned()
+            }
+            DurationError::InvalidCharacter(_)
+            | DurationError::NumberExpected(_)
+            | DurationError::Empty => "not a duration".to_owned(),
+            other => other.to_string(),
+        };
+        format!("{why} (write a number and a unit, such as 500ms or 1m 30s)")
+    })?;
     if span > LONGEST {
-        return Err("at most 24days".to_owned());
+        return Err("it must be at most 24days".to_owned());
     }
     Ok(span)
 }
 
-/// An address. The port 0 is refused: it is reserved, and a person writes `auto`.
+/// Parses a drain timeout: a duration from 0 to 24 days. A shutdown always has a limit, so there is no `off`.
+pub(super) fn drain_timeout(text: &str) -> Result<Duration, String> {
+    if text == "off" {
+        return Err("a shutdown always has a limit: write a time from 0s to 24days".to_owned());
+    }
+    span(text)
+}
+
+/// Parses an address. Refuses the port 0, which is reserved: a user writes `auto` for a free port.
 pub(super) fn address(text: &str) -> Result<Address, String> {
     let address: Address = text
         .parse()
@@ -45,7 +68,7 @@ pub(super) fn address(text: &str) -> Result<Address, String> {
     Ok(address)
 }
 
-/// A timeout, or `off`.
+/// Parses a timeout from 1 ms to 24 days, or `off`.
 pub(super) fn timeout(text: &str) -> Result<OrOff, String> {
     if text == "off" {
         return Ok(OrOff(None));
@@ -54,39 +77,40 @@ pub(super) fn timeout(text: &str) -> Result<OrOff, String> {
     Ok(OrOff(Some(duration)))
 }
 
-/// A stall timeout, or `off`. One lost packet alone costs 200 ms and more, so a shorter one would close healthy clients.
+/// Parses a stall timeout from 1 s to 24 days, or `off`. One lost packet alone delays an acknowledgement by 200 ms or
+/// more, so a shorter timeout would reset healthy clients.
 pub(super) fn stall_timeout(text: &str) -> Result<OrOff, String> {
     if text == "off" {
         return Ok(OrOff(None));
     }
     match span(text).map_err(|error| format!("{error}, or off"))? {
         after if after < Duration::from_secs(1) => {
-            Err("at least 1s, as one lost packet costs 200ms and more; or off".to_owned())
+            Err("it must be at least 1s (a lost packet delays an acknowledgement by 200ms or more), or off".to_owned())
         }
         after => Ok(OrOff(Some(after))),
     }
 }
 
-/// How long to stay awake: up to a second, or `off`.
-pub(super) fn awake(text: &str) -> Result<OrOff, String> {
+/// Parses a time of busy polling above 0, at most 1 s, or `off`.
+pub(super) fn busy_poll(text: &str) -> Result<OrOff, String> {
     if text == "off" {
         return Ok(OrOff(None));
     }
     match humantime::parse_duration(text) {
-        Ok(awake) if awake.is_zero() => Err("to stay awake for no time is off".to_owned()),
-        Ok(awake) if awake > Duration::from_secs(1) => {
-            Err("more than 1s only burns a processor".to_owned())
+        Ok(time) if time.is_zero() => Err("write off for no busy polling".to_owned()),
+        Ok(time) if time > Duration::from_secs(1) => {
+            Err("it must be at most 1s: a longer time does not make echoes faster".to_owned())
         }
-        Ok(awake) => Ok(OrOff(Some(awake))),
+        Ok(time) => Ok(OrOff(Some(time))),
         Err(_) => Err("not a duration (such as 50us or 1ms), or off".to_owned()),
     }
 }
 
-/// A duration, or `off`. A type of its own, as clap takes an `Option` for an argument that may be left out.
+/// A duration, or `None` for `off`. A separate type, because clap reads `Option` as an argument that may be missing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OrOff(pub(super) Option<Duration>);
 
-/// A number of bytes.
+/// Parses a number of bytes, such as `65536` or `64KiB`.
 pub(super) fn size(text: &str) -> Result<usize, String> {
     let size: ByteSize = text
         .parse()
@@ -94,25 +118,25 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
     usize::try_from(size.as_u64()).map_err(|_| "more than this machine can address".to_owned())
 }
 
-/// Permissions of a file in octal, 0 to 0777, as chmod(1) takes them.
+/// Parses the permissions of a file in octal, from 0 to 0777, in the notation of chmod(1).
 pub(super) fn mode(text: &str) -> Result<u32, String> {
     let is_octal = text.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
     match u32::from_str_radix(text, 8) {
         Ok(mode) if is_octal && mode <= 0o777 => Ok(mode),
-        _ => Err("permissions in octal, 0 to 0777, such as 0660".to_owned()),
+        _ => Err("write permissions in octal, from 0 to 0777, such as 0660".to_owned()),
     }
 }
 
-/// The size of a read: at least a byte, at most 1 GiB.
+/// Parses the size of the read buffer, from 1 byte to 1 GiB.
 pub(super) fn read_buffer(text: &str) -> Result<usize, String> {
     match size(text)? {
-        0 => Err("at least 1 byte, or nothing could be read".to_owned()),
-        size if size > 1 << 30 => Err("at most 1GiB".to_owned()),
+        0 => Err("it must be at least 1 byte, or nothing could be read".to_owned()),
+        size if size > 1 << 30 => Err("it must be at most 1GiB".to_owned()),
         size => Ok(size),
     }
 }
 
-/// What the loop's timers can hold: see the server's timeouts.
+/// The longest duration. The server's timers hold at most 2³¹ - 1 ms, which is a little more than 24 days.
 const LONGEST: Duration = Duration::from_secs(24 * 24 * 60 * 60);
 
 #[cfg(test)]
@@ -120,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_durations_read_as_people_write_them() {
+    fn sizes_durations_and_permissions_are_parsed() {
         assert_eq!(size("65536"), Ok(65536));
         assert_eq!(size("64KiB"), Ok(65536));
         assert_eq!(size("64k"), Ok(64_000));
@@ -132,20 +156,23 @@ mod tests {
     }
 
     #[test]
-    fn port_zero_is_refused_by_name() {
+    fn port_zero_is_refused_and_auto_is_accepted() {
         let said = address("127.0.0.1:0").unwrap_err();
         assert!(said.contains("reserved") && said.contains("auto"), "{said}");
         assert!(address("127.0.0.1:auto").is_ok());
     }
 
     #[test]
-    fn impossible_values_are_refused_with_what_is_possible() {
+    fn the_message_for_an_impossible_value_says_what_is_possible() {
         assert!(timeout("0s").unwrap_err().contains("off"));
         assert!(timeout("30d").unwrap_err().contains("24days"));
         assert!(stall_timeout("999ms").unwrap_err().contains("1s"));
         assert!(stall_timeout("0s").unwrap_err().contains("1s"));
         assert_eq!(stall_timeout("off").unwrap().0, None);
         assert!(duration("30").unwrap_err().contains("500ms"));
+        assert!(duration("-1s").unwrap_err().contains("cannot be negative"));
+        assert!(drain_timeout("off").unwrap_err().contains("24days"));
+        assert_eq!(drain_timeout("0s"), Ok(Duration::ZERO));
         assert!(size("lots").unwrap_err().contains("64KiB"));
         for text in ["", "1777", "0o660", "+660", "-1", "680", "rw-rw----"] {
             assert!(mode(text).unwrap_err().contains("0660"), "{text}");

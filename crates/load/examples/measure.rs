@@ -1,6 +1,7 @@
-//! Measures an echo server and reports it, as `mio-echo bench` does: as text, JSON and a page.
+//! Measures an echo server and reports the figures as text, as JSON and as an HTML page, like `mio-echo bench`.
 //!
-//! `cargo run -p mio-echo-load --example measure`. The server here is a few lines of std; any other address will do.
+//! Run it with `cargo run -p mio-echo-load --example measure`. The server here needs only the standard library. The
+//! address of any other echo server works too.
 
 use std::error::Error;
 use std::io;
@@ -15,13 +16,16 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let document = measure(start_echo_server()?)?;
     print!("{}", report::text(&document));
     let json = document.to_json()?;
-    println!("\nas JSON, {} bytes, which begin:\n", json.len());
+    println!("\nthe JSON report has {} bytes and begins:\n", json.len());
     json.lines().take(8).for_each(|line| println!("{line}"));
-    println!("\nas a page, {} bytes", report::page(&document).len());
+    println!(
+        "\nthe HTML page has {} bytes",
+        report::page(&document).len()
+    );
     Ok(())
 }
 
-/// Plans a run, carries it out, and makes a document of it.
+/// Plans a run, carries it out and makes the report document.
 fn measure(target: SocketAddr) -> Result<Document, Box<dyn Error>> {
     let mut plan = Plan::new(target.into());
     plan.connections = 10;

@@ -1,11 +1,12 @@
-//! The client's exchange without a socket, for the benches: what a verified message costs without a kernel.
+//! The client's exchange without a socket. The benches measure with it what a verified message costs without the
+//! kernel.
 //!
-//! Hidden, and no part of what versions promise.
+//! This module is hidden. It may change in any version.
 
 use crate::exchange::{Exchange, Received, Verify};
 use crate::payload::Payload;
 
-/// A client's conversation with a server that answers at once.
+/// The exchange of a client with an imaginary server that echoes at once.
 #[derive(Debug)]
 pub struct Conversation {
     exchange: Exchange,
@@ -15,7 +16,7 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// With messages of `size` bytes.
+    /// Makes a conversation with messages of `size` bytes.
     pub fn new(size: u32) -> Conversation {
         Conversation {
             exchange: Exchange::new(1, 1, 1),
@@ -25,7 +26,7 @@ impl Conversation {
         }
     }
 
-    /// Makes a message, takes it back as its echo, and verifies every byte. Returns how many messages came back right.
+    /// Makes a message, uses its bytes as the echo, and verifies every byte. Returns how many messages came back right.
     pub fn message(&mut self) -> usize {
         self.exchange.begin(self.size, 0, 0);
         let echo = self.exchange.unsent(self.payload, &mut self.buffer);

@@ -1,6 +1,6 @@
-//! What went wrong with an echo: from bytes that are not those expected to a name, a place and a sentence.
+//! Classifies a wrong echo: gives unexpected bytes a kind of error, an offset and a sentence for the report.
 //!
-//! Slow and thorough, as it is asked once a fault. Knows the payload, and no socket.
+//! The module is slow and thorough, because it runs once for each fault. It knows the payload, and no socket.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,25 +15,26 @@ use crate::names::UnknownName;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
-    /// Bytes came back changed.
+    /// A byte of the echo differs from the byte that was sent.
     Corrupt,
-    /// Bytes came back that were never sent, or came back twice.
+    /// The server sent bytes that the client never sent, or the same bytes twice.
     Surplus,
-    /// The bytes of another connection came back.
+    /// The server sent bytes that belong to another connection.
     Foreign,
-    /// Bytes are missing: the stream ended within a message, or went on without them.
+    /// Bytes are missing: the stream ended within a message, or continued without them.
     Short,
-    /// Nothing came back in time.
+    /// The echo of a message was not complete before the timeout.
     Timeout,
     /// The server reset the connection.
     Reset,
-    /// The server ended the connection in good order, between two messages or before the first byte of one.
+    /// The server ended the stream without a reset, before the first byte of an echo or while no message was under way.
     Closed,
     /// A connection could not be made.
     Connect,
-    /// The kernel connected the client to itself, as nobody listens and it chose the very port that it connects to.
+    /// The kernel connected the client's socket to itself: no server listens, and the kernel chose the target's port
+    /// as the client's port (simultaneous open: RFC 9293, 3.5).
     SelfConnect,
-    /// The client has no port left to connect from, or no descriptor: its own limit, not the server's.
+    /// The client has no free port or no free descriptor. This is a limit of the client, not of the server.
     ClientLimit,
     /// Any other error of the socket.
     Socket,
@@ -55,7 +56,7 @@ impl FaultKind {
         FaultKind::Socket,
     ];
 
-    /// Whether the server is wrong as an echo server, not only slow or gone.
+    /// Whether the echo itself is wrong. False for a server that is slow, closes connections or cannot be reached.
     #[must_use]
     pub fn is_a_wrong_echo(self) -> bool {
         use FaultKind::*;
@@ -63,7 +64,7 @@ impl FaultKind {
     }
 }
 
-/// As in the JSON report.
+/// Writes the name as in the JSON report.
 impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -93,28 +94,31 @@ impl FromStr for FaultKind {
 /// One error, as it is reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
+    /// The kind of error.
     pub(crate) kind: FaultKind,
-    /// In bytes from the start of the connection's stream; `None` where no stream was.
+    /// Where it happened, in bytes from the start of the connection's stream; `None` if the connection never opened.
     pub(crate) offset: Option<u64>,
-    /// What was seen.
+    /// A sentence that describes it.
     pub(crate) detail: String,
 }
 
-/// What a connection knows when it receives what it did not expect.
+/// What a connection expected at the first unexpected byte.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Scene {
+pub(crate) struct Expected {
+    /// The bytes of all streams.
     pub(crate) payload: Payload,
+    /// The connection's number.
     pub(crate) connection: u32,
-    /// How many connections there have been so far.
+    /// How many connections the run has made so far.
     pub(crate) connections: u32,
-    /// Where in the stream the first unexpected byte stands.
+    /// The offset of the first unexpected byte in the stream.
     pub(crate) offset: u64,
-    /// How many bytes of the stream are owed from there on.
+    /// How many bytes were sent from that offset on, and have not come back.
     pub(crate) owed: u64,
 }
 
-impl Scene {
-    /// Names what came instead of what was owed.
+impl Expected {
+    /// Classifies the bytes that came instead of the expected ones.
     pub(crate) fn diagnose(&self, came: &[u8]) -> Fault {
         let (kind, detail) = self
             .by_origin(came)
@@ -127,7 +131,7 @@ impl Scene {
         }
     }
 
-    /// The bytes belong somewhere else: to another connection, or further ahead or back in this one.
+    /// Recognises bytes of another connection, or of a later or earlier offset of this one.
     fn by_origin(&self, came: &[u8]) -> Option<(FaultKind, String)> {
         let Origin { connection, offset } = self.payload.origin(came, self.connections)?;
         if connection != self.connection {
@@ -145,17 +149,17 @@ impl Scene {
         let missing = offset - self.offset;
         Some((
             FaultKind::Short,
-            format!("{missing} bytes are missing: those of offset {offset} came instead"),
+            format!("{missing} bytes are missing: the bytes of offset {offset} came instead"),
         ))
     }
 
-    /// The stream goes on as it should behind something that does not belong to it.
+    /// Recognises inserted bytes: the right stream continues after them.
     fn as_insertion(&self, came: &[u8]) -> Option<(FaultKind, String)> {
         if self.owed == 0 {
             let n = came.len();
             return Some((
                 FaultKind::Surplus,
-                format!("{n} bytes came that were never sent, behind all that was"),
+                format!("{n} bytes that were never sent came after all bytes that were sent"),
             ));
         }
         let owed = usize::try_from(self.owed).unwrap_or(usize::MAX);
@@ -168,10 +172,11 @@ impl Scene {
         let inserted = (1..came.len()).find(resumes)?;
         Some((
             FaultKind::Surplus,
-            format!("{inserted} bytes came that were never sent, before those that were"),
+            format!("{inserted} bytes that were never sent came before the bytes that were sent"),
         ))
     }
 
+    /// Describes changed bytes: the remaining case.
     fn as_corruption(&self, came: &[u8]) -> (FaultKind, String) {
         let n = came
             .len()
@@ -182,7 +187,7 @@ impl Scene {
         let wrong = expected.iter().zip(came).filter(|(a, b)| a != b).count();
         let detail = match (expected.first(), came.first()) {
             (Some(expected), Some(came)) => format!(
-                "0x{came:02x} came instead of 0x{expected:02x}; of the {n} bytes from there on {wrong} are wrong"
+                "0x{came:02x} came instead of 0x{expected:02x}; wrong bytes from there on: {wrong} of {n}"
             ),
             _ => "nothing came".to_owned(),
         };
@@ -190,14 +195,15 @@ impl Scene {
     }
 }
 
-/// So many right bytes in a row are no accident: once in four thousand million.
+/// After inserted bytes, this many right bytes in a row show that the stream continues. By chance they occur once in
+/// 4 × 10⁹.
 const ENOUGH_TO_RESUME: usize = 4;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Connection 3 of 10 has received 128 bytes, and 64 are owed.
+    /// Connection 3 of 10 has received 128 bytes and expects 64 more.
     const OFFSET: u64 = 128;
     const OWED: u64 = 64;
 
@@ -212,14 +218,14 @@ mod tests {
     }
 
     fn diagnose(owed: u64, came: &[u8]) -> Fault {
-        let scene = Scene {
+        let expected = Expected {
             payload: payload(),
             connection: 3,
             connections: 10,
             offset: OFFSET,
             owed,
         };
-        let fault = scene.diagnose(came);
+        let fault = expected.diagnose(came);
         assert_eq!(fault.offset, Some(OFFSET));
         fault
     }
@@ -230,21 +236,18 @@ mod tests {
         came[0] ^= 0x20;
         let fault = diagnose(OWED, &came);
         assert_eq!(fault.kind, FaultKind::Corrupt);
-        assert!(
-            fault.detail.contains("64 bytes from there on 1 "),
-            "{fault:?}"
-        );
+        assert!(fault.detail.contains("from there on: 1 of 64"), "{fault:?}");
     }
 
     #[test]
-    fn another_connections_bytes_tell_their_place() {
+    fn bytes_of_another_connection_are_foreign() {
         let fault = diagnose(OWED, &bytes(7, 4096, 64));
         assert_eq!(fault.kind, FaultKind::Foreign);
         assert!(
             fault.detail.contains("connection 7 at offset 4096"),
             "{fault:?}"
         );
-        // Also when nothing is owed.
+        // The same if no byte is expected.
         assert_eq!(diagnose(0, &bytes(7, 4096, 64)).kind, FaultKind::Foreign);
     }
 
@@ -259,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_put_in_between_are_surplus() {
+    fn inserted_bytes_are_surplus() {
         let came = [b"!!!".as_slice(), &bytes(3, OFFSET, 61)].concat();
         let fault = diagnose(OWED, &came);
         assert_eq!(fault.kind, FaultKind::Surplus);
@@ -268,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_left_out_are_missing() {
+    fn omitted_bytes_are_short() {
         let fault = diagnose(OWED, &bytes(3, OFFSET + 10, 54));
         assert_eq!(fault.kind, FaultKind::Short);
         assert!(

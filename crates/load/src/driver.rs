@@ -1,13 +1,13 @@
-//! The load generator's loop, one thread's share of a run: poll → read and verify → send what is due → dial →
-//! tick → phase.
+//! The event loop of the load generator. Each thread has one, with its part of the connections. One turn: poll → read
+//! and verify → send the messages that are due → dial → check timeouts → advance the phase.
 //!
-//! The driver alone registers, dials, times and closes; the exchange, the pace, the dialing and the recorder
-//! only answer. It sees the kernel through [`Connector`] and asks nothing behind it: over a simulated kernel it
-//! runs in virtual time.
+//! Only the driver connects, registers, reads the clock and closes. The exchange, the pace, the dialing and the
+//! recorder calculate and return answers. The driver reaches the kernel only through [`Connector`], so it runs in
+//! virtual time over a simulated kernel.
 //!
-//! Unlike the server's loop it reads the clock again after each read and before each message: the times are the
-//! product here. The functions between the loop and the system calls are inlined, as in the server. A
-//! non-inlined return after a system call is usually mispredicted (8 to 10 % of a small message).
+//! Unlike the server's loop, this loop reads the clock after each read and before each message, because it measures
+//! times. The functions between the loop and the system calls are inlined, as in the server. A non-inlined return
+//! after a system call is usually mispredicted (8 to 10 % of a small message).
 
 mod dialing;
 mod slot;
@@ -36,33 +36,33 @@ use net::outcome::{IoFailure, IoOutcome, attempt};
 use net::poller::Event;
 use slot::{Opened, Replaces, Slot, Slots, State};
 
-/// What all drivers of a run share.
+/// The data that all drivers of a run share.
 #[derive(Clone, Debug)]
 pub(super) struct Common {
     pub(super) plan: Arc<Plan>,
     pub(super) target: Target,
     pub(super) barrier: Arc<StartBarrier>,
     pub(super) stopper: Stopper,
-    /// How many connections have been dialled: the next one's number.
+    /// The number of the next connection: how many have been dialled so far.
     pub(super) numbers: Arc<AtomicU32>,
-    /// How long before a message is due a driver must be awake.
+    /// How early a driver must be awake: this long before a message is due.
     pub(super) awake: Duration,
 }
 
-/// What a driver reports while it runs.
+/// A report of a driver to the thread that started it.
 #[derive(Debug)]
 pub(super) enum Update {
-    /// This many more connections are open.
+    /// This number of connections has opened since the last such report.
     Opened(usize),
-    /// All connections that can be made are made.
+    /// The driver has made all connections that it can make.
     Ready,
-    /// A second is over.
+    /// A second is over: its figures.
     Interval(Interval),
-    /// It has ended.
+    /// The driver has ended.
     Over(Box<Result<Recording, DriveError>>),
 }
 
-/// Why a driver measured nothing.
+/// The reason why a driver measured nothing.
 #[derive(Debug)]
 pub(super) enum DriveError {
     /// No connection could be made.
@@ -73,67 +73,70 @@ pub(super) enum DriveError {
     Poll(io::Error),
 }
 
-/// Where a run stands.
+/// The phases of a run, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Connections are being made.
+    /// The driver makes its connections.
     Connecting,
-    /// They are made, and the other threads may not be as far.
+    /// The connections are made, and the driver waits for the start of the schedule. Other drivers may still connect.
     Ready,
-    /// Messages are sent.
+    /// The driver sends messages.
     Running,
-    /// Nothing is sent any more, and echoes are awaited until then.
-    Draining(u64),
-    /// Nothing is owed, or the time to wait for it is over.
+    /// The driver sends no new message. It waits for the messages under way, at most until this time.
+    Finishing(u64),
+    /// No message is under way, or the wait for them is over.
     Over,
 }
 
-/// One thread's share of a run, over the kernel `K`.
+/// The event loop of one thread, over the kernel `K`.
 #[derive(Debug)]
 pub(super) struct Driver<K: Connector> {
     common: Common,
     kernel: K,
-    /// The bytes of every stream.
+    /// Makes and checks the bytes of every stream.
     payload: Payload,
-    /// The bytes that are being sent, or were just read.
+    /// The buffer of the current read or write.
     scratch: Vec<u8>,
-    /// Its connections, by their keys.
+    /// The connections of this driver, by their keys.
     slots: Slots<K::Stream>,
-    /// Which connection to make next.
+    /// Chooses the next connection to make.
     dialing: Dialing,
-    /// Which message may begin.
+    /// Decides when a message may begin.
     pace: Pace,
-    /// Makes the recording.
+    /// Counts and measures.
     recorder: Recorder,
+    /// Receives the reports of this driver.
     updates: Sender<Update>,
+    /// The current phase of the run.
     phase: Phase,
-    /// The time when the clock was last read.
+    /// The last value of the clock.
     now_ns: u64,
-    /// Messages under way.
+    /// Messages under way on all connections of this driver.
     in_flight: usize,
-    /// Connections that are open.
+    /// Open connections.
     open: usize,
-    /// How many of these were reported as [`Update::Opened`].
+    /// How many of them were reported with [`Update::Opened`].
     reported_open: usize,
-    /// Keys of connections that used up their turn's budget and must run again without a new event.
+    /// Keys of connections that must run again without a new event: they used up their budget for this turn, or a write
+    /// failed.
     run_queue: Vec<usize>,
-    /// Which slots to look at for what has taken too long.
+    /// Chooses the slots whose timeouts are checked in this turn.
     ticker: Ticker,
-    /// When a message last came to its end, a good one or not.
+    /// When a message last ended, with an echo or with an error.
     ended_ns: u64,
-    /// Since when there have been errors and no echo; `u64::MAX` after an echo.
+    /// The time of the first error after the last echo; `u64::MAX` if there is none.
     failing_ns: u64,
-    /// The thread's processor time at the start of the window, once that has come.
+    /// The thread's processor time at the start of the window; `None` before that start.
     cpu_start: Option<Duration>,
-    /// Processor time within the window, once that is over.
+    /// The thread's processor time within the window; zero until the window is over.
     cpu: Duration,
 }
 
 impl<K: Connector> Driver<K> {
-    /// The share of thread `thread`, 0 being the first.
+    /// Makes the driver of thread `thread`; the first thread is 0.
     ///
     /// # Errors
-    /// Those of the kernel's waker.
+    /// The errors of [`Connector::waker`].
     pub(super) fn new(
         kernel: K,
         common: Common,
@@ -150,7 +153,7 @@ impl<K: Connector> Driver<K> {
         }));
         let remaining = match plan.until {
             Until::Elapsed(_) => u64::MAX,
-            // Dealt out to the connections in turn, as a schedule deals them out.
+            // Message i belongs to connection i modulo the number of connections, as in a schedule with fixed arrivals.
             Until::Count(n) => indices()
                 .map(|index| n.saturating_sub(index).div_ceil(all))
                 .sum(),
@@ -179,11 +182,11 @@ impl<K: Connector> Driver<K> {
         })
     }
 
-    /// Does its share, and reports it.
+    /// Runs to the end and reports the outcome.
     pub(super) fn run(mut self) {
         let updates = self.updates.clone();
         let outcome = self.drive().map(|()| self.finish());
-        // Fails only if the run has already failed elsewhere.
+        // This fails only after the run has failed in another driver: then the receiver is gone.
         let _ = updates.send(Update::Over(Box::new(outcome)));
     }
 
@@ -195,7 +198,7 @@ impl<K: Connector> Driver<K> {
         Ok(())
     }
 
-    /// One turn of the loop.
+    /// Runs one turn of the loop.
     #[inline(always)]
     fn turn(&mut self, events: &mut Vec<Event>) -> Result<(), DriveError> {
         let waiting_ns = self.now_ns;
@@ -210,11 +213,13 @@ impl<K: Connector> Driver<K> {
         for key in std::mem::take(&mut self.run_queue) {
             self.receive(key, true);
         }
-        // What falls due meanwhile has the next turn: above the rate that can be sent, something always does.
+        // Send only the messages that were due at the start of this turn. If the rate is higher than this loop can
+        // send, new messages become due all the time, and the loop would never end.
         while let Some(key) = self.pace.pop(woken_ns) {
             self.send(key);
         }
-        // From when it should have woken up: a loop that is not given a processor does not see it otherwise.
+        // The turn counts from the planned wake-up. Otherwise a loop that waited for a processor would not see that
+        // delay.
         let began_ns = woken_ns.min(planned_ns);
         self.recorder.turn(self.now_ns - began_ns);
         self.dial_some();
@@ -231,13 +236,13 @@ impl<K: Connector> Driver<K> {
         self.advance_phase()
     }
 
-    /// Waits for events: punctually if a message is due next, or the start. Returns until when it was to wait
-    /// at most.
+    /// Waits for events. The wait ends punctually if the next thing to do is a message or the start of the schedule.
+    /// Returns the latest time at which the wait should have ended; `u64::MAX` if other work left no time to wait.
     fn wait(&mut self, events: &mut Vec<Event>) -> io::Result<u64> {
         let now_ns = self.now_ns;
         let until = |at_ns: u64| Duration::from_nanos(at_ns.saturating_sub(now_ns));
         if self.common.plan.never_sleep && self.phase == Phase::Running {
-            // It returns at once: what takes longer is time in which the processor was given to others.
+            // This poll returns at once. If it takes longer than `A_POLL_NS`, the processor was given to other threads.
             self.kernel.poll(events, Some(Duration::ZERO))?;
             return Ok(now_ns.saturating_add(A_POLL_NS));
         }
@@ -246,7 +251,7 @@ impl<K: Connector> Driver<K> {
             return Ok(u64::MAX);
         }
         let lazy_ns = match self.phase {
-            Phase::Draining(until_ns) => self.ticker.next_ns.min(until_ns),
+            Phase::Finishing(until_ns) => self.ticker.next_ns.min(until_ns),
             _ => self.ticker.next_ns.min(self.recorder.current_end_ns()),
         };
         let lazy_ns = lazy_ns.min(self.dialing.next_ns());
@@ -256,7 +261,7 @@ impl<K: Connector> Driver<K> {
             _ => None,
         };
         match due_ns {
-            // A lazy wait that ends shortly before would be rounded up to beyond it.
+            // A wait that is not punctual may end late by `ROUNDING_NS`, and so after the message is due.
             Some(due_ns) if due_ns < lazy_ns.saturating_add(ROUNDING_NS) => {
                 let until_ns = due_ns.min(lazy_ns);
                 let wait = until(until_ns);
@@ -276,7 +281,7 @@ impl<K: Connector> Driver<K> {
         match self.slots.get(key).map(|slot| &slot.state) {
             Some(State::Connecting { .. }) => {
                 self.check_attempt(key);
-                // Data that came with the handshake is announced with it, and not again.
+                // One event may report the handshake and the first data. Edge triggering reports that data only once.
                 if readiness.readable {
                     self.receive(key, readiness.read_on);
                 }
@@ -289,15 +294,16 @@ impl<K: Connector> Driver<K> {
                     self.send(key);
                 }
             }
-            // An event of a stream that has been closed since.
+            // The event belongs to a stream that was closed earlier in this turn.
             Some(State::New | State::Backoff { .. } | State::Gone) | None => {}
         }
     }
 
-    /// Reads what is there, records what is complete, and sends what may follow.
+    /// Reads until the receive queue is empty or the budget is used up, records complete echoes, then sends the
+    /// messages that are due.
     #[inline(always)]
     fn receive(&mut self, key: usize, read_on: bool) {
-        let mut budget = TURN;
+        let mut budget = TURN_BUDGET;
         let check = (self.payload, self.common.plan.verify);
         loop {
             let State::Open { stream, .. } = &mut self.slots[key].state else {
@@ -309,9 +315,10 @@ impl<K: Connector> Driver<K> {
                 IoOutcome::WouldBlock => break,
                 IoOutcome::Failed(failure) => return self.read_failed(key, failure),
             };
-            let drained =
+            let queue_is_empty =
                 n < self.scratch.len() && self.kernel.short_read_means_empty(stream) && !read_on;
-            // After each read, not once for a batch of events: the last of a batch would seem as fast as the first.
+            // The clock is read after each read. With one time for a batch of events, the last echo of the batch
+            // would seem as fast as the first.
             let now_ns = self.read_clock();
             let slot = &mut self.slots[key];
             let recorder = &mut self.recorder;
@@ -335,15 +342,15 @@ impl<K: Connector> Driver<K> {
             }
             match received {
                 Received::Right => {}
-                Received::Doubtful => slot.doubt_ns = slot.doubt_ns.min(now_ns + DOUBT_NS),
+                Received::Doubtful => slot.diagnose_ns = slot.diagnose_ns.min(now_ns + COLLECT_NS),
                 Received::Wrong => return self.wrong_echo(key),
             }
-            if drained {
+            if queue_is_empty {
                 break;
             }
             budget = budget.saturating_sub(n);
             if budget == 0 {
-                // Under edge triggering no event will announce what is left.
+                // Edge triggering sends no further event for bytes that are already in the receive queue.
                 self.run_queue.push(key);
                 break;
             }
@@ -351,7 +358,7 @@ impl<K: Connector> Driver<K> {
         self.send(key);
     }
 
-    /// Begins what is due on a connection, and writes what the kernel accepts.
+    /// Begins the messages that are due on a connection, and writes the bytes that the kernel accepts.
     #[inline(always)]
     fn send(&mut self, key: usize) {
         self.read_clock();
@@ -369,23 +376,23 @@ impl<K: Connector> Driver<K> {
             if slot.write_out(self.payload, &mut self.scratch) {
                 self.run_queue.push(key);
             }
-            // A message begins when it can be written, not when it is in a row of others: more than is offered
-            // at once waits.
+            // A message begins when its bytes are offered to the kernel. If more messages are due than one buffer
+            // holds, the others begin after the write.
             if offers_all || outstanding >= self.common.plan.pipeline {
                 return;
             }
         }
     }
 
-    /// Begins messages that are due, as many as there is room for and are offered at once. Returns false if
-    /// that offer was the limit.
+    /// Begins the messages that are due, up to the pipeline's depth and up to one buffer of bytes. Returns false if the
+    /// buffer was the limit.
     #[inline(always)]
     fn begin(&mut self, key: usize) -> bool {
         let now_ns = self.now_ns;
         let most = self.messages_a_connection();
         let plan = &self.common.plan;
         let slot = &mut self.slots[key];
-        if !slot.is_writable() || slot.exchange.is_in_doubt() {
+        if !slot.is_writable() || slot.exchange.has_unexpected_bytes() {
             return true;
         }
         while slot.exchange.outstanding() < plan.pipeline && slot.exchange.messages() < most {
@@ -409,7 +416,7 @@ impl<K: Connector> Driver<K> {
         true
     }
 
-    /// How many messages a connection has before another takes its place.
+    /// How many messages a connection sends before a new connection replaces it.
     #[inline(always)]
     fn messages_a_connection(&self) -> u64 {
         self.common.plan.reconnect.unwrap_or(u64::MAX)
@@ -437,7 +444,7 @@ impl<K: Connector> Driver<K> {
     fn stream_failed(&mut self, key: usize, kind: FaultKind, detail: Option<String>) {
         self.read_clock();
         let exchange = &self.slots[key].exchange;
-        let fault = match exchange.is_in_doubt() {
+        let fault = match exchange.has_unexpected_bytes() {
             true => self.diagnosed(key),
             false => exchange.ended(kind),
         };
@@ -459,7 +466,7 @@ impl<K: Connector> Driver<K> {
             .diagnose(self.payload, connections.min(MOST_CONNECTIONS))
     }
 
-    /// Closes an open connection for an error. Another takes its place after a while.
+    /// Closes an open connection after an error. A new connection replaces it after [`FAILED_BACKOFF_NS`].
     fn fail(&mut self, key: usize, fault: Fault) {
         let now_ns = self.now_ns;
         let exchange = &self.slots[key].exchange;
@@ -482,14 +489,14 @@ impl<K: Connector> Driver<K> {
         self.close(key, backoff);
     }
 
-    /// Closes a stream, if there is one. Its messages under way are lost.
+    /// Closes the stream of a slot, if it has one. Messages under way on it are lost.
     fn close(&mut self, key: usize, next: State<K::Stream>) {
         if let Some(mut stream) = self.slots[key].close(next) {
             self.kernel.deregister_stream(&mut stream);
         }
     }
 
-    /// Makes some of the connections that are due, at most so many a turn that events do not wait for long.
+    /// Dials the connections that are due: at most [`DIALS_A_TURN`], so that events do not wait long.
     fn dial_some(&mut self) {
         self.dialing.begin(self.now_ns);
         for _ in 0..DIALS_A_TURN {
@@ -499,12 +506,12 @@ impl<K: Connector> Driver<K> {
             self.dial(key);
         }
         if self.phase == Phase::Connecting && self.dialing.is_late(self.now_ns) {
-            self.go_on_without();
+            self.continue_with_open_connections();
         }
     }
 
-    /// The time for connecting is over: goes on with the connections that are open.
-    fn go_on_without(&mut self) {
+    /// Ends the connecting phase after its time limit. The run continues with the connections that are open.
+    fn continue_with_open_connections(&mut self) {
         for key in 0..self.slots.len() {
             if let State::Connecting { .. } = self.slots[key].state {
                 self.attempt_timed_out(key);
@@ -516,7 +523,7 @@ impl<K: Connector> Driver<K> {
         self.dialing.stop();
     }
 
-    /// Closes a connection that has had its messages, and makes another.
+    /// Closes a connection that has sent all its messages, and makes a new one.
     #[inline(never)]
     fn reconnect(&mut self, key: usize) {
         self.open -= 1;
@@ -524,9 +531,9 @@ impl<K: Connector> Driver<K> {
         self.redial(key);
     }
 
-    /// Makes a connection where there was one, or an attempt.
+    /// Dials again for a slot whose connection or attempt has ended.
     fn redial(&mut self, key: usize) {
-        let is_ending = matches!(self.phase, Phase::Draining(_) | Phase::Over);
+        let is_ending = matches!(self.phase, Phase::Finishing(_) | Phase::Over);
         if is_ending || self.pace.is_used_up() {
             self.slots[key].state = State::Gone;
         } else {
@@ -551,13 +558,13 @@ impl<K: Connector> Driver<K> {
                 // On loopback the handshake is over when connect(2) returns.
                 self.check_attempt(key);
             }
-            // Only a Unix-domain socket says so: the server's backlog is full.
+            // EAGAIN from a Unix-domain socket: the server's backlog is full (connect(2)). TCP does not report this.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.back_off(key),
             Err(error) => self.attempt_failed(key, dialing::fault_of(&error)),
         }
     }
 
-    /// Sees what has become of an attempt, after an event that may say so.
+    /// Checks whether an attempt has succeeded or failed. An event is only a hint that it has.
     fn check_attempt(&mut self, key: usize) {
         let now_ns = self.read_clock();
         let State::Connecting { stream, .. } = &self.slots[key].state else {
@@ -592,11 +599,11 @@ impl<K: Connector> Driver<K> {
         self.attempt_failed(key, dialing::timeout_fault(timeout));
     }
 
-    /// Counts a connection that could not be made, and has it tried again later.
+    /// Counts a failed attempt. A new attempt follows after [`ATTEMPT_BACKOFF_NS`].
     fn attempt_failed(&mut self, key: usize, fault: Fault) {
         let is_first = self.phase == Phase::Connecting && self.open == 0;
         if is_first && fault.kind != FaultKind::SelfConnect {
-            // Not one is open, so every further attempt will get the same answer.
+            // No connection is open yet, so further attempts are expected to fail in the same way.
             self.dialing.remember_as_fatal(&fault);
         }
         self.dialing.remember(&fault);
@@ -607,7 +614,7 @@ impl<K: Connector> Driver<K> {
         self.back_off(key);
     }
 
-    /// Has another attempt made after a while.
+    /// Closes the attempt. A new one follows after [`ATTEMPT_BACKOFF_NS`].
     fn back_off(&mut self, key: usize) {
         let backoff = State::Backoff {
             until_ns: self.now_ns + ATTEMPT_BACKOFF_NS,
@@ -616,7 +623,7 @@ impl<K: Connector> Driver<K> {
         self.close(key, backoff);
     }
 
-    /// Acts on what has taken too long at one slot.
+    /// Handles the timeouts of one slot.
     fn check_timeouts(&mut self, key: usize) {
         let now_ns = self.now_ns;
         let timeout_ns = ns(self.common.plan.timeout);
@@ -626,7 +633,7 @@ impl<K: Connector> Driver<K> {
             State::Connecting { since_ns, .. } if now_ns >= since_ns + timeout_ns => {
                 self.attempt_timed_out(key);
             }
-            State::Open { .. } if now_ns >= slot.doubt_ns => {
+            State::Open { .. } if now_ns >= slot.diagnose_ns => {
                 let fault = self.diagnosed(key);
                 self.fail(key, fault);
             }
@@ -643,28 +650,28 @@ impl<K: Connector> Driver<K> {
 
     fn report_intervals(&mut self) {
         if self.now_ns >= self.recorder.current_end_ns() {
-            self.recorder.pass(self.now_ns);
+            self.recorder.end_intervals(self.now_ns);
         }
         for interval in self.recorder.finished(self.open) {
             let _ = self.updates.send(Update::Interval(interval));
         }
     }
 
-    /// Leads the run from its first connection to its last echo.
+    /// Moves the run to the next phase when it is time.
     fn advance_phase(&mut self) -> Result<(), DriveError> {
         match self.phase {
             Phase::Connecting => self.become_ready()?,
             Phase::Ready if self.now_ns >= self.common.barrier.start_ns() => self.start(),
             Phase::Running => self.end_if_due(),
-            Phase::Draining(until_ns) if self.in_flight == 0 || self.now_ns >= until_ns => {
+            Phase::Finishing(until_ns) if self.in_flight == 0 || self.now_ns >= until_ns => {
                 self.phase = Phase::Over;
             }
-            Phase::Ready | Phase::Draining(_) | Phase::Over => {}
+            Phase::Ready | Phase::Finishing(_) | Phase::Over => {}
         }
         Ok(())
     }
 
-    /// Waits for the other drivers, once all connections are made that can be.
+    /// Begins to wait for the other drivers, once this one has made all connections that it can make.
     fn become_ready(&mut self) -> Result<(), DriveError> {
         self.report_open();
         if !self.dialing.is_done() || !self.slots.iter().all(Slot::is_settled) {
@@ -715,7 +722,7 @@ impl<K: Connector> Driver<K> {
     fn end_if_due(&mut self) {
         if self.cpu_start.is_none() && self.now_ns >= self.recorder.start_ns() {
             self.cpu_start = Some(self.kernel.thread_processor_time());
-            // The echoes of the warm-up are not a share of what is measured.
+            // Echoes of the warm-up are not part of the measurement.
             self.slots.iter_mut().for_each(|slot| slot.ok = 0);
         }
         let plan = &self.common.plan;
@@ -724,42 +731,43 @@ impl<K: Connector> Driver<K> {
         let end_ns = match plan.until {
             Until::Elapsed(_) => self.recorder.end_ns(),
             Until::Count(_) if self.pace.is_used_up() && self.in_flight == 0 => self.ended_ns,
-            // There have been errors and nothing else for so long that there will be nothing else.
+            // For twice the timeout there were errors and no echo, so no further echo is expected.
             Until::Count(_) if self.now_ns > self.failing_ns.saturating_add(2 * timeout_ns) => {
                 self.now_ns
             }
             Until::Count(_) => return,
         };
         if self.now_ns >= end_ns {
-            // The last message of a count came back at that very moment, and is within the window.
+            // The last message of a count came back exactly at `end_ns`. The window ends 1 ns later, so that it is
+            // inside.
             let within = u64::from(matches!(plan.until, Until::Count(_)));
             self.end(end_ns + within, grace_ns);
         }
     }
 
-    /// Ends the run because it was stopped.
+    /// Ends the run because the stopper was used.
     fn stop(&mut self) -> Result<(), DriveError> {
         match self.phase {
             Phase::Connecting | Phase::Ready => Err(DriveError::Stopped),
             Phase::Running => {
-                // A message that was begun in this very moment is within the window.
+                // A message may have begun exactly now. The window ends 1 ns later, so that it is inside.
                 self.end(self.now_ns + 1, SHORT_GRACE_NS);
                 Ok(())
             }
-            Phase::Draining(_) | Phase::Over => Ok(()),
+            Phase::Finishing(_) | Phase::Over => Ok(()),
         }
     }
 
-    /// Nothing is due from `end_ns` on.
+    /// Ends the window at `end_ns`. Then waits at most `grace_ns` for the messages under way.
     fn end(&mut self, end_ns: u64, grace_ns: u64) {
         let now = self.kernel.thread_processor_time();
         self.cpu = now.saturating_sub(self.cpu_start.unwrap_or(now));
         self.pace.end(end_ns);
         self.recorder.close(end_ns);
-        self.phase = Phase::Draining(self.now_ns + grace_ns);
+        self.phase = Phase::Finishing(self.now_ns + grace_ns);
     }
 
-    /// Counts what has not come back, and hands out what was measured.
+    /// Counts the messages that have not come back, and returns the recording.
     fn finish(mut self) -> Recording {
         let now_ns = self.now_ns;
         let recorder = &mut self.recorder;
@@ -785,13 +793,15 @@ impl<K: Connector> Driver<K> {
     }
 }
 
-/// Looks at a tenth of the slots each tick: thousands at once would make a message late.
+/// Chooses a tenth of the slots at each tick, for the check of their timeouts. A check of thousands of slots at once
+/// would make messages late.
 #[derive(Debug)]
 struct Ticker {
-    /// When the next tick is.
+    /// The time of the next tick.
     next_ns: u64,
+    /// The time between two ticks.
     tick_ns: u64,
-    /// Where the next tick goes on.
+    /// The first slot of the next tick.
     cursor: usize,
 }
 
@@ -804,7 +814,7 @@ impl Ticker {
         }
     }
 
-    /// The keys of the slots to look at now: none between ticks.
+    /// Returns the keys of the slots to check now: none between two ticks.
     fn due(&mut self, now_ns: u64, slots: usize) -> Range<usize> {
         if now_ns < self.next_ns {
             return 0..0;
@@ -820,39 +830,44 @@ impl Ticker {
 /// The most bytes of one write, and of one read. They stay in the processor's second-level cache.
 const SCRATCH: usize = 64 * 1024;
 
-/// One connection's share of a turn, in bytes. Without it one that sends without end would starve the others,
-/// as in the server.
-const TURN: usize = 256 * 1024;
+/// How many bytes one connection may read in one turn. Without this limit, a connection whose server sends without end
+/// would starve the others.
+const TURN_BUDGET: usize = 256 * 1024;
 
-/// How long to wait for the rest of what is not as it should be, to see what it is.
-const DOUBT_NS: u64 = 100_000_000;
+/// How long the driver collects more bytes after an unexpected one, before the diagnosis. More bytes make the
+/// diagnosis more exact.
+const COLLECT_NS: u64 = 100_000_000;
 
-/// How much later than asked for a lazy poll may end: it counts in milliseconds, and wakes up with the timer's slack.
+/// How late a poll that is not punctual may end. Its timeout is rounded up to milliseconds, and the kernel adds the
+/// timer slack (50 µs: prctl(2), `PR_SET_TIMERSLACK`).
 const ROUNDING_NS: u64 = 1_100_000;
 
-/// A poll that takes longer has waited; a shorter one that found something has only been a call.
+/// A poll that takes longer than this has waited for events. A shorter poll that returns events counts as work, not as
+/// idle time.
 const A_POLL_NS: u64 = 20_000;
 
-/// The most connections that are dialled in one turn. More would make the events of open ones wait.
+/// The most connections that are dialled in one turn. With more, the events of open connections would wait too long.
 const DIALS_A_TURN: usize = 32;
 
-/// How long after an open connection failed another takes its place: a server that fails at once is not to be
-/// stormed.
+/// The time from the failure of an open connection to the next attempt. Without it, a server that closes each
+/// connection at once would get attempts without a pause.
 const FAILED_BACKOFF_NS: u64 = 100_000_000;
 
-/// How long after an attempt failed the next one follows.
+/// The time from a failed attempt to the next one.
 const ATTEMPT_BACKOFF_NS: u64 = 50_000_000;
 
-/// Ten ticks look at every slot once, so timeouts are late by 100 ms at most, or by a tenth of a short one.
+/// Limits of the time between two ticks, which is a hundredth of the timeout. Ten ticks check every slot once. So the
+/// driver notices a timeout at most ten ticks late: a tenth of the timeout, but at least 10 ms and at most 100 ms.
 const SHORTEST_TICK_NS: u64 = 1_000_000;
 const LONGEST_TICK_NS: u64 = 10_000_000;
 
-/// How long to wait at the end for messages under way, if the timeout is not shorter. Those that have not come
-/// back by then are reported as unfinished, with their age.
+/// How long the driver waits at the end for messages under way, if the timeout is not shorter. Messages that have not
+/// come back by then are reported as unfinished, with their age.
 const GRACE_NS: u64 = 1_000_000_000;
 
-/// The same after a stop: the user waits.
+/// The same after a stop. It is shorter because the user waits for the end.
 const SHORT_GRACE_NS: u64 = 100_000_000;
 
-/// While connections are made, an update reports so many of them.
+/// While connections are made, each [`Update::Opened`] reports at least this many of them; the last one may report
+/// fewer.
 const REPORT_EVERY: usize = 100;

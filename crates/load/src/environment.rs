@@ -1,30 +1,31 @@
-//! Where a measurement was made: what of the system can explain a figure. Reads files, changes nothing.
+//! Describes the system on which a measurement runs, because it can explain a figure. The module only reads.
 
 use std::collections::BTreeMap;
 use std::fs;
 
 use serde::{Deserialize, Serialize};
 
-/// The machine, and the limits of it that matter to thousands of connections.
+/// The machine, and its limits that matter with thousands of connections.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Environment {
     /// The operating system, such as `linux`.
     pub os: String,
-    /// Its kernel's release; empty where it is not known.
+    /// The kernel's release; empty if it is not known.
     pub kernel: String,
     /// The instruction set, such as `x86_64`.
     pub architecture: String,
-    /// The processor's name; empty where it is not known.
+    /// The processor's name; empty if it is not known.
     pub cpu: String,
-    /// How many processors this process may use.
+    /// The number of processors that this process may use; 0 if it is not known.
     pub cores: usize,
-    /// Limits by their names: `descriptors`, and those of sysctl(8) that bound connections and buffers.
+    /// Limits by name: `descriptors` (file descriptors of the process), and settings of sysctl(8) that limit
+    /// connections and buffers.
     pub limits: BTreeMap<String, String>,
 }
 
 impl Environment {
-    /// This one.
+    /// Describes the system that this process runs on.
     pub fn here() -> Environment {
         let mut limits = BTreeMap::new();
         for name in SYSCTLS {
@@ -69,6 +70,7 @@ fn cpu() -> String {
     cpuinfo.lines().find_map(named).unwrap_or_default()
 }
 
+/// The settings in `/proc/sys` that are reported.
 const SYSCTLS: [&str; 7] = [
     "net.core.somaxconn",
     "net.ipv4.ip_local_port_range",

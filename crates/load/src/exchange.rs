@@ -1,26 +1,28 @@
-//! One client connection as a state machine: send, await the echo, verify.
+//! The state machine of one client connection: send messages, wait for the echo, verify it.
 //!
-//! Bytes and times go in, verified echoes and faults come out. Performs no read and no write, knows neither mio nor
-//! clocks; the driver does what it says.
+//! Its input is bytes and times; its output is verified echoes and faults. The module does not read, write or look at a
+//! clock. The driver does that.
 //!
-//! The stream of a connection is one row of bytes, and messages are places at which it is cut. So several messages
-//! leave in one write if the kernel takes them, and several come back in one read.
+//! The stream of a connection is one sequence of bytes. A message is a range of it. So one write can send several
+//! messages, and one read can return several echoes.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
 
-use super::diagnosis::{Fault, FaultKind, Scene};
+use super::diagnosis::{Expected, Fault, FaultKind};
 use super::payload::{Payload, Rng};
 use crate::names::UnknownName;
 
-/// One connection's conversation. Begin messages, write what [`unsent`](Exchange::unsent) hands out and say what was
-/// [`accepted`](Exchange::accepted); give what was read to [`received`](Exchange::received), and
-/// [diagnose](Exchange::diagnose) when it says so.
+/// The messages and echoes of one connection. The caller begins messages with [`begin`](Exchange::begin), writes the
+/// bytes of [`unsent`](Exchange::unsent) and passes the number of written bytes to [`accepted`](Exchange::accepted).
+/// It passes the bytes that it reads to [`received`](Exchange::received), and calls [`diagnose`](Exchange::diagnose)
+/// when the answer asks for it.
 #[derive(Debug)]
 pub(crate) struct Exchange {
+    /// The connection's number in the run.
     connection: u32,
-    /// For the sizes of messages.
+    /// The random numbers for the sizes of messages.
     rng: Rng,
     /// The end of the last message that was begun, as an offset in the stream.
     begun: u64,
@@ -28,29 +30,36 @@ pub(crate) struct Exchange {
     sent: u64,
     /// How many bytes of the stream came back right.
     received: u64,
+    /// The messages under way, oldest first.
     outstanding: VecDeque<Message>,
+    /// How many messages have begun.
     messages: u64,
-    /// How many bytes to offer the kernel at once: those that it does not accept would be made in vain.
+    /// How many bytes to offer the kernel in one write. Bytes that it does not accept are generated again for the next
+    /// write, which wastes time.
     offer: usize,
-    /// The bytes that came instead of the expected ones.
-    evidence: Vec<u8>,
+    /// The received bytes from the first unexpected one on; empty if all bytes were right.
+    unexpected: Vec<u8>,
 }
 
 /// A message under way.
 #[derive(Clone, Copy, Debug)]
 struct Message {
+    /// The offset of its first byte in the stream.
     start: u64,
+    /// The offset after its last byte.
     end: u64,
+    /// When it was due.
     intended_ns: u64,
+    /// When its first byte was offered to the kernel.
     begun_ns: u64,
-    /// `u64::MAX` until it came.
+    /// When the first byte of the echo was read; `u64::MAX` before that.
     first_byte_ns: u64,
 }
 
-/// A message that came back whole and right, and its times in nanoseconds of the run.
+/// A message that came back complete and right, with its times in nanoseconds of the driver's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Echo {
-    /// When the schedule wanted it sent.
+    /// When the message was due.
     pub(crate) intended_ns: u64,
     /// When its first byte was offered to the kernel.
     pub(crate) begun_ns: u64,
@@ -58,21 +67,21 @@ pub(crate) struct Echo {
     pub(crate) first_byte_ns: u64,
     /// When the last byte of the echo was read.
     pub(crate) last_byte_ns: u64,
-    /// Its length.
+    /// The length of the message.
     pub(crate) bytes: u64,
 }
 
-/// What is checked of an echo.
+/// What the run checks of each echo.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verify {
     /// Every byte.
     #[default]
     Full,
-    /// Its length.
+    /// Only the length.
     Off,
 }
 
-/// As on the command line: `full`, `off`.
+/// Writes the name as on the command line: `full`, `off`.
 impl fmt::Display for Verify {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -90,19 +99,20 @@ impl FromStr for Verify {
     }
 }
 
-/// What received bytes were.
+/// The result of checking received bytes, and what the caller does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Received {
-    /// What was expected.
+    /// All bytes are as expected: read on.
     Right,
-    /// Not what was expected, and there may be more to see: read on, but not for long, then diagnose.
+    /// A byte is unexpected. More bytes can make the diagnosis more exact: read on for a short time, then diagnose.
     Doubtful,
-    /// Not what was expected, and nothing further is owed: diagnose.
+    /// A byte is unexpected, and enough bytes for the diagnosis have come: diagnose now.
     Wrong,
 }
 
 impl Exchange {
+    /// Makes the exchange of a new connection.
     pub(crate) fn new(connection: u32, seed: u64, pipeline: usize) -> Exchange {
         Exchange {
             connection,
@@ -113,21 +123,21 @@ impl Exchange {
             outstanding: VecDeque::with_capacity(pipeline.min(MOST_RESERVED)),
             messages: 0,
             offer: usize::MAX,
-            evidence: Vec::new(),
+            unexpected: Vec::new(),
         }
     }
 
-    /// The connection's number, which no other connection of the run has.
+    /// Returns the connection's number, which is unique in the run.
     pub(crate) fn connection(&self) -> u32 {
         self.connection
     }
 
-    /// The random numbers for the sizes of messages.
+    /// Returns the random numbers for the sizes of messages.
     pub(crate) fn rng(&mut self) -> &mut Rng {
         &mut self.rng
     }
 
-    /// Adds a message to the stream.
+    /// Begins a message of `size` bytes at the end of the stream.
     #[inline]
     pub(crate) fn begin(&mut self, size: u32, intended_ns: u64, now_ns: u64) {
         let start = self.begun;
@@ -142,36 +152,37 @@ impl Exchange {
         });
     }
 
-    /// How many bytes are begun and not accepted.
+    /// Returns how many bytes have begun and are not accepted by the kernel yet.
     #[inline]
     pub(crate) fn waiting_bytes(&self) -> u64 {
         self.begun - self.sent
     }
 
-    /// How many messages are under way.
+    /// Returns how many messages are under way.
     #[inline]
     pub(crate) fn outstanding(&self) -> usize {
         self.outstanding.len()
     }
 
-    /// How many messages were begun on this connection.
+    /// Returns how many messages have begun on this connection.
     #[inline]
     pub(crate) fn messages(&self) -> u64 {
         self.messages
     }
 
-    /// When each message under way was due, and when it was begun.
+    /// Returns two times for each message under way: when it was due and when it began.
     pub(crate) fn under_way_ns(&self) -> impl Iterator<Item = (u64, u64)> {
         let messages = self.outstanding.iter();
         messages.map(|message| (message.intended_ns, message.begun_ns))
     }
 
-    /// When the oldest message under way was begun.
+    /// Returns when the oldest message under way began.
     pub(crate) fn oldest_ns(&self) -> Option<u64> {
         self.outstanding.front().map(|message| message.begun_ns)
     }
 
-    /// Fills the front of `buffer` with what is to be written next, and returns it: empty once all is accepted.
+    /// Fills the front of `buffer` with the bytes to write next, and returns them. Empty: the kernel has accepted all
+    /// bytes.
     #[inline]
     #[must_use]
     pub(crate) fn unsent<'a>(&self, payload: Payload, buffer: &'a mut [u8]) -> &'a [u8] {
@@ -182,7 +193,7 @@ impl Exchange {
         bytes
     }
 
-    /// The kernel has accepted so many bytes of the `offered` ones.
+    /// Notes that the kernel has accepted `n` of the `offered` bytes.
     #[inline]
     pub(crate) fn accepted(&mut self, n: usize, offered: usize) {
         self.sent += n as u64;
@@ -192,7 +203,7 @@ impl Exchange {
         };
     }
 
-    /// Takes what was read at `now_ns`, and hands out each message that it completes.
+    /// Checks bytes that were read at `now_ns`, and calls `done` with each echo that they complete.
     #[inline]
     pub(crate) fn received(
         &mut self,
@@ -201,8 +212,8 @@ impl Exchange {
         (payload, verify): (Payload, Verify),
         mut done: impl FnMut(Echo),
     ) -> Received {
-        if !self.evidence.is_empty() {
-            return self.suspect(bytes);
+        if !self.unexpected.is_empty() {
+            return self.collect_unexpected(bytes);
         }
         let owed = usize::try_from(self.sent - self.received).unwrap_or(usize::MAX);
         let (expected, _) = bytes.split_at(bytes.len().min(owed));
@@ -231,52 +242,55 @@ impl Exchange {
         if right == bytes.len() {
             Received::Right
         } else {
-            self.suspect(bytes.get(right..).unwrap_or_default())
+            self.collect_unexpected(bytes.get(right..).unwrap_or_default())
         }
     }
 
+    /// Stores unexpected bytes, up to [`MOST_UNEXPECTED`].
     #[cold]
-    fn suspect(&mut self, bytes: &[u8]) -> Received {
-        let room = MOST_EVIDENCE - self.evidence.len();
-        self.evidence.extend(bytes.iter().take(room));
+    fn collect_unexpected(&mut self, bytes: &[u8]) -> Received {
+        let room = MOST_UNEXPECTED - self.unexpected.len();
+        self.unexpected.extend(bytes.iter().take(room));
         let owed = self.sent - self.received;
-        if self.evidence.len() as u64 >= owed.min(MOST_EVIDENCE as u64) {
+        if self.unexpected.len() as u64 >= owed.min(MOST_UNEXPECTED as u64) {
             Received::Wrong
         } else {
             Received::Doubtful
         }
     }
 
-    /// Whether something unexpected has come that is not diagnosed yet.
-    pub(crate) fn is_in_doubt(&self) -> bool {
-        !self.evidence.is_empty()
+    /// Whether an unexpected byte has come.
+    pub(crate) fn has_unexpected_bytes(&self) -> bool {
+        !self.unexpected.is_empty()
     }
 
-    /// Names what came that was not expected, `connections` being how many there have been.
+    /// Classifies the unexpected bytes. `connections` is how many connections the run has made so far.
     pub(crate) fn diagnose(&self, payload: Payload, connections: u32) -> Fault {
-        let scene = Scene {
+        let expected = Expected {
             payload,
             connection: self.connection,
             connections,
             offset: self.received,
             owed: self.sent - self.received,
         };
-        scene.diagnose(&self.evidence)
+        expected.diagnose(&self.unexpected)
     }
 
-    /// Names the end of the stream, or a reset, at this point of the conversation.
+    /// Makes the fault of a connection that ended now, for this reason. The end of the stream within an echo is
+    /// [`FaultKind::Short`].
     pub(crate) fn ended(&self, kind: FaultKind) -> Fault {
         let kind_and_detail = match self.outstanding.front() {
             Some(message) if self.received > message.start && kind == FaultKind::Closed => {
                 let (back, size) = (self.received - message.start, message.end - message.start);
-                let detail = format!("the stream ended {back} bytes into a message of {size}");
+                let detail =
+                    format!("the stream ended {back} bytes into a message of {size} bytes");
                 (FaultKind::Short, detail)
             }
             Some(_) => {
                 let n = self.outstanding.len();
                 (kind, format!("{n} messages were under way"))
             }
-            None => (kind, "nothing was under way".to_owned()),
+            None => (kind, "no message was under way".to_owned()),
         };
         Fault {
             kind: kind_and_detail.0,
@@ -286,17 +300,19 @@ impl Exchange {
     }
 }
 
-/// Keeps the random numbers for sizes apart from those for anything else of the same connection.
+/// A bit in the purpose of the [`Rng`] for sizes. It makes these random numbers different from those for arrivals.
 const SIZES: u64 = 1 << 40;
 
-/// A page: less would cost more in calls than it saves in bytes.
+/// The smallest offer: one memory page. With smaller offers, the additional system calls cost more than the saved
+/// bytes.
 const SMALLEST_OFFER: usize = 4096;
 
-/// A deeper pipeline grows its queue when it comes to that.
+/// The most places that a new connection's queue of messages has. For a deeper pipeline the queue grows when needed.
 const MOST_RESERVED: usize = 64;
 
-/// Enough to see whether a stream goes on behind what does not belong to it.
-const MOST_EVIDENCE: usize = 4096;
+/// The most unexpected bytes that are kept. They suffice to see whether the right stream continues after inserted
+/// bytes.
+const MOST_UNEXPECTED: usize = 4096;
 
 #[cfg(test)]
 mod tests;

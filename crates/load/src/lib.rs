@@ -1,7 +1,8 @@
-//! The load generator: connections to an echo server, every byte of every echo verified, times that do not lie.
+//! The load generator: connects to an echo server, verifies every byte of every echo and measures the times without
+//! coordinated omission.
 //!
-//! A [`Plan`] says what to do, [`run`] does it and returns a [`Recording`]. What a recording means, and whether
-//! it may be believed, is for [`report`] to say.
+//! A [`Plan`] says what to do. [`run`] carries it out and returns a [`Recording`]. The module [`report`] makes
+//! figures of a recording and judges whether they are valid.
 //!
 //! ```
 //! use std::time::Duration;

@@ -1,17 +1,18 @@
-//! Names of variants, as on the command line and in the report.
+//! Parses the names of variants, as they stand on the command line and in the report.
 
 use std::fmt;
 
-/// This name is not one of the possible ones.
+/// The error of a text that is not one of the possible names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownName {
+    /// The text.
     name: String,
-    /// All known names, such as `fixed, poisson`.
+    /// All possible names, such as `fixed, poisson`.
     known: String,
 }
 
 impl UnknownName {
-    /// The one of `all` that is displayed as `name`.
+    /// Finds the value of `all` whose `Display` text is `name`.
     pub(crate) fn find<T: fmt::Display>(
         all: impl IntoIterator<Item = T>,
         name: &str,
@@ -34,7 +35,7 @@ impl UnknownName {
 impl fmt::Display for UnknownName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let UnknownName { name, known } = self;
-        write!(f, "{name:?} is not known: one of {known}")
+        write!(f, "{name:?} is not known; possible: {known}")
     }
 }
 
@@ -45,7 +46,7 @@ mod tests {
     use crate::{Arrivals, FaultKind, Verify};
 
     #[test]
-    fn names_read_as_they_are_written() {
+    fn names_parse_the_text_that_they_print() {
         for arrivals in [Arrivals::Fixed, Arrivals::Poisson] {
             assert_eq!(arrivals.to_string().parse(), Ok(arrivals));
         }
@@ -60,8 +61,8 @@ mod tests {
     }
 
     #[test]
-    fn unknown_names_are_answered_with_the_known_ones() {
+    fn the_error_of_an_unknown_name_lists_the_possible_names() {
         let said = "random".parse::<Arrivals>().unwrap_err().to_string();
-        assert_eq!(said, "\"random\" is not known: one of fixed, poisson");
+        assert_eq!(said, "\"random\" is not known; possible: fixed, poisson");
     }
 }

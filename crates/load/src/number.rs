@@ -1,9 +1,9 @@
-//! Numbers as people write them: `10k`.
+//! Numbers with a suffix, such as `10k`.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A number, 0 or above, with a suffix of thousands: `10000`, `10k`, `1.5m`.
+/// A number of 0 or more, with an optional suffix: `k` (thousand) or `m` (million). Examples: `10000`, `10k`, `1.5m`.
 ///
 /// ```
 /// use mio_echo_load::Number;
@@ -15,14 +15,14 @@ use std::str::FromStr;
 pub struct Number(f64);
 
 impl Number {
-    /// The number itself.
+    /// Returns the number.
     #[must_use]
     pub fn get(self) -> f64 {
         self.0
     }
 }
 
-/// Without a suffix.
+/// Writes the number without a suffix.
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -47,14 +47,14 @@ impl FromStr for Number {
     }
 }
 
-/// This text is not a [`Number`].
+/// The error of a text that is not a [`Number`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseNumberError(String);
 
 impl fmt::Display for ParseNumberError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = &self.0;
-        write!(f, "{text:?} is no number (such as 10000, 10k or 1.5m)")
+        write!(f, "{text:?} is not a number (such as 10000, 10k or 1.5m)")
     }
 }
 
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_suffixes() {
+    fn suffixes_multiply_and_exponents_are_refused() {
         let number = |text: &str| text.parse::<Number>().map(Number::get);
         assert_eq!(number("10k"), Ok(10_000.0));
         assert_eq!(number("1.5M"), Ok(1_500_000.0));
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_read_as_they_are_written() {
+    fn numbers_parse_the_text_that_they_print() {
         for text in ["0.5", "10000", "4000000000000"] {
             assert_eq!(text.parse::<Number>().unwrap().to_string(), text);
         }

@@ -1,41 +1,42 @@
-//! Whether a connection may begin a message now, and if not, when.
+//! Decides whether a connection may begin a message now, and if not, when.
 //!
-//! The one place where closed and open loop, duration and count differ: a closed loop's message is due when its
-//! connection is free, an open loop's when the schedule says so. Reads no clock.
+//! Closed loop and open loop, duration and count differ only here. A message of a closed loop is due when its
+//! connection is free. A message of an open loop is due at its time in the schedule. The module reads no clock.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::schedule::Schedule;
 
-/// How many messages are left to begin, and which connections wait for their next one to fall due.
+/// Counts the messages that may still begin, and holds the connections that wait until their next message is due.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// When the schedule starts; `u64::MAX` until that is known.
+    /// The start of the schedule; `u64::MAX` until it is known.
     start_ns: u64,
-    /// From when on nothing is due.
+    /// The end: no message is due at this time or later.
     end_ns: u64,
-    /// Messages that may still be begun.
+    /// Messages that may still begin.
     remaining: u64,
-    /// When to call the connections that have room for a message that is not due yet.
+    /// Connections that could begin a message that is not due yet: the time when it is due, and the connection's key.
     waiting: BinaryHeap<Reverse<(u64, usize)>>,
-    /// Whether a connection is in `waiting`, by its key: each is there once at most.
+    /// Whether a connection is in `waiting`, by its key. Each connection is there at most once.
     is_waiting: Vec<bool>,
 }
 
 /// Whether a message may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Yes: it was due then.
+    /// A message begins now. It was due at this time.
     Due(u64),
-    /// Not before then.
+    /// The next message is due at this later time.
     At(u64),
-    /// Not any more, or not yet.
+    /// No message may begin: the schedule has not started, or all messages have begun, or the end has come.
     Never,
 }
 
 impl Pace {
-    /// For so many connections, with keys from 0 up. Nothing may begin until [`start`](Pace::start).
+    /// Makes a pace of `remaining` messages for connections with the keys from 0 to `connections` - 1. No message may
+    /// begin before [`start`](Pace::start).
     pub(super) fn new(remaining: u64, connections: usize) -> Pace {
         Pace {
             start_ns: u64::MAX,
@@ -46,18 +47,19 @@ impl Pace {
         }
     }
 
+    /// Sets the start of the schedule and its end.
     pub(super) fn start(&mut self, start_ns: u64, end_ns: u64) {
         (self.start_ns, self.end_ns) = (start_ns, end_ns);
     }
 
-    /// From now on nothing is due.
+    /// Ends the schedule: no message is due from `now_ns` on.
     pub(super) fn end(&mut self, now_ns: u64) {
         self.end_ns = self.end_ns.min(now_ns);
         self.waiting.clear();
         self.is_waiting.fill(false);
     }
 
-    /// Takes the next message of a connection that has room for it, if it is due.
+    /// Begins the next message of a connection, if it is due. The connection must have room for it.
     #[inline]
     pub(super) fn take(&mut self, schedule: Option<&mut Schedule>, now_ns: u64) -> Next {
         if self.remaining == 0 || now_ns < self.start_ns {
@@ -80,7 +82,7 @@ impl Pace {
         Next::Due(due_ns)
     }
 
-    /// Has a connection called at that time, unless it waits already.
+    /// Lets a connection wait until `due_ns`, unless it waits already.
     #[inline]
     pub(super) fn wait(&mut self, due_ns: u64, key: usize) {
         if let Some(is_waiting) = self.is_waiting.get_mut(key)
@@ -90,13 +92,13 @@ impl Pace {
         }
     }
 
-    /// When the next connection is to be called.
+    /// When the next waiting connection may begin a message; `None` if no connection waits.
     #[inline]
     pub(super) fn next_ns(&self) -> Option<u64> {
         self.waiting.peek().map(|Reverse((due_ns, _))| *due_ns)
     }
 
-    /// Takes a connection whose time has come.
+    /// Takes a waiting connection whose message is due.
     #[inline]
     pub(super) fn pop(&mut self, now_ns: u64) -> Option<usize> {
         let Reverse((due_ns, key)) = *self.waiting.peek()?;
@@ -110,12 +112,13 @@ impl Pace {
         Some(key)
     }
 
-    /// Whether all messages of a count have begun.
+    /// Whether all messages of the count have begun.
     pub(super) fn is_used_up(&self) -> bool {
         self.remaining == 0
     }
 
-    /// At the end: the times of the messages that were due on this connection and have not begun.
+    /// Calls `unsent` with the time of each message that was due on this connection and has not begun. For the end of
+    /// the run.
     pub(super) fn left_over(
         &mut self,
         schedule: Option<&mut Schedule>,
@@ -134,40 +137,44 @@ mod tests {
     use crate::schedule::Arrivals;
 
     #[test]
-    fn a_closed_loop_is_due_when_it_is_free() {
+    fn a_message_of_a_closed_loop_is_due_when_its_connection_is_free() {
         let mut pace = Pace::new(2, 1);
-        assert_eq!(pace.take(None, 50), Next::Never, "not started");
+        assert_eq!(
+            pace.take(None, 50),
+            Next::Never,
+            "the schedule has not started"
+        );
         pace.start(100, 1_000);
-        assert_eq!(pace.take(None, 99), Next::Never, "too early");
+        assert_eq!(pace.take(None, 99), Next::Never, "the start has not come");
         assert_eq!(pace.take(None, 123), Next::Due(123));
-        assert_eq!(pace.take(None, 1_000), Next::Never, "too late");
+        assert_eq!(pace.take(None, 1_000), Next::Never, "the end has come");
         assert_eq!(pace.take(None, 999), Next::Due(999));
-        assert_eq!(pace.take(None, 999), Next::Never, "used up");
+        assert_eq!(pace.take(None, 999), Next::Never, "all messages have begun");
     }
 
     #[test]
-    fn an_open_loop_takes_the_schedules_times_however_late_it_comes() {
+    fn an_open_loop_keeps_the_times_of_the_schedule_when_it_is_late() {
         let mut schedule = Schedule::new(Arrivals::Fixed, 1e6, 0, 1, 1);
         let mut pace = Pace::new(u64::MAX, 1);
         pace.start(500, 5_500);
         assert_eq!(pace.take(Some(&mut schedule), 4_000), Next::Due(500));
         assert_eq!(pace.take(Some(&mut schedule), 4_000), Next::Due(1_500));
         assert_eq!(pace.take(Some(&mut schedule), 2_499), Next::At(2_500));
-        // At the end nothing that was scheduled is skipped.
+        // At the end no scheduled message is skipped.
         let mut left_over = Vec::new();
         pace.left_over(Some(&mut schedule), |due_ns| left_over.push(due_ns));
         assert_eq!(left_over, [2_500, 3_500, 4_500]);
     }
 
     #[test]
-    fn waiting_connections_are_called_in_order_and_once() {
+    fn waiting_connections_are_taken_in_order_and_once() {
         let mut pace = Pace::new(1, 4);
         for (due_ns, key) in [(30, 3), (10, 1), (20, 2)] {
             pace.wait(due_ns, key);
         }
         pace.wait(5, 1);
         assert_eq!(pace.next_ns(), Some(10));
-        let called: Vec<_> = std::iter::from_fn(|| pace.pop(20)).collect();
-        assert_eq!(called, [1, 2]);
+        let taken: Vec<_> = std::iter::from_fn(|| pace.pop(20)).collect();
+        assert_eq!(taken, [1, 2]);
     }
 }

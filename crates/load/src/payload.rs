@@ -1,19 +1,21 @@
-//! The bytes to send: a function of seed, connection and offset, so that any offset of any stream can be checked
-//! without keeping what was sent.
+//! The bytes to send, as a function of seed, connection and offset. So any part of any stream can be checked without
+//! a copy of the sent bytes.
 //!
-//! A stream is a row of 64-bit words. Each is the connection's number and the word's place in the stream, scrambled by
-//! a permutation that can be undone: so eight bytes in a row tell whose they are and where they belong, and an echo
-//! that went to the wrong connection is recognised as such. Knows no message and no socket.
+//! A stream is a sequence of 64-bit words. Each word is the connection's number and the word's index in the stream,
+//! mixed by a permutation that can be inverted. So one received word shows its connection and its offset, and an echo
+//! that went to the wrong connection is recognised. The module does not know messages or sockets.
 
-/// What every stream of a run is made of.
+/// Makes and checks the bytes of all streams of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Payload {
+    /// A number made from the seed. It is added to each word before the mixing.
     key: u64,
 }
 
-/// Where a word belongs.
+/// The connection and the offset that some bytes belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
+    /// The number of the connection.
     pub(crate) connection: u32,
     /// In bytes from the start of that connection's stream.
     pub(crate) offset: u64,
@@ -31,7 +33,7 @@ impl Payload {
         Payload { key: 0x1234_5678 }
     }
 
-    /// The bytes of a stream from this offset on.
+    /// Fills `bytes` with the bytes of a connection's stream from `offset` on.
     #[inline]
     pub(crate) fn fill(self, connection: u32, offset: u64, bytes: &mut [u8]) {
         let (mut index, head) = (offset / WORD, (offset % WORD) as usize);
@@ -54,7 +56,8 @@ impl Payload {
         copy(&word, tail);
     }
 
-    /// How many of the bytes are those of the stream from this offset on, up to the first that is not.
+    /// Compares `bytes` with a connection's stream from `offset` on. Returns how many bytes match before the first
+    /// that differs.
     #[inline]
     pub(crate) fn matching(self, connection: u32, offset: u64, bytes: &[u8]) -> usize {
         let head = ((WORD - offset % WORD) % WORD) as usize;
@@ -66,7 +69,7 @@ impl Payload {
         let mut at = offset + front.len() as u64;
         let mut words = rest.chunks_exact(WORD as usize);
         for chunk in &mut words {
-            // Whole words are compared as one, which is nearly always all there is to do.
+            // The common case: a whole word matches, and no comparison byte by byte is needed.
             if *chunk != self.word(connection, at / WORD).to_le_bytes() {
                 let same = self.matching_in_word(connection, at, chunk);
                 return (at - offset) as usize + same;
@@ -76,7 +79,7 @@ impl Payload {
         (at - offset) as usize + self.matching_in_word(connection, at, words.remainder())
     }
 
-    /// The same for bytes that lie within one word.
+    /// Like [`matching`](Payload::matching), for bytes that lie within one word.
     #[inline]
     fn matching_in_word(self, connection: u32, offset: u64, bytes: &[u8]) -> usize {
         let word = self.word(connection, offset / WORD).to_le_bytes();
@@ -85,8 +88,8 @@ impl Payload {
         same.count()
     }
 
-    /// Whose bytes these are, if they are the bytes of one of so many connections' streams. It takes a whole word of
-    /// them, which is eight bytes, or up to fifteen when they begin within one.
+    /// Finds the connection and the offset that the bytes belong to, for connections with numbers below
+    /// `connections`. It needs one whole word: 8 bytes, or up to 15 if the bytes begin within a word.
     pub(crate) fn origin(self, bytes: &[u8], connections: u32) -> Option<Origin> {
         let (sample, _) = bytes.split_at(bytes.len().min(LARGEST_SAMPLE));
         (0..WORD as usize).find_map(|shift| {
@@ -95,8 +98,8 @@ impl Payload {
             let connection = u32::try_from(id >> INDEX_BITS).ok()?;
             let offset = ((id & INDEX_MASK) * WORD).checked_sub(shift as u64)?;
             let origin = Origin { connection, offset };
-            // Any word belongs somewhere. That a corrupt one belongs to a connection that exists, within a plausible
-            // stream, happens by chance once in some ten thousand; and then all the other bytes have to agree.
+            // Every word decodes to some connection and offset. For a corrupt word these are plausible by chance
+            // about once in 10,000 times. Then all other bytes of the sample must match too.
             let plausible = connection < connections && offset < LONGEST_STREAM;
             (plausible && self.matching(connection, offset, sample) == sample.len())
                 .then_some(origin)
@@ -110,7 +113,7 @@ impl Payload {
     }
 }
 
-/// A generator of random numbers, for sizes and arrivals. SplitMix64 (Steele, Lea and Flood, "Fast
+/// A random generator for sizes and arrivals: SplitMix64 (Steele, Lea and Flood, "Fast
 /// splittable pseudorandom number generators", 2014).
 #[derive(Clone, Debug)]
 pub(crate) struct Rng {
@@ -118,32 +121,33 @@ pub(crate) struct Rng {
 }
 
 impl Rng {
-    /// A sequence of its own for each purpose of each connection.
+    /// Makes a generator. Each `purpose` gives a different sequence.
     pub(crate) fn new(seed: u64, purpose: u64) -> Rng {
         Rng {
             state: scramble(seed ^ scramble(purpose.wrapping_mul(GOLDEN))),
         }
     }
 
+    /// Returns the next number: all 64-bit values are equally likely.
     #[inline]
     pub(crate) fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(GOLDEN);
         scramble(self.state)
     }
 
-    /// From 0 up to, not including, `below`.
+    /// Returns a number from 0 to `below` - 1.
     #[inline]
     pub(crate) fn below(&mut self, below: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(below)) >> 64) as u64
     }
 
-    /// Above 0, up to and including 1.
+    /// Returns a number greater than 0 and at most 1.
     pub(crate) fn fraction(&mut self) -> f64 {
         ((self.next() >> 11) + 1) as f64 / (1_u64 << 53) as f64
     }
 }
 
-/// Copies the first bytes of a word, as many as there is room for.
+/// Copies the first bytes of `word`, as many as `to` holds.
 #[inline(always)]
 fn copy(word: &[u8], to: &mut [u8]) {
     for (to, from) in to.iter_mut().zip(word) {
@@ -151,7 +155,7 @@ fn copy(word: &[u8], to: &mut [u8]) {
     }
 }
 
-/// SplitMix64's finaliser.
+/// Mixes the bits of a number: the finaliser of SplitMix64.
 #[inline(always)]
 fn scramble(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(FIRST);
@@ -159,21 +163,23 @@ fn scramble(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// Half of that, for the words of streams: they have to differ from each other everywhere, and no more. Each step can be
-/// undone, so each word has one origin.
+/// Mixes the words of streams with about half the steps of [`scramble`]: the words must only differ from each other.
+/// Each step can be inverted, so each word has exactly one origin.
 #[inline(always)]
 fn mix(x: u64) -> u64 {
     let x = (x ^ (x >> 32)).wrapping_mul(FIRST);
     x ^ (x >> 29)
 }
 
+/// Inverts [`mix`].
 fn unmix(x: u64) -> u64 {
     let x = x ^ (x >> 29) ^ (x >> 58);
     let x = x.wrapping_mul(inverse(FIRST));
     x ^ (x >> 32)
 }
 
-/// Of an odd number, modulo 2⁶⁴: each of Newton's steps doubles the number of right bits, and three are right at first.
+/// Returns the multiplicative inverse of an odd number modulo 2⁶⁴, by Newton's method. The start value has 3 right
+/// bits, and each step doubles their number.
 const fn inverse(odd: u64) -> u64 {
     let mut x = odd;
     let mut step = 0;
@@ -188,19 +194,21 @@ const FIRST: u64 = 0xbf58_476d_1ce4_e5b9;
 const SECOND: u64 = 0x94d0_49bb_1331_11eb;
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// The length of a word, in bytes.
 const WORD: u64 = 8;
 
-/// 40 bits of a word's place: 8 TiB of one stream before it repeats, with 24 bits for the connections.
+/// Bits of a word's index: a stream repeats after 8 TiB. The other 24 bits are for the connection's number.
 const INDEX_BITS: u32 = 40;
 const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
 
-/// How many connections a run may make before two have the same bytes.
+/// How many connections have different streams. After that the numbers start again from 0.
 pub(crate) const MOST_CONNECTIONS: u32 = 1 << (64 - INDEX_BITS);
 
-/// More than one connection moves while one is looked for: 64 GiB.
+/// The longest plausible stream: 64 GiB. A larger decoded offset counts as a coincidence.
 const LONGEST_STREAM: u64 = 1 << 36;
 
-/// Enough to be sure; the bytes behind them may belong to another connection.
+/// The most bytes that must match an origin. So many bytes do not match by chance. Later bytes may belong to another
+/// connection.
 const LARGEST_SAMPLE: usize = 32;
 
 #[cfg(test)]
@@ -228,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn each_wrong_byte_is_found_where_it_is() {
+    fn the_offset_of_each_wrong_byte_is_found() {
         for start in 0..16 {
             for wrong in 0..100 {
                 let mut bytes = stream(3, start, 100);
@@ -239,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_tell_whose_they_are() {
+    fn bytes_show_their_connection_and_offset() {
         for connection in [0, 1, 14_999] {
             for offset in [0, 1, 13, 64, 1 << 33] {
                 let bytes = stream(connection, offset, 15);
@@ -247,13 +255,21 @@ mod tests {
                 assert_eq!(PAYLOAD.origin(&bytes, 15_000), Some(origin));
             }
         }
-        assert_eq!(PAYLOAD.origin(&stream(9, 0, 64), 9), None, "there is no #9");
+        assert_eq!(
+            PAYLOAD.origin(&stream(9, 0, 64), 9),
+            None,
+            "connection 9 does not exist"
+        );
         assert_eq!(PAYLOAD.origin(&[0; 64], 15_000), None);
-        assert_eq!(PAYLOAD.origin(&stream(9, 0, 7), 15_000), None, "too few");
+        assert_eq!(
+            PAYLOAD.origin(&stream(9, 0, 7), 15_000),
+            None,
+            "seven bytes are too few"
+        );
     }
 
     #[test]
-    fn another_seed_makes_other_bytes() {
+    fn different_seeds_make_different_bytes() {
         let mut other = [0; 64];
         Payload::new(2).fill(0, 0, &mut other);
         let mut one = [0; 64];

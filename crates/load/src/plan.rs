@@ -1,4 +1,4 @@
-//! What to measure: every choice, and which of them contradict each other.
+//! The options of a run, and the check that they are possible and do not contradict each other.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,65 +11,69 @@ use super::sizes::Sizes;
 use net::address::{Address, Host, Port};
 use net::descriptors;
 
-/// What one run does. [`Plan::new`] has the defaults; change the fields that matter, and [`run`](crate::run) it.
+/// The options of one run. [`Plan::new`] has the defaults. Change the fields that matter, and pass the plan to
+/// [`run`](crate::run).
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The echo server.
     pub target: Address,
-    /// Connections over all threads, from 1. Default: 50.
+    /// Number of connections over all threads, from 1. Default: 50.
     pub connections: usize,
-    /// When it is over. Default: after 10 s.
+    /// When the run ends. Default: after 10 s.
     pub until: Until,
-    /// Event loops, each on a thread of its own, from 1 to one for each connection. Default: 1.
+    /// Number of event loops, each on its own thread: from 1 to the number of connections. Default: 1.
     pub threads: usize,
     /// Messages a second over all connections, from 0.001 to 10⁹: an open loop, which sends when the schedule
-    /// says so. `None`: a closed loop, which sends when an echo has come back, and cannot see what it did not
-    /// ask while it waited. Default: none.
+    /// says so. `None`: a closed loop, which sends when an echo has come back. A closed loop does not see the messages
+    /// that it did not send while it waited (coordinated omission). Default: `None`.
     pub rate: Option<f64>,
-    /// How an open loop's messages arrive. Default: at equal distances.
+    /// How the messages of an open loop are spread over time. Default: at equal intervals.
     pub arrivals: Arrivals,
-    /// The sizes of the messages. Default: 64 bytes.
+    /// The sizes of the messages, in bytes. Default: 64 bytes.
     pub sizes: Sizes,
-    /// How many messages a connection may have under way, from 1. Default: 1.
+    /// The most messages that a connection may have under way, from 1. Default: 1.
     pub pipeline: usize,
-    /// Connections made a second at the start, from 0.001 to 10⁹. Default: as fast as they are accepted.
+    /// Connections that are made each second at the start, from 0.001 to 10⁹. `None`: as fast as the server accepts
+    /// them. Default: `None`.
     pub connect_rate: Option<f64>,
-    /// After so many messages, from 1, each connection is closed and another is made. Default: never.
+    /// Number of messages, from 1, after which a connection is closed and replaced by a new one. `None`: never.
+    /// Default: `None`.
     pub reconnect: Option<u64>,
-    /// Where to connect from, in turn. Empty: what the system chooses, and on loopback other addresses of 127/8 once
-    /// its ports are used up.
+    /// Source addresses to connect from, one after another. Empty: the system chooses the address. On Linux, when the
+    /// ports of 127.0.0.1 are used up, connections to loopback also use other addresses of 127/8.
     pub sources: Vec<IpAddr>,
-    /// `TCP_NODELAY`. Default: on.
+    /// Whether the client's sockets set `TCP_NODELAY`. Default: on.
     pub no_delay: bool,
-    /// Whether the load generator never sleeps while it measures. Its processors are busy then, and no latency
-    /// contains the tens of microseconds that it takes to wake one up: what is left is the server's. Default:
-    /// off.
+    /// Whether the load generator polls without sleeping while it measures. Its processors are busy then. In return, no
+    /// latency contains the tens of microseconds that an idle processor takes to wake up. Default: off.
     pub never_sleep: bool,
-    /// `SO_SNDBUF` of the client's sockets, in bytes. Default: the system's.
+    /// `SO_SNDBUF` of the client's sockets, in bytes. Default: the system's value.
     pub send_buffer: Option<usize>,
-    /// `SO_RCVBUF` of the client's sockets, in bytes. Default: the system's.
+    /// `SO_RCVBUF` of the client's sockets, in bytes. Default: the system's value.
     pub receive_buffer: Option<usize>,
-    /// How long to send before anything counts, at most a year; zero with [`Until::Count`]. Default: 1 s.
+    /// How long the run sends messages before it measures, at most a year. It must be zero with [`Until::Count`].
+    /// Default: 1 s.
     pub warmup: Duration,
-    /// How long a connection may take to be made, and a message to come back: from 1 ms to a year. Default: 10 s.
+    /// The longest time to make a connection, and the longest time from sending a message to the end of its echo: from
+    /// 1 ms to a year. Default: 10 s.
     pub timeout: Duration,
-    /// What payloads, sizes and arrivals are made of. Default: 1.
+    /// The seed of the random numbers for payloads, sizes and arrivals. Default: 1.
     pub seed: u64,
-    /// What is checked of each echo. Default: every byte.
+    /// What the run checks of each echo. Default: every byte.
     pub verify: Verify,
 }
 
-/// When a run is over.
+/// When a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
-    /// After so long, warm-up excluded: at most a year.
+    /// After this time, warm-up excluded: at most a year.
     Elapsed(Duration),
-    /// After so many messages over all connections, from 1. There is no warm-up then.
+    /// After this number of messages over all connections, from 1. Such a run has no warm-up.
     Count(u64),
 }
 
 impl Plan {
-    /// A plan with the defaults.
+    /// Makes a plan with the defaults.
     #[must_use]
     pub fn new(target: Address) -> Plan {
         Plan {
@@ -95,10 +99,10 @@ impl Plan {
         }
     }
 
-    /// Whether this can be done at all. Nothing is adjusted in silence.
+    /// Checks that the plan is possible. It never changes an option.
     ///
     /// # Errors
-    /// What is impossible or contradicts something else.
+    /// The first option that is impossible or contradicts another one.
     pub fn check(&self) -> Result<(), PlanError> {
         self.check_numbers()?;
         self.check_target()?;
@@ -196,7 +200,7 @@ impl Plan {
         if connections >= MOST_CONNECTIONS as usize {
             return Err(PlanError::TooManyConnections);
         }
-        // A selector and its waker each, and what their threads have open.
+        // For each event loop: the selector, its waker and another descriptor that its thread may have open.
         let needed = connections + self.threads * DESCRIPTORS_A_THREAD;
         if needed > room {
             return Err(PlanError::Descriptors {
@@ -221,59 +225,59 @@ pub enum PlanError {
     NoPipeline,
     /// There are more threads than connections.
     IdleThreads {
-        /// As planned.
+        /// The planned number of threads.
         threads: usize,
-        /// As planned.
+        /// The planned number of connections.
         connections: usize,
     },
-    /// [`run_on`](crate::run_on) takes plans of one thread.
+    /// The plan has several threads, but [`run_on`](crate::run_on) accepts only one.
     SeveralThreads,
-    /// This rate, of messages or of connections, is too low or too high: a number a second.
+    /// This rate (messages or connections a second) is too low or too high.
     Rate(f64),
     /// [`reconnect`](Plan::reconnect) is 0.
     ReconnectAtOnce,
-    /// A time is longer than a year.
+    /// The timeout, the warm-up or the duration is longer than a year.
     TimeTooLong,
     /// [`timeout`](Plan::timeout) is shorter than 1 ms.
     TimeoutTooShort,
-    /// Connections × pipeline take too much memory.
+    /// Connections × pipeline messages would take too much memory.
     TooManyUnderWay {
-        /// As planned.
+        /// The planned number of connections.
         connections: usize,
-        /// As planned.
+        /// The planned number of messages under way on each.
         pipeline: usize,
     },
-    /// A Unix-domain target, and source addresses.
+    /// The plan has source addresses, but the target is a Unix-domain socket.
     UnixSource,
-    /// A Unix-domain target, and [`no_delay`](Plan::no_delay) off.
+    /// [`no_delay`](Plan::no_delay) is off, but the target is a Unix-domain socket.
     UnixNoDelay,
     /// The target's port is `auto`.
     PortAuto,
-    /// A source and the target are of different families.
+    /// A source address and the target are of different address families.
     Families {
-        /// Of a client's socket.
+        /// The source address of a client's socket.
         source: IpAddr,
-        /// Of the server.
+        /// The server's address.
         target: IpAddr,
     },
-    /// Payloads can tell fewer connections apart.
+    /// The plan has 2²⁴ connections or more: payloads could not tell them apart.
     TooManyConnections,
-    /// The process may not open that many descriptors.
+    /// The run needs more descriptors than the process may open.
     Descriptors {
-        /// As planned.
+        /// The planned number of connections.
         connections: usize,
         /// Descriptors that the run needs.
         needed: usize,
-        /// Descriptors that the limit has room for.
+        /// Descriptors that the process may still open.
         room: usize,
     },
-    /// [`Arrivals::Poisson`] without a rate.
+    /// The plan has [`Arrivals::Poisson`] and no rate.
     PoissonWithoutRate,
-    /// A count of 0 messages.
+    /// The plan's count of messages is 0.
     NoMessage,
-    /// A count of messages, and a warm-up.
+    /// The plan has both a count of messages and a warm-up.
     CountWithWarmup,
-    /// The rate is so low that nothing is due within the window.
+    /// The rate is so low that no message is due within the window.
     NoMessageDue,
 }
 
@@ -281,36 +285,39 @@ impl fmt::Display for PlanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use PlanError::*;
         match self {
-            NoConnection => f.write_str("at least one connection"),
-            NoThread => f.write_str("at least one thread"),
-            NoPipeline => f.write_str("at least one message a connection"),
+            NoConnection => f.write_str("a run needs at least one connection"),
+            NoThread => f.write_str("a run needs at least one thread"),
+            NoPipeline => f.write_str("each connection needs at least one message under way"),
             IdleThreads {
                 threads,
                 connections,
             } => write!(
                 f,
-                "{threads} threads for {connections} connections: some would have none"
+                "{threads} threads for {connections} connection{}: some threads would have none",
+                if *connections == 1 { "" } else { "s" }
             ),
-            SeveralThreads => f.write_str("one kernel has one thread: plan no more than one"),
+            SeveralThreads => f.write_str("run_on has one kernel: the plan must have one thread"),
             Rate(rate) => write!(
                 f,
                 "a rate is from {SLOWEST} to {FASTEST} a second, not {rate}"
             ),
             ReconnectAtOnce => {
-                f.write_str("a new connection after 0 messages would never send one")
+                f.write_str("a connection that is replaced after 0 messages would never send one")
             }
-            TimeTooLong => f.write_str("a time of at most a year"),
-            TimeoutTooShort => f.write_str("a timeout of at least 1ms"),
+            TimeTooLong => f.write_str("a time is at most a year"),
+            TimeoutTooShort => f.write_str("a timeout is at least 1ms"),
             TooManyUnderWay {
                 connections,
                 pipeline,
             } => write!(
                 f,
-                "{connections} connections with {pipeline} messages under way each: at most {MOST_UNDER_WAY} in all, as \
-                 each takes its place in memory"
+                "{connections} connections with {pipeline} messages under way each: at most {MOST_UNDER_WAY} in all, \
+                 because each takes memory"
             ),
             UnixSource => f.write_str("a Unix-domain socket has no source address"),
-            UnixNoDelay => f.write_str("TCP_NODELAY is TCP's: a Unix-domain socket never delays"),
+            UnixNoDelay => {
+                f.write_str("TCP_NODELAY is an option of TCP: a Unix-domain socket never delays")
+            }
             PortAuto => {
                 f.write_str("auto is for servers: name the port that the server listens on")
             }
@@ -318,42 +325,42 @@ impl fmt::Display for PlanError {
                 f,
                 "{source} cannot connect to {target}: one is IPv4, the other IPv6"
             ),
-            TooManyConnections => write!(f, "at most {MOST_CONNECTIONS} connections"),
+            TooManyConnections => write!(f, "a run has fewer than {MOST_CONNECTIONS} connections"),
             Descriptors {
                 connections,
                 needed,
                 room,
             } => write!(
                 f,
-                "{connections} connections need {needed} descriptors with those of the loops, and the limit has room for \
-                 {room} (see ulimit -n): raise it, or run several processes and merge their reports"
+                "{connections} connections need {needed} descriptors, including those of the event loops, and the \
+                 limit leaves {room} (see ulimit -n): raise it, or run several processes and merge their reports"
             ),
             PoissonWithoutRate => f.write_str(
                 "Poisson arrivals need a rate: a closed loop sends when an echo comes back",
             ),
-            NoMessage => f.write_str("no message at all would measure nothing"),
+            NoMessage => f.write_str("a run of 0 messages would measure nothing"),
             CountWithWarmup => {
-                f.write_str("a count of messages has no warm-up: every message counts")
+                f.write_str("a count of messages has no warm-up: every message is measured")
             }
-            NoMessageDue => {
-                f.write_str("at this rate no message falls into the time that is measured")
-            }
+            NoMessageDue => f.write_str("at this rate no message is due in the measured time"),
         }
     }
 }
 
 impl std::error::Error for PlanError {}
 
-/// Each takes 40 bytes.
+/// The most messages under way over all connections. Each takes 40 bytes.
 const MOST_UNDER_WAY: usize = 10_000_000;
 
+/// How many descriptors an event loop and its thread need.
 const DESCRIPTORS_A_THREAD: usize = 3;
 
-/// What 64 bits of nanoseconds have room for many times over.
+/// The longest time: a year. 64 bits of nanoseconds hold 584 years, so sums of times do not overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// One message in a thousand seconds; a thousand times what any machine can do today.
+/// The lowest rate: one message in a thousand seconds.
 const SLOWEST: f64 = 0.001;
+/// The highest rate: 10⁹ a second, a thousand times the rate that a machine reaches today.
 const FASTEST: f64 = 1e9;
 
 #[cfg(test)]
@@ -375,12 +382,12 @@ mod tests {
         let changes: [(Change, &str); 12] = [
             (|p| p.connections = 0, "at least one connection"),
             (|p| p.pipeline = 0, "at least one message"),
-            (|p| p.threads = 51, "some would have none"),
+            (|p| p.threads = 51, "some threads would have none"),
             (|p| p.rate = Some(0.0), "a rate is from"),
             (|p| p.arrivals = Arrivals::Poisson, "need a rate"),
             (|p| p.until = Until::Count(0), "measure nothing"),
             (|p| p.until = Until::Count(5), "no warm-up"),
-            (|p| p.rate = Some(0.05), "no message falls"),
+            (|p| p.rate = Some(0.05), "no message is due"),
             (|p| p.reconnect = Some(0), "never send one"),
             (|p| p.connections = 1_000_000, "descriptors"),
             (
@@ -396,7 +403,10 @@ mod tests {
             let mut plan = plan();
             change(&mut plan);
             let said = plan.check().unwrap_err().to_string();
-            assert!(said.contains(reason), "{said:?} does not say {reason:?}");
+            assert!(
+                said.contains(reason),
+                "{said:?} does not contain {reason:?}"
+            );
         }
     }
 }

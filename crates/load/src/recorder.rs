@@ -1,39 +1,51 @@
-//! Makes a recording of what the driver reports: which messages count, what became of them, how well the generator
-//! itself did.
+//! Makes the recording of one driver: counts the messages of the window, their times and errors, and the driver's own
+//! delays.
 //!
-//! Each report comes with its time; reads no clock.
+//! The module reads no clock: the driver passes the time in each call.
 
 use super::diagnosis::Fault;
 use super::exchange::Echo;
-use super::recording::{Faults, FirstFault, Interval, Recording, note};
+use super::recording::{Faults, FirstFault, Interval, Recording, record};
 
-/// Makes a [`Recording`].
+/// Makes the [`Recording`] of one driver. A message counts if it was due within the window.
 #[derive(Debug)]
 pub(crate) struct Recorder {
+    /// Whether messages are sent on a schedule.
     open_loop: bool,
+    /// The measured part of the run.
     window: Window,
+    /// The recording so far.
     made: Recording,
+    /// The current second of the window. After the last second it holds the messages that come back after the window.
     current: Interval,
+    /// Seconds that are over and not returned yet.
     finished: Vec<Interval>,
+    /// Messages under way.
     in_flight: u64,
+    /// When `in_flight` last changed.
     in_flight_since_ns: u64,
+    /// When the current silence began: at the last echo, or when a message began while no other message was under way.
+    /// `u64::MAX` while no message is under way.
     silent_since_ns: u64,
+    /// Connections that have failed and are not replaced yet.
     down: u64,
+    /// When `down` last changed.
     down_since_ns: u64,
 }
 
-/// When messages count, in nanoseconds of the run.
+/// The measured part of the run, in nanoseconds of the driver's clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
     /// When the warm-up begins.
     pub(crate) schedule_ns: u64,
-    /// When it is over.
+    /// When the warm-up ends and the window begins.
     pub(crate) start_ns: u64,
-    /// From when on nothing is due.
+    /// The end of the window: no message is due at this time or later.
     pub(crate) end_ns: u64,
 }
 
 impl Recorder {
+    /// Makes a recorder whose window is not known yet.
     pub(crate) fn new(open_loop: bool) -> Recorder {
         let window = Window {
             schedule_ns: u64::MAX,
@@ -54,17 +66,17 @@ impl Recorder {
         }
     }
 
-    /// Says when messages count.
+    /// Sets the window. `opened` is the number of connections that are open at the start of the schedule.
     pub(crate) fn open(&mut self, window: Window, opened: u64) {
         self.window = window;
         self.made.health.opened = opened;
         self.in_flight_since_ns = window.start_ns;
     }
 
-    /// Ends the window early.
+    /// Ends the window at `end_ns`, and completes the figures that are integrated over it.
     pub(crate) fn close(&mut self, end_ns: u64) {
         self.window.end_ns = end_ns.max(self.window.start_ns);
-        self.pass(end_ns);
+        self.end_intervals(end_ns);
         if self.in_flight > 0 {
             self.end_silence(self.window.end_ns);
         }
@@ -72,17 +84,17 @@ impl Recorder {
         self.change_in_flight(self.window.end_ns, 0);
     }
 
-    /// From when on messages count.
+    /// Returns the start of the window.
     pub(crate) fn start_ns(&self) -> u64 {
         self.window.start_ns
     }
 
-    /// From when on nothing is due.
+    /// Returns the end of the window.
     pub(crate) fn end_ns(&self) -> u64 {
         self.window.end_ns
     }
 
-    /// A message has been begun.
+    /// Counts a message that has begun. `free_ns` is when its connection could begin it.
     #[inline]
     pub(crate) fn sent(&mut self, intended_ns: u64, free_ns: u64, now_ns: u64) {
         self.change_in_flight(now_ns, 1);
@@ -94,17 +106,17 @@ impl Recorder {
             self.current.sent += 1;
             if self.open_loop {
                 let could_ns = intended_ns.max(free_ns);
-                note(&mut self.made.lateness, now_ns.saturating_sub(could_ns));
+                record(&mut self.made.lateness, now_ns.saturating_sub(could_ns));
             }
         }
     }
 
-    /// A message has come back whole and right.
+    /// Counts a message that came back complete and right.
     #[inline]
     pub(crate) fn echo(&mut self, echo: &Echo) {
         let now_ns = echo.last_byte_ns;
         if now_ns >= self.current_end_ns() {
-            self.pass(now_ns);
+            self.end_intervals(now_ns);
         }
         self.change_in_flight(now_ns, -1);
         self.end_silence(now_ns);
@@ -116,14 +128,14 @@ impl Recorder {
         if self.counts(echo.intended_ns) {
             self.made.counts.ok += 1;
             let response_ns = now_ns - echo.intended_ns;
-            note(&mut self.current.response, response_ns);
+            record(&mut self.current.response, response_ns);
             let service_ns = now_ns - echo.begun_ns;
             if self.open_loop {
-                note(&mut self.made.service, service_ns);
+                record(&mut self.made.service, service_ns);
             }
             if echo.first_byte_ns != now_ns {
-                note(&mut self.made.in_parts, service_ns);
-                note(
+                record(&mut self.made.in_parts, service_ns);
+                record(
                     &mut self.made.first_byte,
                     echo.first_byte_ns - echo.begun_ns,
                 );
@@ -131,13 +143,14 @@ impl Recorder {
         }
     }
 
-    /// A connection has been made, after so long.
+    /// Counts a connection that was made, and the time that it took.
     pub(crate) fn connected(&mut self, took_ns: u64) {
         self.made.health.connections += 1;
-        note(&mut self.made.connect, took_ns);
+        record(&mut self.made.connect, took_ns);
     }
 
-    /// Something went wrong, and these messages under way on that connection with it.
+    /// Counts an error of a connection, and the messages under way that it lost. `lost_ns` has two times for each
+    /// message: when it was due and when it began.
     pub(crate) fn fault(
         &mut self,
         fault: Fault,
@@ -171,56 +184,57 @@ impl Recorder {
         faults.messages += messages;
     }
 
-    /// At the end: a message that has left and not come back. Its time is at least its age, and is counted as
-    /// that: left out, the slowest would make the others look fast.
+    /// Counts a message that was sent and has not come back at the end. Its age is a lower bound of its time and is
+    /// counted as its time. Without these messages the slowest ones would be missing and the figures would look too
+    /// good.
     pub(crate) fn unfinished(&mut self, intended_ns: u64, begun_ns: u64, now_ns: u64) {
         if self.age(intended_ns, now_ns) {
             let service_ns = now_ns.saturating_sub(begun_ns);
             if self.open_loop {
-                note(&mut self.made.service, service_ns);
+                record(&mut self.made.service, service_ns);
             }
-            note(&mut self.made.in_parts, service_ns);
+            record(&mut self.made.in_parts, service_ns);
         }
     }
 
-    /// At the end: a message that was due and has not left.
+    /// Counts a message that was due and was not sent before the end.
     pub(crate) fn unsent(&mut self, intended_ns: u64, now_ns: u64) {
         let counts = self.age(intended_ns, now_ns);
         self.made.counts.scheduled += u64::from(counts);
     }
 
-    /// Counts a message with its age, if it counts.
+    /// Records the age of an unfinished message, if it was due within the window. Returns whether it was.
     fn age(&mut self, intended_ns: u64, now_ns: u64) -> bool {
         let counts = self.counts(intended_ns);
         if counts {
             self.made.counts.unfinished += 1;
             let age_ns = now_ns.saturating_sub(intended_ns);
-            note(&mut self.made.unfinished, age_ns);
-            note(&mut self.current.response, age_ns);
+            record(&mut self.made.unfinished, age_ns);
+            record(&mut self.current.response, age_ns);
         }
         counts
     }
 
-    /// A turn of the loop has taken so long.
+    /// Records how long a turn of the loop took.
     #[inline]
     pub(crate) fn turn(&mut self, took_ns: u64) {
         let health = &mut self.made.health;
         if took_ns > health.longest_turn_ns && self.in_flight_since_ns > self.window.start_ns {
             health.longest_turn_ns = took_ns;
         }
-        if took_ns > A_STALL_NS && self.in_flight_since_ns > self.window.start_ns {
+        if took_ns > STANDSTILL_NS && self.in_flight_since_ns > self.window.start_ns {
             health.stalled_ns += took_ns;
         }
     }
 
-    /// There was nothing to do for so long.
+    /// Counts a time in which the loop had nothing to do.
     #[inline]
     pub(crate) fn idle(&mut self, since_ns: u64, now_ns: u64) {
         let since_ns = since_ns.max(self.window.start_ns);
         self.made.health.idle_ns += now_ns.min(self.window.end_ns).saturating_sub(since_ns);
     }
 
-    /// So many connections more, or fewer, have failed and are not made anew yet.
+    /// Changes the number of connections that are down: they have failed and are not replaced yet.
     pub(crate) fn down(&mut self, now_ns: u64, change: i64) {
         let now_ns = now_ns.clamp(self.window.start_ns, self.window.end_ns);
         let since_ns = now_ns.saturating_sub(self.down_since_ns.max(self.window.start_ns));
@@ -229,7 +243,7 @@ impl Recorder {
         self.down = self.down.saturating_add_signed(change);
     }
 
-    /// When [`pass`](Recorder::pass) has to be called next, or later.
+    /// Returns when the current interval ends. Call [`end_intervals`](Recorder::end_intervals) then or later.
     pub(crate) fn current_end_ns(&self) -> u64 {
         let end_ns = self
             .window
@@ -241,8 +255,8 @@ impl Recorder {
         end_ns.min(self.window.end_ns)
     }
 
-    /// Ends the intervals that are over by now.
-    pub(crate) fn pass(&mut self, now_ns: u64) {
+    /// Ends the intervals that are over at `now_ns`.
+    pub(crate) fn end_intervals(&mut self, now_ns: u64) {
         while now_ns >= self.current_end_ns() {
             let end_ns = self.current_end_ns();
             let start_ns = end_ns - self.window.start_ns;
@@ -253,7 +267,7 @@ impl Recorder {
         }
     }
 
-    /// The intervals that have ended since the last call.
+    /// Returns the intervals that have ended since the last call. `connections` is the number of open connections.
     pub(crate) fn finished(&mut self, connections: usize) -> impl Iterator<Item = Interval> {
         self.finished.drain(..).map(move |mut interval| {
             interval.connections = connections;
@@ -261,9 +275,9 @@ impl Recorder {
         })
     }
 
-    /// What was measured, but for the intervals that were handed out.
+    /// Returns the recording, without the intervals that [`finished`](Recorder::finished) has returned.
     pub(crate) fn finish(mut self, shares: Vec<u64>, cpu_ns: u64) -> Recording {
-        // What came back after the window: its response times count, and it belongs to no second.
+        // Messages that came back after the window belong to no second, but their response times count.
         self.made.response = self.current.response;
         self.made.window_ns = self.window.end_ns.saturating_sub(self.window.start_ns);
         self.made.counts.scheduled += self.made.counts.sent;
@@ -273,15 +287,18 @@ impl Recorder {
         self.made
     }
 
+    /// Returns the length of the window.
     fn length_ns(&self) -> u64 {
         self.window.end_ns.saturating_sub(self.window.start_ns)
     }
 
+    /// Whether a message that was due at this time counts.
     #[inline]
     fn counts(&self, intended_ns: u64) -> bool {
         intended_ns >= self.window.start_ns && intended_ns < self.window.end_ns
     }
 
+    /// Changes the number of messages under way, and integrates it over the window.
     #[inline]
     fn change_in_flight(&mut self, now_ns: u64, change: i64) {
         let now_ns = now_ns.clamp(self.window.start_ns, self.window.end_ns);
@@ -291,6 +308,7 @@ impl Recorder {
         self.in_flight = self.in_flight.saturating_add_signed(change);
     }
 
+    /// Ends a time without an echo, and keeps the longest one.
     #[inline]
     fn end_silence(&mut self, now_ns: u64) {
         let since_ns = self.silent_since_ns.max(self.window.start_ns);
@@ -303,10 +321,10 @@ impl Recorder {
     }
 }
 
-/// From here on a turn is a standstill, and not work.
-const A_STALL_NS: u64 = 10_000_000;
+/// A turn that takes longer than this counts as a standstill of the loop, not as work.
+const STANDSTILL_NS: u64 = 10_000_000;
 
-/// A second: what progress is told in, and what is shown over time.
+/// The length of an interval: a second. Progress and the figures over time are reported by interval.
 const INTERVAL_NS: u64 = 1_000_000_000;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! What was measured: counts, histograms, seconds, errors; and how those of several threads add up.
+//! The measured figures: counts, histograms, seconds and errors. Recordings of several threads can be added.
 //!
-//! All histograms are HDR with three digits: any value is off by at most a thousandth, none is cut off, and adding up
-//! loses nothing. Knows no socket and no clock.
+//! All histograms are HDR histograms with three digits: the error of a value is at most 0.1 %, no value is cut off,
+//! and a sum of histograms loses nothing. The module knows no socket and no clock.
 
 use std::collections::BTreeMap;
 
@@ -10,136 +10,138 @@ use serde::{Deserialize, Serialize};
 
 use super::diagnosis::FaultKind;
 
-/// What was measured, by one thread or by all of them together.
+/// The measured figures of one thread, or of all threads together. All times are in nanoseconds.
 #[derive(Clone, Debug)]
 pub struct Recording {
-    /// How long the window was, warm-up excluded, in nanoseconds.
+    /// The length of the window, without the warm-up.
     pub window_ns: u64,
-    /// What became of the messages that were due within it.
+    /// The messages that were due within the window, by their outcome.
     pub counts: Counts,
-    /// Messages that came back within the window, whenever they were due.
+    /// Messages that came back within the window, including those that were due before it.
     pub completed: u64,
-    /// Their bytes, each way.
+    /// The bytes of these messages, counted in one direction.
     pub completed_bytes: u64,
-    /// From when the schedule wanted a message sent to the last byte of its echo, in nanoseconds; to the end of the run
-    /// for those that had not come back by then. In a closed loop the same as `service`.
+    /// Response times: from the time when a message was due to the last byte of its echo. For a message that had not
+    /// come back at the end of the run: to that end. In a closed loop the same as `service`.
     pub response: Histogram<u64>,
-    /// From when its first byte was offered to the kernel to the last byte of its echo.
+    /// Service times: from when the first byte of a message was offered to the kernel to the last byte of its echo.
     pub service: Histogram<u64>,
-    /// From when its first byte was offered to the kernel to the first byte of its echo.
+    /// Times from when the first byte of a message was offered to the kernel to the first byte of its echo.
     pub first_byte: Histogram<u64>,
-    /// The service times of those whose first byte came in an earlier read than the last, or has not come. All others
-    /// have both at once, which spares them a place in `first_byte` until all is put together.
+    /// Service times of two kinds of messages: the first byte of the echo came in an earlier read than the last byte,
+    /// or the message was unfinished. For all other messages the service time is also the time of the first byte:
+    /// [`complete`](Recording::complete) adds these times to `first_byte`.
     pub(crate) in_parts: Histogram<u64>,
-    /// From connect(2) to the established connection.
+    /// Times from connect(2) to the established connection.
     pub connect: Histogram<u64>,
-    /// From when a message was due, and its connection free for it, to when it was sent: the generator's own lag.
+    /// The generator's own delays. Each starts when a message was due and its connection could begin it, and ends when
+    /// the message began. Empty in a closed loop.
     pub lateness: Histogram<u64>,
-    /// How old those messages were at the end that had not come back; they are in `response` too.
+    /// The ages of the messages that had not come back at the end. They are in `response` too.
     pub unfinished: Histogram<u64>,
-    /// One each second.
+    /// The figures of each second of the window.
     pub intervals: Vec<Interval>,
-    /// Errors, by kind.
+    /// The errors, by kind.
     pub faults: BTreeMap<FaultKind, Faults>,
-    /// How many messages came back on each connection, in no order.
+    /// How many messages came back on each connection, in no particular order.
     pub shares: Vec<u64>,
-    /// How the generator itself did.
+    /// The state of the generator itself: its load and its delays.
     pub health: Health,
 }
 
-/// What became of messages. `scheduled` = `ok` + `unfinished` + `failed`.
+/// Numbers of messages by outcome, and of errors. `scheduled` = `ok` + `unfinished` + `failed`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Counts {
-    /// Were due.
+    /// Messages that were due.
     pub scheduled: u64,
-    /// Of these: left, or began to.
+    /// Messages of `scheduled` whose sending began.
     pub sent: u64,
-    /// Came back whole and right.
+    /// Messages that came back complete and right.
     pub ok: u64,
-    /// Had not come back at the end, or had not even left.
+    /// Messages that had not come back at the end, or had not been sent.
     pub unfinished: u64,
-    /// Were lost by an error of their connection.
+    /// Messages that were lost by an error of their connection.
     pub failed: u64,
-    /// Errors, of connections as well as of messages; one may cost many messages, or none.
+    /// Errors. One error may lose many messages or none: a connection that cannot be made is an error too.
     pub errors: u64,
 }
 
 /// The errors of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Faults {
-    /// How many.
+    /// How many errors.
     pub count: u64,
-    /// How many messages they cost.
+    /// How many messages were lost by these errors.
     pub messages: u64,
-    /// The first of them.
+    /// The first of these errors.
     pub first: FirstFault,
 }
 
-/// The first error of a kind: where and what.
+/// The first error of a kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirstFault {
     /// The number of the connection.
     pub connection: u32,
-    /// Where in its stream, in bytes.
+    /// Where it happened, in bytes from the start of the connection's stream; `None` if the connection never opened.
     pub offset: Option<u64>,
-    /// When, in nanoseconds from the start of the schedule; 0 if before.
+    /// When it happened, in nanoseconds from the start of the schedule; 0 if it happened before that.
     pub at_ns: u64,
-    /// What was seen.
+    /// A sentence that describes it.
     pub detail: String,
 }
 
-/// What happened within one second.
+/// The figures of one second.
 #[derive(Clone, Debug)]
 pub struct Interval {
-    /// Its number.
+    /// The number of the second, from 0.
     pub index: usize,
     /// When it began, in nanoseconds from the start of the window.
     pub start_ns: u64,
-    /// How long it was, in nanoseconds; the last one may be shorter than the others.
+    /// Its length in nanoseconds. The last interval may be shorter than a second.
     pub length_ns: u64,
     /// Messages that were sent.
     pub sent: u64,
-    /// Messages that came back.
+    /// Messages that came back complete and right.
     pub ok: u64,
     /// Errors.
     pub errors: u64,
-    /// Connections that are open.
+    /// Connections that were open at its end.
     pub connections: usize,
     /// The response times of the messages that came back.
     pub response: Histogram<u64>,
 }
 
-/// How the generator itself did.
+/// The state of the generator itself: its load and its delays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// The longest turn of its loop, in nanoseconds, from when it was to wake up.
+    /// The longest turn of an event loop, in nanoseconds, from the planned wake-up on.
     pub longest_turn_ns: u64,
-    /// Processor time within the window, in nanoseconds, all threads together.
+    /// Processor time of all threads within the window, in nanoseconds.
     pub cpu_ns: u64,
-    /// Time within the window in which there was nothing to do, in nanoseconds, all threads together.
+    /// Time within the window in which the loops had nothing to do, in nanoseconds: the sum over all threads.
     pub idle_ns: u64,
-    /// Time within the window, in nanoseconds, in which a loop stood still for more than 10 ms at once: it was not given
-    /// a processor, or was stopped. The longest sum of any thread.
+    /// Time within the window, in nanoseconds, that one thread spent in turns of more than 10 ms. In such a turn the
+    /// loop stood still, because it had no processor or was stopped. Of several threads, the largest value.
     pub stalled_ns: u64,
-    /// Connections that had failed and were not made anew yet, integrated over the window: connections × nanoseconds.
+    /// Connections that had failed and were not replaced yet, integrated over the window: connections × nanoseconds.
     pub down_ns: u128,
-    /// Threads that this recording is of.
+    /// The number of threads in this recording.
     pub threads: u64,
     /// Messages under way, integrated over the window: messages × nanoseconds.
     pub in_flight_ns: u128,
-    /// The longest time within the window, in nanoseconds, in which nothing came back although something was owed.
+    /// The longest time within the window, in nanoseconds, in which messages were under way and none came back.
     pub longest_silence_ns: u64,
-    /// When that began, in nanoseconds from the start of the window.
+    /// When that time began, in nanoseconds from the start of the window.
     pub longest_silence_at_ns: u64,
     /// Connections that were open when the schedule started.
     pub opened: u64,
-    /// Connections that were made in all.
+    /// Connections that were made in the whole run.
     pub connections: u64,
 }
 
 impl Recording {
-    /// Nothing measured yet.
+    /// Makes a recording without any figures.
     pub(crate) fn empty() -> Recording {
         Recording {
             window_ns: 0,
@@ -160,7 +162,7 @@ impl Recording {
         }
     }
 
-    /// Adds what another thread has measured at the same time.
+    /// Adds the recording of another thread of the same run.
     pub(crate) fn add(&mut self, other: Recording) {
         self.window_ns = self.window_ns.max(other.window_ns);
         self.counts.add(other.counts);
@@ -187,7 +189,7 @@ impl Recording {
         self.health.add(other.health);
     }
 
-    /// Puts the parts together, when all threads have delivered.
+    /// Completes the histograms that depend on others. Call it once, after the recordings of all threads were added.
     pub(crate) fn complete(&mut self, open_loop: bool) {
         self.intervals.sort_by_key(|interval| interval.index);
         for interval in &self.intervals {
@@ -198,12 +200,12 @@ impl Recording {
         }
         let mut at_once = self.service.clone();
         if let Err(error) = at_once.subtract(&self.in_parts) {
-            log::error!("the first bytes cannot be told: {error}");
+            log::error!("cannot calculate the times of the first bytes: {error}");
         }
         add(&mut self.first_byte, &at_once);
     }
 
-    /// Adds one thread's part of a second.
+    /// Adds one thread's figures of a second.
     pub(crate) fn add_interval(&mut self, interval: Interval) {
         match self
             .intervals
@@ -240,7 +242,7 @@ fn merge_faults(ours: &mut BTreeMap<FaultKind, Faults>, kind: FaultKind, theirs:
 }
 
 impl Counts {
-    /// Adds up two.
+    /// Adds other counts to these.
     pub fn add(&mut self, other: Counts) {
         self.scheduled += other.scheduled;
         self.sent += other.sent;
@@ -252,7 +254,7 @@ impl Counts {
 }
 
 impl Health {
-    /// Adds up two that are of the same time.
+    /// Adds the state of another thread of the same run.
     pub fn add(&mut self, other: Health) {
         self.longest_turn_ns = self.longest_turn_ns.max(other.longest_turn_ns);
         self.cpu_ns += other.cpu_ns;
@@ -261,7 +263,8 @@ impl Health {
         self.down_ns += other.down_ns;
         self.threads += other.threads;
         self.in_flight_ns += other.in_flight_ns;
-        // Silence of one thread's connections is not everybody's. The shortest of the long ones is a bound.
+        // During the silence of one thread's connections, others may receive echoes. The silence of all connections
+        // is at most the shortest of the threads' longest silences.
         if self.threads == other.threads || other.longest_silence_ns < self.longest_silence_ns {
             self.longest_silence_ns = other.longest_silence_ns;
             self.longest_silence_at_ns = other.longest_silence_at_ns;
@@ -272,6 +275,7 @@ impl Health {
 }
 
 impl Interval {
+    /// Makes the interval of this number, without any figures.
     pub(super) fn starting(index: usize, start_ns: u64) -> Interval {
         Interval {
             index,
@@ -286,30 +290,30 @@ impl Interval {
     }
 }
 
-/// An empty histogram of nanoseconds, up to an hour at first; it grows when a value is larger.
+/// Makes an empty histogram of nanoseconds. It holds values up to an hour, and grows for larger values.
 ///
-/// Its memory is only touched where values fall, so that a new one each second costs a few pages.
+/// Only the parts that count values use memory. So a new histogram each second costs a few memory pages.
 #[must_use]
 pub fn histogram() -> Histogram<u64> {
     let Ok(mut histogram) = Histogram::new_with_bounds(1, HOUR_NS, DIGITS) else {
-        // Bounds and digits are constants, and possible: the tests would have seen it.
+        // Not reached: bounds and digits are constants that every test uses.
         std::process::abort();
     };
     histogram.auto(true);
     histogram
 }
 
-/// Counts a value, however large: the histogram grows.
+/// Counts a value. The histogram grows if the value is larger than its range.
 #[inline(always)]
-pub(super) fn note(histogram: &mut Histogram<u64>, value_ns: u64) {
-    // Fails only where a value has no place in 64 bits.
+pub(super) fn record(histogram: &mut Histogram<u64>, value_ns: u64) {
+    // This fails only where the grown histogram has more places than a `usize` can count.
     let _ = histogram.record(value_ns);
 }
 
-/// Adds up two; both grow by themselves, so there is always room.
+/// Adds a histogram to another one, which grows if necessary.
 pub(crate) fn add(ours: &mut Histogram<u64>, theirs: &Histogram<u64>) {
     if let Err(error) = ours.add(theirs) {
-        log::error!("two histograms do not add up: {error}");
+        log::error!("cannot add two histograms: {error}");
     }
 }
 

@@ -1,5 +1,4 @@
-//! From a plan to a recording: resolves the target, starts a driver on each thread, and puts together what they
-//! measured.
+//! Carries out a plan: resolves the target, starts a driver on each thread, and adds up their recordings.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -22,39 +21,39 @@ use net::address::{Address, Host};
 use net::connect::{self, Connector, Target};
 use net::poller::MioPoller;
 
-/// What a run reports while it goes on.
+/// A report of a run that is going on.
 #[derive(Debug)]
 pub enum Progress<'a> {
     /// This many connections are open.
     Connected(usize),
     /// All connections are made, and the schedule starts.
     Started,
-    /// A second is over; the warm-up is not reported.
+    /// A second of the window is over: its figures. The seconds of the warm-up are not reported.
     Second(&'a Interval),
 }
 
-/// Why nothing was measured. The message says what to do about it where that is known.
+/// The reason why a run measured nothing. The message gives a remedy where one is known.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RunError {
     /// The plan is impossible.
     Plan(PlanError),
-    /// The plan wants to connect from an address that this host cannot use.
+    /// The plan has a source address that this host cannot use.
     Source(IpAddr, io::Error),
     /// The target's name cannot be resolved.
     Resolve(Address, io::Error),
     /// No connection could be made.
     Unreachable {
-        /// The server that was asked for.
+        /// The target of the plan.
         target: Address,
-        /// What kind of error it was.
+        /// The kind of error.
         kind: FaultKind,
-        /// What was seen.
+        /// A sentence that describes the error.
         detail: String,
     },
     /// The [`Stopper`] was used before the schedule had started.
     Stopped,
-    /// A system call failed that no run can do without.
+    /// A system call failed that every run needs, or a thread of the run panicked.
     System(io::Error),
 }
 
@@ -102,17 +101,18 @@ impl From<PlanError> for RunError {
     }
 }
 
-/// Carries out a plan against the real kernel, one thread a loop, and returns what was measured. `tell` is
-/// called on this thread while the run goes on.
+/// Carries out a plan over the real kernel and returns the recording. Each event loop has its own thread.
+/// `on_progress` is called on the calling thread during the run.
 ///
-/// A hostname may have several addresses: the first is measured at which a server listens, and a warning says which.
+/// A hostname may have several addresses. The run measures the first one where a server accepts connections, and logs a
+/// warning that names it.
 ///
 /// # Errors
-/// Why nothing was measured. Errors while it was are part of the recording.
+/// The reason why the run measured nothing. Errors during the measurement are part of the recording.
 pub fn run(
     plan: &Plan,
     stopper: &Stopper,
-    mut tell: impl FnMut(Progress<'_>),
+    mut on_progress: impl FnMut(Progress<'_>),
 ) -> Result<Recording, RunError> {
     plan.check()?;
     for source in &plan.sources {
@@ -125,9 +125,9 @@ pub fn run(
             ..
         } = &plan.target
         {
-            log::warn!("{name} is taken for {target}: a numeric address is deterministic");
+            log::warn!("measuring {name} at {target}: only a numeric address is deterministic");
         }
-        match run_against(target, plan, stopper, &mut tell) {
+        match run_against(target, plan, stopper, &mut on_progress) {
             Err(RunError::Unreachable { .. }) if targets.peek().is_some() => {}
             outcome => return outcome,
         }
@@ -136,20 +136,20 @@ pub fn run(
     Err(RunError::Resolve(plan.target.clone(), none))
 }
 
-/// Carries out a plan of one thread over a kernel of the caller's, on this thread. `tell` is called once the
-/// run has ended.
+/// Carries out a plan of one thread over the caller's kernel, on the calling thread. `on_progress` is called after
+/// the run has ended.
 ///
-/// All that the run does, it asks of `kernel`, the time included. So over a simulated kernel it takes place in
-/// virtual time, and every run is the same.
+/// The run reaches sockets, events and the clock only through `kernel`. So over a simulated kernel it runs in virtual
+/// time, and every run is the same.
 ///
 /// # Errors
-/// As [`run`], and [`PlanError::SeveralThreads`] for a plan of several threads.
+/// Those of [`run`], and [`PlanError::SeveralThreads`] for a plan of several threads.
 pub fn run_on<K: Connector>(
     kernel: K,
     target: Target,
     plan: &Plan,
     stopper: &Stopper,
-    mut tell: impl FnMut(Progress<'_>),
+    mut on_progress: impl FnMut(Progress<'_>),
 ) -> Result<Recording, RunError> {
     plan.check()?;
     if plan.threads != 1 {
@@ -160,14 +160,14 @@ pub fn run_on<K: Connector>(
     let driver = Driver::new(kernel, common.clone(), 0, sender).map_err(RunError::System)?;
     driver.run();
     common.stopper.end_of_run();
-    follow(&common, &updates, &mut tell)
+    follow(&common, &updates, &mut on_progress)
 }
 
 fn run_against(
     target: Target,
     plan: &Plan,
     stopper: &Stopper,
-    tell: &mut impl FnMut(Progress<'_>),
+    on_progress: &mut impl FnMut(Progress<'_>),
 ) -> Result<Recording, RunError> {
     let common = common(target, plan, stopper, awake(plan.threads));
     let (sender, updates) = mpsc::channel();
@@ -183,13 +183,13 @@ fn run_against(
         }
     }
     drop(sender);
-    let outcome = outcome.and_then(|()| follow(&common, &updates, tell));
+    let outcome = outcome.and_then(|()| follow(&common, &updates, on_progress));
     if outcome.is_err() {
-        // The other threads' work is of no use any more.
+        // The run has failed, so the other threads must end too.
         common.stopper.end_this_run();
     }
     for thread in threads {
-        // Its outcome has been reported already.
+        // The thread has already reported its outcome.
         let _ = thread.join();
     }
     common.stopper.end_of_run();
@@ -207,10 +207,10 @@ fn common(target: Target, plan: &Plan, stopper: &Stopper, awake: Duration) -> Co
     }
 }
 
-/// How long before a message is due a driver must be awake. A timer may fire late by its slack of 50 µs
-/// (prctl(2), `PR_SET_TIMERSLACK`), and an idle processor takes its time to wake up: tens of microseconds, or
-/// milliseconds where it is virtual and the real one has been given to others. A driver that polls all the time
-/// has no such delay, but it needs a processor for each thread, with one left for the others.
+/// Returns the lead time: a driver must be awake this long before a message is due. A timer may fire late by its slack
+/// of 50 µs (prctl(2), `PR_SET_TIMERSLACK`). An idle processor also needs time to wake up: tens of microseconds, or
+/// milliseconds for a virtual processor whose real processor runs something else. A driver that polls without sleeping
+/// has no such delay, but needs a processor for each thread, and one more for other processes.
 fn awake(threads: usize) -> Duration {
     let processors = thread::available_parallelism().map_or(1, usize::from);
     match threads < processors {
@@ -219,7 +219,8 @@ fn awake(threads: usize) -> Duration {
     }
 }
 
-/// Starts one thread's share. Its outcome is always reported, even after a panic: the others wait for it.
+/// Starts a driver on its own thread. The thread always reports an outcome, even after a panic: [`follow`] waits for
+/// it.
 fn start_driver(
     common: &Common,
     thread: usize,
@@ -232,18 +233,18 @@ fn start_driver(
     thread::Builder::new().name(name).spawn(move || {
         let ran = catch_unwind(AssertUnwindSafe(|| driver.run()));
         if ran.is_err() {
-            // The panic has been printed where it happened.
-            let died = io::Error::other("a thread of the load generator has died");
-            let _ = sender.send(Update::Over(Box::new(Err(DriveError::Poll(died)))));
+            // The panic hook has already printed the message.
+            let panicked = io::Error::other("a thread of the load generator panicked");
+            let _ = sender.send(Update::Over(Box::new(Err(DriveError::Poll(panicked)))));
         }
     })
 }
 
-/// Follows the drivers to their end.
+/// Receives the reports of the drivers until all have ended, and adds up their recordings.
 fn follow(
     common: &Common,
     updates: &Receiver<Update>,
-    tell: &mut impl FnMut(Progress<'_>),
+    on_progress: &mut impl FnMut(Progress<'_>),
 ) -> Result<Recording, RunError> {
     let threads = common.plan.threads;
     let mut together = Recording::empty();
@@ -251,17 +252,19 @@ fn follow(
     let mut seconds = Seconds::default();
     while over < threads {
         let update = updates.recv().map_err(|_| {
-            RunError::System(io::Error::other("a thread of the load generator has died"))
+            RunError::System(io::Error::other(
+                "a thread of the load generator ended without a result",
+            ))
         })?;
         match update {
             Update::Opened(more) => {
                 open += more;
-                tell(Progress::Connected(open));
+                on_progress(Progress::Connected(open));
             }
             Update::Ready => {
                 ready += 1;
                 if ready == threads {
-                    tell(Progress::Started);
+                    on_progress(Progress::Started);
                 }
             }
             Update::Interval(interval) => {
@@ -269,7 +272,7 @@ fn follow(
                 together.add_interval(interval);
                 while let Some(index) = seconds.next_complete(threads - over) {
                     if let Some(second) = together.intervals.iter().find(|i| i.index == index) {
-                        tell(Progress::Second(second));
+                        on_progress(Progress::Second(second));
                     }
                 }
             }
@@ -284,19 +287,21 @@ fn follow(
     Ok(together)
 }
 
-/// Which seconds every thread that still runs has reported. They are told in order.
+/// Counts the threads that have reported each second. A second is passed to the caller when every thread that still
+/// runs has reported it, and after all earlier seconds.
 #[derive(Debug, Default)]
 struct Seconds {
-    /// How many threads have reported each second, from `told` on.
+    /// For each second from `passed_on` on: how many threads have reported it.
     parts: VecDeque<usize>,
-    /// How many seconds have been told.
-    told: usize,
+    /// How many seconds were passed to the caller.
+    passed_on: usize,
 }
 
 impl Seconds {
+    /// Counts one thread's report of a second.
     fn add(&mut self, index: usize) {
-        // A part of a second that was told already, by a thread that was late, belongs to the recording alone.
-        let Some(place) = index.checked_sub(self.told) else {
+        // A late thread reports a second that was already passed to the caller. Its part is in the recording only.
+        let Some(place) = index.checked_sub(self.passed_on) else {
             return;
         };
         self.parts.resize(self.parts.len().max(place + 1), 0);
@@ -305,13 +310,14 @@ impl Seconds {
         }
     }
 
+    /// Takes the next second, if all `running` threads have reported it.
     fn next_complete(&mut self, running: usize) -> Option<usize> {
         if *self.parts.front()? < running {
             return None;
         }
         self.parts.pop_front();
-        self.told += 1;
-        Some(self.told - 1)
+        self.passed_on += 1;
+        Some(self.passed_on - 1)
     }
 }
 
@@ -337,7 +343,7 @@ fn resolve(target: &Address) -> Result<Vec<Target>, RunError> {
         .map_err(|error| RunError::Resolve(target.clone(), error))?;
     let targets = found.into_iter().map(|mut address| {
         if address.ip().is_unspecified() {
-            // The empty host: every interface for a server, this host for a client.
+            // An empty host means all interfaces for a server, and this host for a client.
             address.set_ip(match address {
                 SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
                 SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),

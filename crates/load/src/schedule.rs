@@ -1,8 +1,8 @@
-//! When each message is due: pure arithmetic, from the schedule alone.
+//! Calculates when each message is due.
 //!
-//! No clock is asked here, so a generator that comes late cannot move what is due next: its own lag stays in the
-//! response times, where it belongs. A connection carries its own part of the schedule in a few bytes, however far it
-//! has fallen behind, and nothing that was scheduled is skipped.
+//! The module reads no clock: a late generator does not move the next due time. So the generator's delay is part of the
+//! response times. Each connection has its own part of the schedule. The part takes a few bytes, even if many of its
+//! messages are late. No scheduled message is skipped.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,19 +12,19 @@ use serde::{Deserialize, Serialize};
 use super::payload::Rng;
 use crate::names::UnknownName;
 
-/// How the messages of an open loop arrive.
+/// How the messages of an open loop are spread over time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Arrivals {
-    /// At equal distances, connection after connection.
+    /// At equal intervals, one connection after another.
     #[default]
     Fixed,
-    /// As from many people who know nothing of each other: a Poisson process, each connection having its own.
+    /// At random times, as from many independent users: each connection has its own Poisson process.
     Poisson,
 }
 
-/// As on the command line and in the report: `fixed`, `poisson`.
+/// Writes the name as on the command line and in the report: `fixed`, `poisson`.
 impl fmt::Display for Arrivals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -45,21 +45,25 @@ impl FromStr for Arrivals {
 /// One connection's part of the schedule.
 #[derive(Clone, Debug)]
 pub(crate) struct Schedule {
+    /// When the next message is due, in nanoseconds from the start of the schedule.
     due_ns: f64,
+    /// The times between the messages.
     gaps: Gaps,
 }
 
-/// How far apart the messages of one connection are.
+/// The times between the messages of one connection.
 #[derive(Clone, Debug)]
 enum Gaps {
-    /// The n-th message of all, and by how many the next of this connection is further.
+    /// Message `n` of the whole run is next. This connection sends every `step`-th message of the run. Messages of
+    /// the run are `apart_ns` apart.
     Fixed { n: u64, step: u64, apart_ns: f64 },
-    /// Distances drawn from an exponential distribution.
+    /// Times drawn from an exponential distribution with this mean.
     Poisson { mean_ns: f64, rng: Rng },
 }
 
 impl Schedule {
-    /// The part of connection `index` of so many, at so many messages a second over all of them.
+    /// Makes the part of connection `index`, from 0 to `connections` - 1. `rate` is in messages a second over all
+    /// connections.
     pub(crate) fn new(
         arrivals: Arrivals,
         rate: f64,
@@ -91,18 +95,18 @@ impl Schedule {
         }
     }
 
-    /// When the next message is due, in nanoseconds from the start of the schedule.
+    /// Returns when the next message is due, in nanoseconds from the start of the schedule.
     #[inline]
     pub(crate) fn due_ns(&self) -> u64 {
         self.due_ns as u64
     }
 
-    /// Goes on to the message after that.
+    /// Makes the following message the next one.
     pub(crate) fn advance(&mut self) {
         match &mut self.gaps {
             Gaps::Fixed { n, step, apart_ns } => {
                 *n += *step;
-                // Not by adding up: the error would add up too.
+                // Multiply instead of adding `apart_ns` each time: rounding errors would add up.
                 self.due_ns = *n as f64 * *apart_ns;
             }
             Gaps::Poisson { mean_ns, rng } => self.due_ns -= *mean_ns * rng.fraction().ln(),
@@ -116,7 +120,7 @@ const NS_A_SECOND: f64 = 1e9;
 mod tests {
     use super::*;
 
-    /// All that is due within a second, over all connections.
+    /// The times of all messages within the first second, over all connections.
     fn within_a_second(arrivals: Arrivals, rate: f64, connections: u64) -> Vec<u64> {
         let mut due = Vec::new();
         for index in 0..connections {
@@ -131,14 +135,14 @@ mod tests {
     }
 
     #[test]
-    fn fixed_arrivals_are_equally_far_apart_over_all_connections() {
+    fn fixed_arrivals_have_equal_intervals_over_all_connections() {
         let due = within_a_second(Arrivals::Fixed, 1000.0, 7);
         assert_eq!(due.len(), 1000);
         assert!(due.windows(2).all(|pair| pair[1] - pair[0] == 1_000_000));
     }
 
     #[test]
-    fn a_rate_that_divides_nothing_is_kept_all_the_same() {
+    fn a_rate_that_does_not_divide_a_second_is_kept_for_a_day() {
         let mut schedule = Schedule::new(Arrivals::Fixed, 7.0, 0, 1, 1);
         for _ in 0..7 * 86_400 {
             schedule.advance();
@@ -147,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn poisson_arrivals_have_the_rate_and_the_spread_of_a_poisson_process() {
+    fn poisson_arrivals_have_the_rate_and_the_variation_of_a_poisson_process() {
         let due = within_a_second(Arrivals::Poisson, 100_000.0, 10);
         // Standard deviation of the count: √100,000 ≈ 316.
         assert!((98_700..101_300).contains(&due.len()), "{}", due.len());
@@ -155,6 +159,9 @@ mod tests {
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         let variance = gaps.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
         let variation = variance.sqrt() / mean;
-        assert!((0.97..1.03).contains(&variation), "{variation}, not 1");
+        assert!(
+            (0.97..1.03).contains(&variation),
+            "the coefficient of variation is {variation} and should be 1"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! How large the messages are: one size, a range, or several with weights.
+//! The sizes of the messages: one size, a range, or several sizes with weights.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,8 +9,8 @@ use super::payload::Rng;
 
 /// The sizes of a run's messages, each from 1 byte to 1 GiB. Default: 64 bytes.
 ///
-/// As text they are `64`, `64-4096` (each length alike) or `64:9,4096:1` (lengths with weights); lengths may
-/// have units, such as `64KiB`.
+/// As text: `64`, `64-4096` (all sizes of the range are equally likely) or `64:9,4096:1` (sizes with weights). A size
+/// may have a unit, such as `64KiB`.
 ///
 /// ```
 /// use mio_echo_load::Sizes;
@@ -26,10 +26,11 @@ pub struct Sizes {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
+    /// Every message has this size.
     One(u32),
-    /// Each from the first to the second alike.
+    /// The smallest and the largest size. All sizes between them are equally likely.
     Range(u32, u32),
-    /// Sizes and weights, and the sum of the weights.
+    /// Pairs of size and weight; then the sum of the weights.
     Weighted(Vec<(u32, u32)>, u64),
 }
 
@@ -43,7 +44,7 @@ impl Default for Sizes {
 }
 
 impl Sizes {
-    /// Every message has `size` bytes: at least 1, at most 1 GiB.
+    /// Makes sizes where every message has `size` bytes: at least 1, at most 1 GiB.
     ///
     /// # Errors
     /// [`SizesError::Empty`] or [`SizesError::TooLarge`].
@@ -53,7 +54,7 @@ impl Sizes {
         })
     }
 
-    /// Every length from `smallest` to `largest` is as likely as another.
+    /// Makes sizes from `smallest` to `largest` bytes, all equally likely.
     ///
     /// # Errors
     /// [`SizesError::Downwards`], and those of [`one`](Sizes::one).
@@ -65,7 +66,8 @@ impl Sizes {
         Ok(Sizes { kind })
     }
 
-    /// Sizes with weights: a size of weight 9 is nine times as likely as one of weight 1.
+    /// Makes sizes from pairs of size (in bytes) and weight. A size of weight 9 is nine times as likely as one of
+    /// weight 1.
     ///
     /// # Errors
     /// [`SizesError::WeightZero`], [`SizesError::None`], and those of [`one`](Sizes::one).
@@ -85,7 +87,7 @@ impl Sizes {
         })
     }
 
-    /// The size of the next message.
+    /// Draws the size of the next message, in bytes.
     #[inline]
     pub(crate) fn draw(&self, rng: &mut Rng) -> u32 {
         match &self.kind {
@@ -127,7 +129,7 @@ fn checked(size: u32) -> Result<u32, SizesError> {
     }
 }
 
-/// As it is written on the command line, and parsed.
+/// Writes the sizes as on the command line; [`FromStr`] parses the text.
 impl fmt::Display for Sizes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
@@ -176,27 +178,27 @@ fn size_of(text: &str) -> Result<u32, SizesError> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SizesError {
-    /// There is no size.
+    /// The list of sizes is empty.
     None,
-    /// A message of 0 bytes.
+    /// A size is 0 bytes.
     Empty,
-    /// A message of more than 1 GiB.
+    /// A size is more than 1 GiB.
     TooLarge,
-    /// The range's first size is the larger one.
+    /// The first size of the range is larger than the second.
     Downwards {
-        /// The first.
+        /// The first size, in bytes.
         smallest: u32,
-        /// The second.
+        /// The second size, in bytes.
         largest: u32,
     },
-    /// A size with a weight of 0.
+    /// A size has the weight 0.
     WeightZero {
-        /// In bytes.
+        /// The size, in bytes.
         size: u32,
     },
     /// The text is not a size.
     NotASize,
-    /// This part of the text has no weight, while others have.
+    /// This part of the text has no weight, while other parts have one.
     NoWeight(String),
     /// This part of the text is not a weight.
     NotAWeight(String),
@@ -205,9 +207,9 @@ pub enum SizesError {
 impl fmt::Display for SizesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SizesError::None => f.write_str("at least one size"),
+            SizesError::None => f.write_str("at least one size is needed"),
             SizesError::Empty => {
-                f.write_str("a message has at least 1 byte, or there would be nothing to echo")
+                f.write_str("a message has at least 1 byte, because an empty message has no echo")
             }
             SizesError::TooLarge => f.write_str("a message has at most 1GiB"),
             SizesError::Downwards { smallest, largest } => write!(
@@ -220,15 +222,16 @@ impl fmt::Display for SizesError {
             ),
             SizesError::NotASize => f.write_str("not a size (such as 65536, 64KiB or 1MB)"),
             SizesError::NoWeight(part) => {
-                write!(f, "{part:?} has no weight: write such as 64:9,4096:1")
+                write!(f, "{part:?} has no weight: write sizes as in 64:9,4096:1")
             }
-            SizesError::NotAWeight(weight) => write!(f, "{weight:?} is no weight"),
+            SizesError::NotAWeight(weight) => write!(f, "{weight:?} is not a weight"),
         }
     }
 }
 
 impl std::error::Error for SizesError {}
 
+/// 1 GiB.
 const LARGEST: u32 = 1 << 30;
 
 #[cfg(test)]
@@ -241,16 +244,19 @@ mod tests {
     }
 
     #[test]
-    fn a_range_has_both_its_ends() {
+    fn a_range_includes_both_ends() {
         let sizes = drawn(&Sizes::range(1, 4).unwrap());
         for size in 1..=4 {
             let count = sizes.iter().filter(|s| **s == size).count();
-            assert!((2_300..2_700).contains(&count), "{size} came {count} times");
+            assert!(
+                (2_300..2_700).contains(&count),
+                "{size} was drawn {count} times"
+            );
         }
     }
 
     #[test]
-    fn weights_weigh() {
+    fn sizes_are_drawn_by_their_weights() {
         let sizes = drawn(&Sizes::weighted(vec![(64, 9), (4096, 1)]).unwrap());
         let large = sizes.iter().filter(|size| **size == 4096).count();
         assert!((900..1_100).contains(&large), "{large}");
@@ -265,13 +271,13 @@ mod tests {
         assert!(said(Sizes::range(9, 3)).contains("3-9"));
         assert!(said(Sizes::weighted(vec![(9, 0)])).contains("never"));
         assert!(said("64,128:1".parse()).contains("no weight"));
-        assert!(said("64:x".parse()).contains("no weight"));
+        assert!(said("64:x".parse()).contains("not a weight"));
         assert!(said("64-x".parse()).contains("64KiB"));
         assert!(said("8GiB".parse()).contains("1GiB"));
     }
 
     #[test]
-    fn sizes_read_as_they_are_written() {
+    fn sizes_parse_the_text_that_they_print() {
         for text in ["64", "64-4096", "64:9,4096:1"] {
             assert_eq!(text.parse::<Sizes>().unwrap().to_string(), text);
         }

@@ -1,18 +1,18 @@
-//! One start for all drivers of a run.
+//! Gives all drivers of a run the same start time.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Sets the time at which the schedule starts, once every driver of the run has its connections.
+/// Sets the start of the schedule, after every driver of the run has made its connections.
 #[derive(Debug)]
 pub(crate) struct StartBarrier {
     /// Drivers that have not arrived yet.
     missing: AtomicUsize,
-    /// `u64::MAX` until all have arrived.
+    /// The start of the schedule; `u64::MAX` until all drivers have arrived.
     start_ns: AtomicU64,
 }
 
 impl StartBarrier {
-    /// A barrier for so many drivers, at least one.
+    /// Makes a barrier for this number of drivers, at least one.
     pub(crate) fn new(drivers: usize) -> StartBarrier {
         StartBarrier {
             missing: AtomicUsize::new(drivers),
@@ -20,8 +20,8 @@ impl StartBarrier {
         }
     }
 
-    /// A driver has its connections, at `now_ns`. Returns true for the last one, which has set the start and
-    /// must wake up the others.
+    /// Counts a driver that has made its connections at `now_ns`. Returns true for the last driver: the start is set,
+    /// and the caller must wake the other drivers.
     #[must_use]
     pub(crate) fn arrive(&self, now_ns: u64) -> bool {
         let is_last = self.missing.fetch_sub(1, Ordering::AcqRel) == 1;
@@ -32,13 +32,13 @@ impl StartBarrier {
         is_last
     }
 
-    /// When the schedule starts; `u64::MAX` until that is known.
+    /// Returns the start of the schedule; `u64::MAX` until it is known.
     pub(crate) fn start_ns(&self) -> u64 {
         self.start_ns.load(Ordering::Acquire)
     }
 }
 
-/// From the last arrival to the start, so that every thread is awake by then.
+/// The time from the last arrival to the start. In this time all threads wake up.
 const HEAD_START_NS: u64 = 2_000_000;
 
 #[cfg(test)]

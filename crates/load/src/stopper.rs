@@ -1,4 +1,4 @@
-//! How other threads end a run.
+//! Ends a run from another thread.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,8 +7,8 @@ use net::connect::Wake;
 
 /// Ends a [run](super::run) from any thread.
 ///
-/// Clones are cheap and mean the same stopper. One stopper serves several runs; once it was used, it also ends
-/// those that start later.
+/// A clone is cheap and controls the same runs. One stopper can serve several runs. After [`stop`](Stopper::stop), it
+/// also ends the runs that start later.
 #[derive(Clone, Debug, Default)]
 pub struct Stopper {
     shared: Arc<Shared>,
@@ -16,16 +16,17 @@ pub struct Stopper {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// The user's stop: affects this run and all later ones.
+    /// The user's stop. Affects this run and all later runs.
     stop: AtomicBool,
     /// Internal stop: a driver failed. Affects this run only.
     end: AtomicBool,
-    /// One for each driver of the run that is under way.
+    /// A waker for each driver of the current run.
     wakers: Mutex<Vec<Box<dyn Wake>>>,
 }
 
 impl Stopper {
-    /// Ends the run: nothing more is sent, and what was measured so far is reported. Returns at once.
+    /// Ends the run. No further message is sent, and the run returns the measurement up to now. This call does not
+    /// wait for the end.
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Release);
         self.wake();
@@ -42,30 +43,30 @@ impl Stopper {
         self.is_stopping() || self.shared.end.load(Ordering::Acquire)
     }
 
-    /// Ends the run that is under way, as one of its drivers failed.
+    /// Ends the current run, because one of its drivers failed.
     pub(crate) fn end_this_run(&self) {
         self.shared.end.store(true, Ordering::Release);
         self.wake();
     }
 
-    /// Adds a driver of the run: it is woken up when there is something to react to.
+    /// Adds the waker of a driver of the run.
     pub(crate) fn add(&self, waker: impl Wake + 'static) {
         self.with_wakers(|wakers| wakers.push(Box::new(waker)));
     }
 
-    /// The drivers of a run have ended: removes their wakers, and the internal stop.
+    /// Removes the wakers and the internal stop, after all drivers of a run have ended.
     pub(crate) fn end_of_run(&self) {
         self.with_wakers(Vec::clear);
         self.shared.end.store(false, Ordering::Release);
     }
 
-    /// Ends the poll of every driver, so that each looks at what has changed.
+    /// Ends the poll of every driver, so that each driver checks the stops and the start barrier.
     pub(crate) fn wake(&self) {
         self.with_wakers(|wakers| {
             for waker in wakers {
                 if let Err(error) = waker.wake() {
                     log::error!(
-                        "cannot wake a driver up, it will notice at its next event: {error}"
+                        "cannot wake a driver: it reacts at its next event or timeout: {error}"
                     );
                 }
             }
@@ -73,7 +74,7 @@ impl Stopper {
     }
 
     fn with_wakers(&self, act: impl FnOnce(&mut Vec<Box<dyn Wake>>)) {
-        // A list of wakers is whole even if a thread panicked while it held the lock.
+        // A poisoned lock is not an error: a panic cannot leave the list of wakers in an invalid state.
         let mut wakers = self
             .shared
             .wakers

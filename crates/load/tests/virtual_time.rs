@@ -1,7 +1,7 @@
-//! The driver over a kernel in virtual time, where every response time is known or theory gives it.
+//! Tests of the driver over a kernel in virtual time. The right response times are known, or given by queueing theory.
 //!
-//! The kernel here is as small as can be: connections are made at once, and one server echoes each write after
-//! a fixed time of service, one write after another.
+//! The kernel is minimal: connections are made at once. One server echoes the writes one after another, each after a
+//! fixed service time.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -18,7 +18,7 @@ use net::poller::{Event, Poller, Readiness, Signal};
 use net::stream::Socket;
 
 #[test]
-fn a_closed_loop_measures_the_time_of_service() {
+fn a_closed_loop_measures_the_service_time() {
     let mut plan = plan();
     plan.connections = 1;
     plan.until = Until::Elapsed(Duration::from_secs(1));
@@ -29,9 +29,10 @@ fn a_closed_loop_measures_the_time_of_service() {
     assert!(about(recording.response.max() as f64, 1e6, 0.001));
 }
 
-/// A constant time of service D, Poisson arrivals, one server (M/D/1): the mean waiting time is ρD / 2(1 - ρ).
+/// Poisson arrivals, a constant service time D and one server make an M/D/1 queue. At the utilisation ρ, its mean
+/// waiting time is ρD / (2(1 - ρ)).
 #[test]
-fn an_open_loop_measures_the_waiting_times_of_a_queue() {
+fn an_open_loop_measures_the_waiting_time_of_an_m_d_1_queue() {
     let mut plan = plan();
     plan.connections = 10;
     plan.pipeline = 1000;
@@ -44,16 +45,16 @@ fn an_open_loop_measures_the_waiting_times_of_a_queue() {
         let measured_ns = recording.response.mean();
         assert!(
             about(measured_ns, expected_ns, 0.05),
-            "at {utilisation}: {measured_ns}, not {expected_ns}"
+            "utilisation {utilisation}: measured {measured_ns} ns, expected {expected_ns} ns"
         );
         // In virtual time the generator is never late.
         assert_eq!(recording.lateness.max(), 0);
     }
 }
 
-/// Fixed arrivals above the server's rate: the queue grows by a known amount, and nothing is left out at the end.
+/// Fixed arrivals at twice the server's rate: the queue grows at a known rate, and no message is left out at the end.
 #[test]
-fn an_overloaded_server_shows_in_the_response_times_and_not_in_the_schedule() {
+fn an_overloaded_server_changes_the_response_times_and_not_the_schedule() {
     let mut plan = plan();
     plan.connections = 1;
     plan.pipeline = 10_000;
@@ -63,7 +64,7 @@ fn an_overloaded_server_shows_in_the_response_times_and_not_in_the_schedule() {
     let recording = measure(&plan, Duration::from_millis(1));
     let counts = recording.counts;
     assert_eq!((counts.scheduled, counts.sent), (2000, 2000));
-    // Half of them come back within the window, and half within the second of grace.
+    // One half comes back within the window. The other half comes back in the second that the driver waits afterwards.
     assert_eq!(counts.ok + counts.unfinished, 2000);
     assert!(counts.unfinished <= 2, "{counts:?}");
     assert!(about(recording.response.max() as f64, 1e9, 0.01));
@@ -99,23 +100,27 @@ fn about(value: f64, expected: f64, tolerance: f64) -> bool {
     (value / expected - 1.0).abs() <= tolerance
 }
 
-/// A kernel with a clock that moves only while a poll waits.
+/// A kernel whose clock moves only while a poll waits.
 #[derive(Debug)]
 struct VirtualKernel(Rc<RefCell<World>>);
 
+/// The state of the kernel and the server.
 #[derive(Debug)]
 struct World {
+    /// The clock.
     now_ns: u64,
+    /// How long the server takes for each write.
     service_ns: u64,
-    /// When the server has echoed all that it was sent.
+    /// When the server has echoed all writes so far.
     server_free_ns: u64,
     connections: Vec<Connection>,
 }
 
 #[derive(Debug, Default)]
 struct Connection {
+    /// The key under which the client's end is registered.
     key: Option<usize>,
-    /// When each part of the echo arrives, and its bytes.
+    /// Parts of the echo that are not read yet: when each arrives, and its bytes.
     echo: VecDeque<(u64, Vec<u8>)>,
 }
 
@@ -185,7 +190,7 @@ impl Poller for VirtualKernel {
     type Stream = VirtualStream;
     type PeerName = &'static str;
 
-    /// Level-triggered: an echo that is not read is announced again.
+    /// Level-triggered: an echo that is not read is reported again by the next poll.
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         events.clear();
         let world = &mut *self.0.borrow_mut();
@@ -193,7 +198,11 @@ impl Poller for VirtualKernel {
         let next_ns = arrivals.map(|(at_ns, _)| *at_ns).min().unwrap_or(u64::MAX);
         let timeout_ns = timeout.map_or(u64::MAX, |time| time.as_nanos() as u64);
         let until_ns = world.now_ns.saturating_add(timeout_ns).min(next_ns);
-        assert_ne!(until_ns, u64::MAX, "nothing would ever happen again");
+        assert_ne!(
+            until_ns,
+            u64::MAX,
+            "the poll has no timeout, and no echo will arrive"
+        );
         world.now_ns = world.now_ns.max(until_ns);
         for connection in &world.connections {
             let arrived = connection.echo.front();
@@ -224,7 +233,7 @@ impl Poller for VirtualKernel {
     }
 
     fn now(&self) -> std::time::Instant {
-        unreachable!("the driver asks for nanoseconds")
+        unreachable!("the driver reads `now_ns`")
     }
 
     fn signal(&mut self) -> Option<Signal> {
@@ -232,7 +241,7 @@ impl Poller for VirtualKernel {
     }
 
     fn accept(&mut self, (): &mut ()) -> io::Result<(VirtualStream, &'static str)> {
-        unreachable!("a client accepts nothing")
+        unreachable!("the load generator does not accept")
     }
 
     fn backlog_length(&self, (): &()) -> Option<usize> {
@@ -240,7 +249,7 @@ impl Poller for VirtualKernel {
     }
 
     fn register_listener(&mut self, (): &mut (), _: usize) -> io::Result<()> {
-        unreachable!("a client does not listen")
+        unreachable!("the load generator does not listen")
     }
 
     fn deregister_listener(&mut self, (): &mut ()) {}
@@ -283,15 +292,15 @@ impl Socket for VirtualStream {
     type Pipe = KernelPipe;
 
     fn splice_in(&mut self, _: &mut KernelPipe, _: usize) -> io::Result<usize> {
-        unreachable!("a client does not splice")
+        unreachable!("the load generator does not splice")
     }
 
     fn splice_out(&mut self, _: &mut KernelPipe, _: usize) -> io::Result<usize> {
-        unreachable!("a client does not splice")
+        unreachable!("the load generator does not splice")
     }
 
     fn peek(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        unreachable!("a client does not peek")
+        unreachable!("the load generator does not peek")
     }
 
     fn shut_down_writing(&mut self) -> io::Result<()> {
@@ -319,7 +328,7 @@ impl Socket for VirtualStream {
     fn reset_on_close(&mut self) {}
 }
 
-/// Every poll ends by itself.
+/// A waker that does nothing: every poll of this kernel ends by itself.
 #[derive(Debug)]
 struct Awake;
 

@@ -1,4 +1,5 @@
-//! From arguments to plans, one for each run in the order of the runs; and what contradicts what.
+//! Makes plans from the arguments: one for each run, in the order of the runs. Rejects arguments that contradict each
+//! other.
 
 use std::time::Duration;
 
@@ -10,28 +11,38 @@ use super::amounts::OnOff;
 use super::args::{BenchArgs, Order, VerifyArg};
 use super::sweep::{Key, Sweep};
 
-/// What contradicts itself whatever the targets are.
+/// Checks for contradictions that do not depend on the addresses of the targets.
+///
+/// # Errors
+/// The first contradiction, as a message for the user.
 pub(super) fn check(args: &BenchArgs) -> Result<(), String> {
     let targets = args.targets.len();
     if targets > 2 {
         return Err("at most two targets: they are compared, the second with the first".to_owned());
     }
     if targets == 2 && (args.sweep.is_some() || args.find_max.is_some()) {
-        return Err(
-            "a comparison is of one setting: --sweep and --find-max take one target".to_owned(),
-        );
+        return Err("--sweep and --find-max take one target, and two were named".to_owned());
     }
     if targets == 2 && args.runs.is_some_and(|runs| runs < 3) {
-        return Err("a comparison needs at least 3 runs of each: fewer cannot tell a difference from chance".to_owned());
+        return Err(
+            "a comparison needs at least 3 runs of each target: fewer cannot tell a difference from chance"
+                .to_owned(),
+        );
     }
     if targets < 2 && args.order.is_some() {
-        return Err("--order is about two targets".to_owned());
+        return Err("--order needs two targets".to_owned());
     }
     if args.find_max.is_some() && args.outputs.has_hgrm() {
-        return Err("--hgrm is one distribution, and --find-max takes several runs: --json has each of theirs".to_owned());
+        return Err(
+            "--hgrm writes one distribution, and --find-max makes several runs: use --json, which has one for each"
+                .to_owned(),
+        );
     }
     if args.find_max.is_some() && args.runs.is_some() {
-        return Err("--find-max decides itself how many runs it takes".to_owned());
+        return Err(
+            "--runs cannot be used with --find-max, which decides how many runs it makes"
+                .to_owned(),
+        );
     }
     if let Some(sweep) = &args.sweep {
         let (name, is_fixed) = match sweep.key() {
@@ -41,7 +52,7 @@ pub(super) fn check(args: &BenchArgs) -> Result<(), String> {
         };
         if is_fixed {
             return Err(format!(
-                "--{name} fixes what --sweep {name}=… varies: one of them"
+                "--{name} fixes what --sweep {name}=… varies: use only one of them"
             ));
         }
     }
@@ -58,15 +69,19 @@ pub(super) fn check(args: &BenchArgs) -> Result<(), String> {
     Ok(())
 }
 
-/// A run to be made.
+/// A run that is still to be made.
 #[derive(Clone, Debug)]
 pub(super) struct Planned {
+    /// The settings of the run.
     pub(super) plan: Plan,
-    /// Its part in a comparison.
+    /// The side of a comparison that the run is for; `None` without a comparison.
     pub(super) side: Option<Side>,
 }
 
-/// One plan for each run.
+/// Returns the planned runs in their order.
+///
+/// # Errors
+/// A plan contradicts itself. The message says how.
 pub(super) fn plans(args: &BenchArgs, targets: &[Address]) -> Result<Vec<Planned>, String> {
     let base = |target: &Address| plan(args, target);
     let plans = match (targets, &args.sweep) {
@@ -94,16 +109,18 @@ pub(super) fn plans(args: &BenchArgs, targets: &[Address]) -> Result<Vec<Planned
     })
 }
 
+/// Number of runs of each plan.
 fn runs(args: &BenchArgs) -> usize {
     let default = if args.targets.len() == 2 { 5 } else { 1 };
     args.runs.map_or(default, |runs| runs as usize)
 }
 
-/// A pair of runs: whoever was first in the last round is second in this, or a lot decides.
+/// The two runs of a round in their order. The target that runs first changes from round to round (`interleave`), or is
+/// random in each round (`random`).
 fn in_order(args: &BenchArgs, round: usize, a: &Plan, b: &Plan) -> [Planned; 2] {
     let swapped = match args.order.unwrap_or_default() {
         Order::Interleave => round % 2 == 1,
-        // Any mixing of seed and round will do: it only has to follow nothing that the machine does.
+        // A multiplicative hash is enough: the order must only be independent of what the machine does.
         Order::Random => {
             let mixed = (args.seed ^ round as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             mixed >> 63 == 1
@@ -122,7 +139,7 @@ fn in_order(args: &BenchArgs, round: usize, a: &Plan, b: &Plan) -> [Planned; 2] 
 fn plan(args: &BenchArgs, target: &Address) -> Result<Plan, String> {
     let mut plan = Plan::new(target.clone());
     let size =
-        |n: u64| usize::try_from(n).map_err(|_| format!("{n} is more than this machine can count"));
+        |n: u64| usize::try_from(n).map_err(|_| format!("{n} is too large for this machine"));
     plan.connections = size(args.connections.unwrap_or(CONNECTIONS))?;
     plan.until = match (args.count, args.duration) {
         (Some(count), _) => Until::Count(count),
@@ -155,7 +172,7 @@ fn plan(args: &BenchArgs, target: &Address) -> Result<Plan, String> {
     Ok(plan)
 }
 
-/// Every option as it was resolved.
+/// The options for the report, with the defaults filled in.
 pub(super) fn options(args: &BenchArgs, plans: &[Planned]) -> Options {
     let mut targets: Vec<String> = Vec::new();
     for Planned { plan, .. } in plans {
@@ -170,7 +187,7 @@ pub(super) fn options(args: &BenchArgs, plans: &[Planned]) -> Options {
     let first = &plans[0].plan;
     Options {
         targets,
-        // As it was asked for: a search and a sweep choose the rates of their runs.
+        // Only the rate of the option `--rate`: a search and a sweep choose the rates of their runs.
         rate: args.rate,
         sweep: args.sweep.as_ref().map(ToString::to_string),
         find_max: args.find_max.as_ref().map(ToString::to_string),
@@ -184,13 +201,17 @@ pub(super) fn options(args: &BenchArgs, plans: &[Planned]) -> Options {
     }
 }
 
-/// The most connections that any run will have.
+/// The largest number of connections of any run.
 pub(super) fn most_connections(args: &BenchArgs) -> u64 {
     let swept = args.sweep.as_ref().and_then(Sweep::most_connections);
     swept.or(args.connections).unwrap_or(CONNECTIONS)
 }
 
+/// Default of `--connections`.
 const CONNECTIONS: u64 = 50;
 
+/// Default of `--duration`.
 const DURATION: Duration = Duration::from_secs(10);
+
+/// Default of `--warmup` without `--count`.
 const WARMUP: Duration = Duration::from_secs(1);

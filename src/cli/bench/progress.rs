@@ -1,4 +1,4 @@
-//! What is shown on standard error while it runs: a bar on a terminal, a line a second elsewhere.
+//! Progress of a run on standard error: a bar on a terminal, one line a second elsewhere.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -6,16 +6,18 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mio_echo::load::{Plan, Progress, Until};
 
-/// Where progress is shown.
+/// Shows the progress of one run after another.
 #[derive(Debug)]
 pub(super) struct Display {
+    /// The bar, if standard error is a terminal.
     bar: Option<ProgressBar>,
-    /// Which of how many runs this is, where there are several.
+    /// Beginning of each line: the number of this run and the number of all runs. Empty if there is only one run.
     of: String,
-    /// Within this run.
+    /// Messages of this run that came back.
     messages: u64,
+    /// Errors of this run.
     errors: u64,
-    /// When connections were last told of, off a terminal: a line a second is enough.
+    /// Time of the last line about connecting. Without a terminal, one line a second is enough.
     told: Option<Instant>,
 }
 
@@ -35,7 +37,7 @@ impl Display {
         }
     }
 
-    /// A run begins.
+    /// Begins run `n` of `all`; `all` is `None` if the number of runs is not known.
     pub(super) fn of(&mut self, n: usize, all: Option<usize>, plan: &Plan) {
         let rate = plan
             .rate
@@ -48,7 +50,7 @@ impl Display {
         (self.messages, self.errors) = (0, 0);
     }
 
-    /// Something has happened.
+    /// Shows this progress.
     pub(super) fn show(&mut self, plan: &Plan, progress: &Progress<'_>) {
         match progress {
             Progress::Connected(open) => {
@@ -82,7 +84,7 @@ impl Display {
                     Until::Count(all) => (
                         u128::from(all),
                         u128::from(self.messages),
-                        format!("{} of {all} messages", self.messages),
+                        format!("{} of {}", self.messages, counted(all, "message")),
                     ),
                 };
                 let rate = second.ok as f64 * 1e9 / second.length_ns.max(1) as f64;
@@ -94,15 +96,16 @@ impl Display {
                     ),
                 };
                 let line = format!(
-                    "{told}  {rate:.0}/s  p99 {p99}  {} errors  {} connections",
-                    self.errors, second.connections
+                    "{told}  {rate:.0}/s  p99 {p99}  {}  {}",
+                    counted(self.errors, "error"),
+                    counted(second.connections as u64, "connection")
                 );
                 self.say(clamped(of), clamped(at), &line);
             }
         }
     }
 
-    /// The report comes next.
+    /// Removes the bar, so that the report can follow.
     pub(super) fn end_of_run(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -118,13 +121,19 @@ impl Display {
                 bar.set_message(format!("{}{line}", self.of));
             }
             None => {
-                // Whoever has closed standard error does not want to be told.
+                // A closed standard error is not an error: progress is only information.
                 let _ = writeln!(io::stderr(), "{}{line}", self.of);
             }
         }
     }
 }
 
+/// A number and its noun, which is in the singular for 1.
+fn counted(n: u64, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+/// The number, or `u64::MAX` if it is larger.
 fn clamped(n: u128) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }

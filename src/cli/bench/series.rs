@@ -1,4 +1,4 @@
-//! Carries out the runs, one after another, and puts them into a document.
+//! Makes the runs, one after another, and collects them in a document.
 
 use std::time::SystemTime;
 
@@ -12,7 +12,11 @@ use super::plans::{self, Planned};
 use super::progress::Display;
 use crate::cli::failure::Failure;
 
-/// Everything that was asked for. `note` is what the reader must know beforehand.
+/// Makes all runs and returns the report. `note` is a sentence that the report has before its figures.
+///
+/// # Errors
+/// No run was made: a usage error, an interruption or a failure of the first run. A failure of a later run makes the
+/// report invalid.
 pub(super) fn measure(
     args: &BenchArgs,
     plans: &[Planned],
@@ -45,6 +49,7 @@ pub(super) fn measure(
     Ok(builder.build())
 }
 
+/// The runs so far, and the means to make more.
 struct Series<'a> {
     display: Display,
     stopper: &'a Stopper,
@@ -52,6 +57,7 @@ struct Series<'a> {
 }
 
 impl Series<'_> {
+    /// Makes the planned runs in their order.
     fn all(&mut self, plans: &[Planned]) -> Result<(), Failure> {
         for (n, Planned { plan, side }) in plans.iter().enumerate() {
             self.display.of(n + 1, Some(plans.len()), plan);
@@ -62,7 +68,7 @@ impl Series<'_> {
         Ok(())
     }
 
-    /// One run. Returns whether to go on.
+    /// Makes one run. Returns false if no further run may follow.
     fn run(&mut self, plan: &Plan, side: Option<Side>) -> Result<bool, Failure> {
         let mut window_start = SystemTime::now();
         let display = &mut self.display;
@@ -75,7 +81,7 @@ impl Series<'_> {
         self.display.end_of_run();
         let recording = match measured {
             Ok(recording) => recording,
-            // What was measured before is worth a report.
+            // The runs before this one still make a report.
             Err(RunError::Stopped) if !self.runs().is_empty() => {
                 self.builder.mark_interrupted();
                 return Ok(false);
@@ -108,7 +114,7 @@ impl Series<'_> {
         self.builder.runs()
     }
 
-    /// The highest rate at which the condition holds.
+    /// Searches for the highest rate at which the condition holds.
     fn find_max(&mut self, condition: &Assertion, base: &Plan) -> Result<KnownMaximum, Failure> {
         let mut search = RateSearch::new(condition.clone())?;
         let mut plan = base.clone();

@@ -1,4 +1,4 @@
-//! `--sweep KEY=VALUES`: one run for each value.
+//! Parses `--sweep KEY=VALUES` and makes one plan for each value.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,14 +8,17 @@ use mio_echo::load::{Plan, Sizes};
 use super::amounts;
 use crate::cli::values;
 
-/// What is varied, and the values that it takes.
+/// The setting that a sweep varies, and its values.
 #[derive(Clone, Debug)]
 pub(super) struct Sweep {
+    /// The argument as the user wrote it.
     text: String,
     key: Key,
+    /// Messages a second, connections or bytes.
     values: Vec<f64>,
 }
 
+/// A setting that a sweep can vary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     Rate,
@@ -24,18 +27,21 @@ pub(super) enum Key {
 }
 
 impl Sweep {
-    /// What is varied.
+    /// The setting that the sweep varies.
     pub(super) fn key(&self) -> Key {
         self.key
     }
 
-    /// The most connections of any run, if that is what is varied.
+    /// The largest number of connections of any run; `None` if the sweep varies another setting.
     pub(super) fn most_connections(&self) -> Option<u64> {
         let most = self.values.iter().copied().fold(0.0, f64::max);
         (self.key == Key::Connections).then_some(most as u64)
     }
 
-    /// The plan with each of the values.
+    /// Returns one copy of the plan for each value.
+    ///
+    /// # Errors
+    /// A value is not a possible size.
     pub(super) fn plans(&self, base: &Plan) -> Result<Vec<Plan>, String> {
         let with = |value: &f64| {
             let mut plan = base.clone();
@@ -72,7 +78,7 @@ impl FromStr for Sweep {
             "size" => Key::Size,
             _ => {
                 return Err(format!(
-                    "{key:?} cannot be varied: rate, connections or size can"
+                    "{key:?} cannot be varied: use rate, connections or size"
                 ));
             }
         };
@@ -93,7 +99,7 @@ impl FromStr for Sweep {
     }
 }
 
-/// The values from the first up to the last, each a step from the one before.
+/// Parses a range: the values from `from` up to `to`, which ends with a step such as `*2` or `+1000`.
 fn range(
     from: &str,
     to: &str,
@@ -101,43 +107,43 @@ fn range(
 ) -> Result<Vec<f64>, String> {
     let at = to
         .find(['*', '+'])
-        .ok_or("a range has a step: *2 for each twice the last, +1000 for each so much more")?;
+        .ok_or("a range has a step: *2 doubles each value, +1000 adds 1000 to it")?;
     let (to, step) = to.split_at(at);
     let (first, last) = (value(from)?, value(to)?);
     if first > last {
-        return Err(format!("a range goes upwards: {to}..{from}"));
+        return Err(format!("a range goes upwards: write {to}..{from}"));
     }
     let next: Box<dyn Fn(f64) -> f64> = match step.split_at(1) {
         ("*", factor) => {
             let factor: f64 = factor
                 .parse()
-                .map_err(|_| format!("{factor:?} is no factor"))?;
+                .map_err(|_| format!("{factor:?} is not a number"))?;
             if !(factor > 1.0 && factor.is_finite()) {
-                return Err("a factor above 1, or it would go on for ever".to_owned());
+                return Err("the factor must be above 1, or the range would have no end".to_owned());
             }
             Box::new(move |v| v * factor)
         }
         (_, step) => {
             let step = value(step)?;
             if step <= 0.0 {
-                return Err("a step above 0, or it would go on for ever".to_owned());
+                return Err("the step must be above 0, or the range would have no end".to_owned());
             }
             Box::new(move |v| v + step)
         }
     };
-    // A little beyond the end, for factors that are not exact.
+    // The tolerance keeps the last value if rounding makes it a little larger than the end.
     let steps = std::iter::successors(Some(first), |v| Some(next(*v)));
     let values: Vec<f64> = steps
         .take_while(|v| *v <= last * 1.000_001)
         .take(MOST + 1)
         .collect();
     if values.len() > MOST {
-        return Err(format!("more than {MOST} runs"));
+        return Err(format!("a sweep has at most {MOST} runs"));
     }
     Ok(values)
 }
 
-/// At ten seconds each that is nearly three hours.
+/// Most runs of a sweep. With the default of ten seconds a run they take nearly three hours.
 const MOST: usize = 1000;
 
 #[cfg(test)]
@@ -157,13 +163,13 @@ mod tests {
     }
 
     #[test]
-    fn slips_are_answered_with_what_is_possible() {
+    fn the_message_for_a_wrong_sweep_says_what_is_possible() {
         for (text, hint) in [
             ("rate", "KEY=VALUES"),
             ("duration=1..2*2", "rate, connections or size"),
             ("rate=1..2", "has a step"),
             ("rate=2..1*2", "1..2"),
-            ("rate=1..2*1", "for ever"),
+            ("rate=1..2*1", "no end"),
             ("connections=1..9+0", "at least 1"),
             ("size=x", "not a size"),
         ] {

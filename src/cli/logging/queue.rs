@@ -1,4 +1,4 @@
-//! Lines that wait to be written: bounded, in order, and with a count at each place where some are missing.
+//! A bounded queue of lines to write. They stay in order. Where lines are missing, the queue holds their number.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use log::Level;
 
-/// What a thread has logged, and when.
+/// A line that a thread has logged, with its time.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) time: SystemTime,
@@ -15,46 +15,46 @@ pub(super) struct Line {
     pub(super) text: String,
 }
 
-/// What is to be written next.
+/// An entry of the queue.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Entry {
+    /// A log line.
     Line(Line),
-    /// So many lines found no room here, the first of them at this time.
-    LeftOut {
-        since: SystemTime,
-        lines: u64,
-    },
-    /// A message that is no log line: why the process ends.
+    /// The queue was full, and this many lines are missing here. The first of them was logged at `since`.
+    LeftOut { since: SystemTime, lines: u64 },
+    /// A message without time and level: the reason for which the process ends.
     Last(String),
 }
 
-/// See the module.
+/// The queue between the threads that log and the thread that writes.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
-    /// An entry has come.
+    /// Notified when an entry is added.
     filled: Condvar,
-    /// The last entry was written.
+    /// Notified when the queue is empty and its last entry is written.
     written: Condvar,
 }
 
+/// The state that the lock protects.
 #[derive(Debug, Default)]
 struct Waiting {
     entries: VecDeque<Entry>,
-    /// Bytes of text in them.
+    /// Bytes of text in the lines.
     bytes: usize,
-    /// Lines are left out until there is room for many, so that one note stands for many lines.
+    /// True from the moment at which the queue is full until it is half empty. Lines are left out in this time, so that
+    /// one note counts many of them.
     is_full: bool,
-    /// An entry was taken out and is not written yet.
+    /// True if an entry was taken out and is not written yet.
     is_writing: bool,
 }
 
 impl Queue {
-    /// Keeps a line if there is room, and counts it otherwise. It is made only if it is kept.
+    /// Adds a line. If the queue is full, only counts it, and does not call `line`.
     pub(super) fn push(&self, line: impl FnOnce() -> Line) {
         let mut waiting = self.lock();
         if waiting.has_room() {
-            // Made under the lock, so that the times are in order.
+            // Called under the lock, so that the times are in order.
             let line = line();
             waiting.bytes += line.text.len();
             waiting.entries.push_back(Entry::Line(line));
@@ -70,13 +70,13 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Keeps this whether there is room or not: it comes once.
+    /// Adds a message even if the queue is full. A process has only one such message.
     pub(super) fn push_last(&self, text: String) {
         self.lock().entries.push_back(Entry::Last(text));
         self.filled.notify_one();
     }
 
-    /// Waits for an entry and takes it out. The one before is written by now.
+    /// Waits for an entry and takes it out. The caller must have written the previous entry.
     pub(super) fn next(&self) -> Entry {
         let mut waiting = self.lock();
         waiting.is_writing = false;
@@ -98,7 +98,7 @@ impl Queue {
         }
     }
 
-    /// Waits until everything is written, or for so long.
+    /// Waits until every entry is written, at most for `at_most`.
     pub(super) fn wait_until_written(&self, at_most: Duration) {
         let waiting = self.lock();
         let _ = self
@@ -124,10 +124,10 @@ impl Waiting {
     }
 }
 
-/// Some seconds of the most detailed log, or hours of the default one.
+/// Most entries in the queue: some seconds of the most detailed log, or hours of the default log.
 const MOST_LINES: usize = 16 * 1024;
 
-/// Of text in all lines together.
+/// Most bytes of text in all lines together: 4 MiB.
 const MOST_BYTES: usize = 4 << 20;
 
 #[cfg(test)]
@@ -166,12 +166,12 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_room_is_counted_at_its_place() {
+    fn a_full_queue_counts_the_missing_lines_at_their_place() {
         let queue = Queue::default();
         for _ in 0..MOST_LINES + 3 {
             queue.push(|| line("x"));
         }
-        // Not before there is room for many.
+        // A line is accepted again only when the queue is half empty.
         for _ in 0..MOST_LINES / 2 {
             assert_eq!(queue.next(), Entry::Line(line("x")));
             queue.push(|| line("too early"));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lines_are_bounded_by_their_bytes() {
+    fn the_bytes_of_all_lines_are_bounded() {
         let queue = Queue::default();
         let text = "x".repeat(MOST_BYTES / 4);
         for _ in 0..5 {
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_waits_until_the_last_line_is_written_and_no_longer_than_told() {
+    fn the_wait_at_the_end_lasts_until_the_last_line_is_written_or_its_limit() {
         let queue = Arc::new(Queue::default());
         let wait = |at_most| {
             let start = Instant::now();
@@ -208,8 +208,8 @@ mod tests {
             start.elapsed()
         };
         let (short, long) = (Duration::from_millis(20), Duration::from_secs(60));
-        assert!(wait(long) < long, "nothing waits");
-        queue.push(|| line("taken out, and not written before the next is asked for"));
+        assert!(wait(long) < long, "the queue is empty");
+        queue.push(|| line("taken out, and written when the next entry is requested"));
         queue.next();
         assert!(wait(short) >= short);
         let writing = queue.clone();
@@ -218,6 +218,6 @@ mod tests {
                 writing.next();
             }
         });
-        assert!(wait(long) < long, "all is written");
+        assert!(wait(long) < long, "every line is written");
     }
 }

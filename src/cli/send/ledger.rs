@@ -1,7 +1,7 @@
-//! The ledger of `send`: what was sent, what came back, and what follows from both.
+//! The ledger of `send`: compares the bytes that came back with those that were sent, and decides the outcome.
 //!
-//! Performs no I/O and reads no clock. Both threads of a session change it, under one lock. Each writes a fact down
-//! before the other can see its effect, so the outcome does not depend on which thread runs first.
+//! Performs no I/O and reads no clock. Both threads of a session change it, under one lock. Each thread records a fact
+//! before the other thread can see its effect, so the outcome does not depend on which thread runs first.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -9,33 +9,36 @@ use std::time::{Duration, Instant};
 
 use crc32fast::Hasher;
 
-/// Compares what comes back with what was sent.
+/// Compares the bytes that come back with those that were sent.
 ///
-/// The sending thread calls [`announce`](Ledger::announce) before it sends, [`moved`](Ledger::moved) after each write, and
-/// one of the methods `wait_for_input`, `end` and `fail` when it leaves the socket. The receiving thread calls
-/// [`receive`](Ledger::receive) with all that it reads, asks [`patience`](Ledger::patience) how long the next read may
-/// wait, and [`judge`](Ledger::judge) at the end.
+/// The sending thread calls [`announce`](Ledger::announce) before it sends, [`moved`](Ledger::moved) after each write,
+/// and `wait_for_input`, `end` or `fail` after its last system call on the socket.
+///
+/// The receiving thread calls [`receive`](Ledger::receive) with all bytes that it reads. It calls
+/// [`patience`](Ledger::patience) for the limit of its next read, and [`judge`](Ledger::judge) at the end.
 pub(super) struct Ledger {
     /// Blocks that have not come back completely, the oldest first. The last one may not have been sent completely.
     blocks: VecDeque<Block>,
     /// Checksum of the part of the first block that has come back, if that block is a checksum.
     partial: Hasher,
-    /// Bytes that were sent or are about to be.
+    /// Number of bytes that were sent or are being sent.
     sent: u64,
-    /// Bytes that came back and were right.
+    /// Number of bytes that came back and were right.
     received: u64,
-    /// True if nothing follows the bytes that are counted in `sent`.
+    /// True if the input has no bytes after those counted in `sent`.
     input_ended: bool,
+    /// State of the sending thread.
     sending: Sending,
-    /// When bytes moved last, in either direction, or our stream ended.
+    /// Time at which bytes last moved in either direction, or our stream ended.
     moved: Instant,
 }
 
 /// [`BLOCK`] bytes of the stream.
 enum Block {
+    /// The bytes themselves.
     Bytes(Vec<u8>),
-    /// Stands for the bytes of a block that was sent while [`KEPT`] others had not come back. So gigabytes may be in
-    /// flight without filling memory.
+    /// The checksum of a block that was sent while [`KEPT`] other blocks had not come back. It bounds the memory even
+    /// if gigabytes are in flight.
     Checksum(u32),
 }
 
@@ -43,9 +46,9 @@ enum Block {
 enum Sending {
     /// Waits for input.
     Waiting,
-    /// Calls send(2) or shutdown(2). The call may be the one that gets the connection's error.
+    /// Calls send(2) or shutdown(2). The kernel may report the error of the connection to this call.
     Writing,
-    /// Has sent everything, and our end of stream.
+    /// Has sent every byte and our end of stream.
     Ended,
     /// Could not read the input, and has ended our stream.
     InputFailed(io::Error),
@@ -53,33 +56,33 @@ enum Sending {
     Refused(io::Error),
 }
 
-/// How the receiving thread's work ended.
+/// The event that ended the work of the receiving thread.
 pub(super) enum End {
     /// The server ended its stream.
     OfStream,
     /// recv(2) failed.
     Broken(io::Error),
-    /// Something came back that was not sent, for the reason given.
+    /// A byte came back that was not sent. The text says which.
     Wrong(String),
-    /// An answer was due, and nothing moved for so long.
+    /// An answer was due, and no byte moved for this time.
     TimedOut(Duration),
-    /// Everything was back, and the server did not end its stream within [`LAST_WAIT`].
+    /// Every byte was back, and the server did not end its stream within [`LAST_WAIT`].
     StillOpen,
 }
 
 /// The receiving thread's next step.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// Read, and wait at most so long; `None` is without limit.
+    /// Read, and wait at most for this time; `None` is without limit.
     Wait(Option<Duration>),
-    /// End with [`End::TimedOut`]: nothing moved for so long.
+    /// End with [`End::TimedOut`]: no byte moved for this time.
     TimedOut(Duration),
     /// End with [`End::StillOpen`].
     StillOpen,
 }
 
 impl Ledger {
-    /// For an input whose end is not known yet.
+    /// A ledger for an input whose end is not known yet.
     pub(super) fn new(now: Instant) -> Ledger {
         Ledger {
             blocks: VecDeque::new(),
@@ -92,7 +95,7 @@ impl Ledger {
         }
     }
 
-    /// For a message that is known as a whole before its first byte is sent.
+    /// A ledger for a message that is complete before its first byte is sent.
     pub(super) fn of_message(message: &[u8], now: Instant) -> Ledger {
         let mut ledger = Ledger::new(now);
         ledger.announce(message, now);
@@ -100,7 +103,7 @@ impl Ledger {
         ledger
     }
 
-    /// Writes down bytes that are about to be sent. Their echo may be back before send(2) returns.
+    /// Records bytes before they are sent: their echo may be back before send(2) returns.
     pub(super) fn announce(&mut self, mut bytes: &[u8], now: Instant) {
         self.sending = Sending::Writing;
         self.moved = now;
@@ -126,23 +129,24 @@ impl Ledger {
         }
     }
 
-    /// Writes down that no input follows, before our end of stream is sent: the server's own may arrive first.
+    /// Records that the input has ended. Called before our end of stream is sent, because the server's end of stream
+    /// may arrive first.
     pub(super) fn end_input(&mut self) {
         self.input_ended = true;
         self.sending = Sending::Writing;
     }
 
-    /// Writes down that the kernel accepted bytes.
+    /// Records that the kernel accepted bytes.
     pub(super) fn moved(&mut self, now: Instant) {
         self.moved = now;
     }
 
-    /// Writes down that all bytes up to here were accepted, and that the sending thread waits for more input.
+    /// Records that the kernel accepted all bytes so far, and that the sending thread waits for more input.
     pub(super) fn wait_for_input(&mut self) {
         self.sending = Sending::Waiting;
     }
 
-    /// Writes down that our stream has ended. An error is that of the input.
+    /// Records that our stream has ended. `input` is an error if the input could not be read.
     pub(super) fn end(&mut self, input: io::Result<()>, now: Instant) {
         self.sending = match input {
             Ok(()) => Sending::Ended,
@@ -151,7 +155,7 @@ impl Ledger {
         self.moved = now;
     }
 
-    /// Writes down that send(2) failed.
+    /// Records that send(2) failed.
     pub(super) fn fail(&mut self, error: io::Error) {
         self.sending = Sending::Refused(error);
     }
@@ -210,15 +214,15 @@ impl Ledger {
                     ));
                 }
             }
-            // Every byte that was sent and is not back is in a block.
+            // Not reached: every byte that was sent and is not back is in a block.
             None => {}
         }
         Ok(())
     }
 
-    /// How long the next read may wait, `timeout` being that of a due answer.
+    /// Returns how long the next read may wait. `timeout` is the limit for a due answer.
     ///
-    /// An answer is due when bytes have been sent that are not back, or when the input has ended.
+    /// An answer is due while a sent byte has not come back, or when the input has ended.
     pub(super) fn patience(&self, now: Instant, timeout: Option<Duration>) -> Patience {
         let still = now.saturating_duration_since(self.moved);
         if self.has_everything() {
@@ -237,24 +241,28 @@ impl Ledger {
             wait = Some(timeout - still);
         }
         if self.received == self.sent {
-            // The sending thread can start either wait while this thread is inside recv(2), which does not notice a
-            // new SO_RCVTIMEO. A read that lasts no longer than the shorter of the two returns before either is over.
+            // While this thread is inside recv(2), the sending thread may send bytes or end the stream. Either starts a
+            // wait, of `timeout` or of `LAST_WAIT`, but recv(2) does not notice a new SO_RCVTIMEO. With the shorter of
+            // both, the read returns before either wait is over.
             let shorter = timeout.map_or(LAST_WAIT, |timeout| timeout.min(LAST_WAIT));
             wait = Some(wait.map_or(shorter, |left| left.min(shorter)));
         }
         Patience::Wait(wait)
     }
 
-    /// True if the sending thread may still change what the connection's end means. It is inside a system call on the
-    /// socket then, or it waits for an input that may be at its end.
+    /// True if the sending thread may still change the outcome: it is inside a system call on the socket, or it waits
+    /// for an input that may be at its end.
     pub(super) fn is_unsettled(&self) -> bool {
         matches!(self.sending, Sending::Writing | Sending::Waiting)
     }
 
-    /// Whether the session succeeded; then with a remark, if there is one, otherwise with the reason.
+    /// Returns the outcome of the session: success, perhaps with a remark.
     ///
-    /// Order: a wrong byte, an unreadable input, a complete echo, and last the way in which the connection ended. A
-    /// reset after a complete echo is a success: every byte is back and was right.
+    /// The checks have this order: a wrong byte, an unreadable input, a complete echo, and then the end of the
+    /// connection. A reset after a complete echo is a success, because every byte is back and was right.
+    ///
+    /// # Errors
+    /// The reason for the failure, as a sentence.
     pub(super) fn judge(&self, end: &End) -> Result<Option<String>, String> {
         if let End::Wrong(why) = end {
             return Err(why.clone());
@@ -264,15 +272,19 @@ impl Ledger {
         }
         let error = match (end, &self.sending) {
             (End::Broken(error), _) => Some(error),
-            // Reporting a socket's pending error clears it (socket(7), SO_ERROR). After send(2) got ECONNRESET, recv(2)
-            // sees a plain end of stream. EPIPE does not tell a reset from an end: send(2) fails with it after either.
+            // When the kernel reports the pending error of a socket, it clears the error (SO_ERROR, socket(7)). If
+            // send(2) got ECONNRESET, recv(2) sees an ordinary end of stream. send(2) fails with EPIPE after a reset
+            // and after an end of stream, so EPIPE does not tell one from the other.
             (End::OfStream, Sending::Refused(error)) if error.kind() != ErrorKind::BrokenPipe => {
                 Some(error)
             }
             _ => None,
         };
         if self.has_everything() {
-            let all = format!("all {} bytes had come back", self.sent);
+            let all = match self.sent {
+                1 => "the only byte had come back".to_owned(),
+                sent => format!("all {sent} bytes had come back"),
+            };
             return Ok(match (end, error) {
                 (_, Some(error)) => Some(format!("{} after {all}", broken(error))),
                 (End::StillOpen, None) => Some(format!(
@@ -286,30 +298,33 @@ impl Ledger {
         Err(match (end, error) {
             (_, Some(error)) => format!("{} {progress}", broken(error)),
             (End::TimedOut(timeout), None) => format!(
-                "gave up because nothing moved for {} (--timeout), {progress}",
+                "gave up because no byte moved for {} (--timeout), {progress}",
                 humantime::format_duration(*timeout)
             ),
             _ => format!("the server ended its stream {progress}"),
         })
     }
 
-    /// True if everything was sent, our stream has ended, and every byte is back.
+    /// True if every byte was sent, our stream has ended, and every byte is back.
     fn has_everything(&self) -> bool {
         let ended = matches!(self.sending, Sending::Ended | Sending::InputFailed(_));
         ended && self.received == self.sent
     }
 
+    /// The end of a message: how many bytes of how many had come back.
     fn progress(&self) -> String {
         let (received, sent) = (self.received, self.sent);
+        let bytes = if sent == 1 { "byte" } else { "bytes" };
         match self.input_ended {
-            true => format!("after {received} of {sent} bytes had come back"),
+            true => format!("after {received} of {sent} {bytes} had come back"),
             false => format!(
-                "before the input had ended: {received} of the {sent} bytes sent so far had come back"
+                "before the input had ended: {received} of the {sent} {bytes} sent so far had come back"
             ),
         }
     }
 }
 
+/// The beginning of a message about a connection that failed with this error.
 fn broken(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
@@ -319,15 +334,15 @@ fn broken(error: &io::Error) -> String {
     }
 }
 
-/// Longest wait for one side's end of stream after that of the other: for the server's when everything is back, and for
-/// the input's when the server has ended its stream.
+/// Longest wait for the server's end of stream after every byte is back. Also the longest wait for the end of the input
+/// after the server has ended its stream.
 pub(super) const LAST_WAIT: Duration = Duration::from_secs(1);
 
-/// Bytes that are compared through one checksum when too many are in flight to be kept.
+/// Size of a block in bytes: the unit of the checksums.
 const BLOCK: u64 = 64 * 1024;
 
-/// Blocks that are kept as bytes: 16 MiB. More than that is in flight with a server that stores the stream before it
-/// answers, or with very large socket buffers.
+/// Most blocks that are kept as bytes: 256 blocks, which are 16 MiB. More bytes are in flight if the server stores the
+/// stream before it answers, or if the socket buffers are very large.
 const KEPT: usize = 256;
 
 #[cfg(test)]
@@ -337,7 +352,8 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const TIMEOUT: Option<Duration> = Some(Duration::from_secs(10));
 
-    /// A ledger of bytes that were all sent, in pieces of 10,000, before `received` came back in pieces of 7,777.
+    /// Makes a ledger with all of `sent`, in pieces of 10,000 bytes. Then compares `received`, in pieces of 7,777
+    /// bytes.
     fn compare(sent: &[u8], received: &[u8]) -> Result<Ledger, String> {
         let now = Instant::now();
         let mut ledger = Ledger::new(now);
@@ -361,7 +377,7 @@ mod tests {
 
     #[test]
     fn an_exact_echo_succeeds_at_every_length() {
-        // The last one is longer than what is kept as bytes.
+        // The last length is more than the ledger keeps as bytes.
         for length in [0, 1, 65_535, 65_536, 65_537, 1_000_000, 20 << 20] {
             let ledger = compare(&bytes(length), &bytes(length)).map_err(|why| (length, why));
             assert_eq!(ledger.unwrap().judge(&End::OfStream), Ok(None), "{length}");
@@ -369,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_come_back_one_by_one_are_compared_with_those_not_sent_completely() {
+    fn single_bytes_are_compared_while_their_block_is_incomplete() {
         let (now, sent) = (Instant::now(), bytes(200_000));
         let mut ledger = Ledger::new(now);
         for part in sent.chunks(999) {
@@ -389,7 +405,7 @@ mod tests {
             let mut wrong = sent.clone();
             wrong[offset] ^= 0xff;
             wrong[199_999] ^= 1;
-            // Only what came back up to there is needed.
+            // The bytes after the wrong one are not needed.
             let why = compare(&sent, &wrong[..=offset]).err().unwrap();
             assert!(why.contains(&format!("at offset {offset}:")), "{why}");
         }
@@ -398,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_what_is_kept_the_block_of_a_wrong_byte_is_named() {
+    fn a_wrong_byte_in_a_block_kept_as_a_checksum_is_reported_with_its_block() {
         let kept = KEPT * BLOCK as usize;
         let sent = bytes(kept + 100_000);
         for (offset, hint) in [
@@ -414,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_complete_whether_the_echo_or_our_end_of_stream_is_first() {
+    fn a_message_is_complete_in_either_order_of_echo_and_end_of_stream() {
         let now = Instant::now();
         for end_first in [true, false] {
             let mut ledger = Ledger::of_message(b"hello", now);
@@ -424,7 +440,7 @@ mod tests {
                 ledger.receive(b"hello", now).unwrap();
             } else {
                 ledger.receive(b"hello", now).unwrap();
-                // The receiving thread waits for the other one here.
+                // Here the receiving thread waits for the sending thread.
                 assert!(ledger.is_unsettled());
                 ledger.end(Ok(()), now);
             }
@@ -434,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_is_reported_whichever_thread_gets_it() {
+    fn a_reset_is_reported_if_either_thread_gets_it() {
         let now = Instant::now();
         let reset = "the server reset the connection after 2 of 5 bytes had come back";
         let mut ledger = Ledger::of_message(b"hello", now);
@@ -443,14 +459,14 @@ mod tests {
             let end = End::Broken(error(kind));
             assert_eq!(ledger.judge(&end), Err(reset.to_owned()));
         }
-        // recv(2) got the error, and send(2) the consequence.
+        // recv(2) got the error, and send(2) failed after that.
         ledger.fail(error(ErrorKind::BrokenPipe));
         let end = End::Broken(error(ErrorKind::ConnectionReset));
         assert_eq!(ledger.judge(&end), Err(reset.to_owned()));
-        // send(2) got it, and recv(2) sees an end of stream.
+        // send(2) got the error, and recv(2) sees an end of stream.
         ledger.fail(error(ErrorKind::ConnectionReset));
         assert_eq!(ledger.judge(&End::OfStream), Err(reset.to_owned()));
-        // The server's end of stream came first: more bytes were written after that.
+        // The server's end of stream came first, and the sending thread wrote more bytes after it.
         ledger.fail(error(ErrorKind::BrokenPipe));
         let why = ledger.judge(&End::OfStream).unwrap_err();
         assert_eq!(
@@ -465,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_after_everything_came_back_is_a_success_with_a_remark() {
+    fn a_reset_after_the_complete_echo_is_a_success_with_a_remark() {
         let ledger = compare(b"hello", b"hello").unwrap();
         let remark = ledger.judge(&End::Broken(error(ErrorKind::ConnectionReset)));
         let expected = "the server reset the connection after all 5 bytes had come back";
@@ -488,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_input_is_reported_rather_than_how_the_connection_ended() {
+    fn an_unreadable_input_is_reported_before_the_end_of_the_connection() {
         let mut ledger = Ledger::new(Instant::now());
         ledger.end(Err(error(ErrorKind::IsADirectory)), Instant::now());
         for end in [End::OfStream, End::StillOpen] {
@@ -498,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn a_due_answer_times_out_when_nothing_has_moved_for_so_long() {
+    fn a_due_answer_times_out_when_no_byte_has_moved_for_the_timeout() {
         let start = Instant::now();
         let mut ledger = Ledger::of_message(b"hello", start);
         let patience =
@@ -516,12 +532,12 @@ mod tests {
         let why = ledger.judge(&End::TimedOut(10 * SECOND)).unwrap_err();
         assert_eq!(
             why,
-            "gave up because nothing moved for 10s (--timeout), after 2 of 5 bytes had come back"
+            "gave up because no byte moved for 10s (--timeout), after 2 of 5 bytes had come back"
         );
     }
 
     #[test]
-    fn an_idle_session_waits_in_pieces_that_hide_no_deadline() {
+    fn an_idle_session_reads_with_short_waits_so_that_no_deadline_is_missed() {
         let start = Instant::now();
         let mut ledger = Ledger::new(start);
         let hour = start + 3600 * SECOND;
@@ -535,13 +551,13 @@ mod tests {
             ledger.patience(hour, Some(short)),
             Patience::Wait(Some(short))
         );
-        // The answer is due from the moment at which bytes are sent, not from that of the last answer.
+        // The wait for an answer starts when bytes are sent, not at the last answer.
         ledger.announce(b"hello", hour);
         assert_eq!(ledger.patience(hour, TIMEOUT), Patience::Wait(TIMEOUT));
     }
 
     #[test]
-    fn the_servers_end_of_stream_is_waited_for_one_second_whatever_the_timeout() {
+    fn the_wait_for_the_servers_end_of_stream_is_one_second_with_every_timeout() {
         let ledger = compare(b"hello", b"hello").unwrap();
         let start = ledger.moved;
         for timeout in [None, TIMEOUT, Some(SECOND / 10)] {

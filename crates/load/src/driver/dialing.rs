@@ -1,6 +1,6 @@
-//! Which connection to make next, when, from which address, and what a failed attempt means.
+//! Chooses which connection to make next, when and from which address, and classifies failed attempts.
 //!
-//! Answers, and connects when asked. The driver registers, closes and tries again.
+//! The module begins an attempt when the driver asks for one. The driver registers, closes and tries again.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,38 +11,43 @@ use crate::duration::ns;
 use crate::plan::Plan;
 use net::connect::{self, ConnectOptions, Connector, Target};
 
-/// A driver's share of the connections, and what is known about making them.
+/// The connections that a driver has to make, and the state of its attempts.
 #[derive(Debug)]
 pub(super) struct Dialing {
+    /// The server.
     target: Target,
+    /// Options of the client's sockets.
     options: ConnectOptions,
-    /// Where to connect from; `None` is the system's choice.
+    /// Addresses to connect from. `None`: the system chooses.
     sources: Vec<Option<IpAddr>>,
-    /// How many of the sources are used so far: all that were asked for, or as many as it takes.
+    /// How many of the sources are in use. If the plan names the sources, this is all of them. Otherwise it starts with
+    /// one, and grows by one when no source in use has a free port.
     in_use: usize,
-    /// The source of the last attempt.
-    turn: usize,
-    /// Connections a second at the start, over all threads; `None` is as fast as they are accepted.
+    /// Index of the last attempt's source.
+    current: usize,
+    /// Connections a second at the start, over all threads. `None`: as fast as the server accepts them.
     ramp: Option<f64>,
-    /// From the first attempt to the time when the run starts with the connections that are open.
-    patience_ns: u64,
-    /// Which thread this is, of how many: each makes its share of the ramp.
+    /// The longest connecting phase, from the first attempt on. After it the run starts with the connections that are
+    /// open.
+    limit_ns: u64,
+    /// The index of this thread, and the number of threads: each thread makes its part of the ramp.
     share: (usize, usize),
-    /// The next slot that has never been dialled, and how many slots there are.
+    /// The next slot that has never been dialled.
     next: usize,
+    /// The number of slots.
     slots: usize,
     /// Attempts under way.
     pending: usize,
-    /// When the first attempt was made; `None` before that.
+    /// The time of the first attempt; `None` before it.
     began_ns: Option<u64>,
-    /// An error that no other attempt will mend.
+    /// An error that every further attempt is expected to get too.
     fatal: Option<Fault>,
-    /// The last error, which is the reason if no connection can be made.
+    /// The last error. It is the reported reason if no connection can be made.
     last: Option<Fault>,
 }
 
 impl Dialing {
-    /// The connections of thread `thread`, which has so many slots.
+    /// Makes the dialing of thread `thread`, which has this number of slots.
     pub(super) fn new(plan: &Plan, target: Target, thread: usize, slots: usize) -> Dialing {
         let options = ConnectOptions {
             no_delay: plan.no_delay,
@@ -58,9 +63,9 @@ impl Dialing {
             options,
             sources,
             in_use,
-            turn: 0,
+            current: 0,
             ramp: plan.connect_rate,
-            patience_ns: (ramp_s * 1e9) as u64 + ns(plan.timeout),
+            limit_ns: (ramp_s * 1e9) as u64 + ns(plan.timeout),
             share: (thread, plan.threads),
             next: 0,
             slots,
@@ -76,7 +81,8 @@ impl Dialing {
         self.began_ns.get_or_insert(now_ns);
     }
 
-    /// When the next slot is to be dialled for the first time, if nothing happens in between; `u64::MAX` if none is.
+    /// Returns when the next slot is dialled for the first time. `u64::MAX`: no such slot is left, or too many
+    /// attempts are under way.
     pub(super) fn next_ns(&self) -> u64 {
         if self.next == self.slots || self.pending >= MOST_PENDING {
             return u64::MAX;
@@ -94,7 +100,7 @@ impl Dialing {
         }
     }
 
-    /// Takes the slot that is to be dialled for the first time now.
+    /// Takes a slot that must be dialled for the first time now; `None` if none must.
     pub(super) fn take_next(&mut self, now_ns: u64) -> Option<usize> {
         if self.next_ns() > now_ns || self.fatal.is_some() {
             return None;
@@ -108,33 +114,33 @@ impl Dialing {
         self.next == self.slots && self.pending == 0
     }
 
-    /// Whether the time for connecting is over.
+    /// Whether the connecting phase has reached its time limit.
     pub(super) fn is_late(&self, now_ns: u64) -> bool {
-        let deadline_ns = self.began_ns.map(|began_ns| began_ns + self.patience_ns);
+        let deadline_ns = self.began_ns.map(|began_ns| began_ns + self.limit_ns);
         deadline_ns.is_some_and(|deadline_ns| now_ns >= deadline_ns)
     }
 
-    /// Dials no further slot for the first time.
+    /// Stops: no further slot is dialled for the first time.
     pub(super) fn stop(&mut self) {
         self.next = self.slots;
     }
 
-    /// An attempt is under way.
+    /// Counts an attempt that has begun.
     pub(super) fn attempt_began(&mut self) {
         self.pending += 1;
     }
 
-    /// An attempt has ended, whatever came of it.
+    /// Counts an attempt that has ended, with success or not.
     pub(super) fn attempt_ended(&mut self) {
         self.pending -= 1;
     }
 
-    /// Begins to connect from the next source; from a further one if all ports of those in use are taken.
+    /// Begins to connect from the next source. If no source in use has a free port, starts to use one more source.
     pub(super) fn connect<K: Connector>(&mut self, kernel: &mut K) -> io::Result<K::Stream> {
         let mut tried = 0;
         loop {
-            self.turn = (self.turn + 1) % self.in_use;
-            let source = self.sources.get(self.turn).copied().flatten();
+            self.current = (self.current + 1) % self.in_use;
+            let source = self.sources.get(self.current).copied().flatten();
             match kernel.connect(&self.target, source, &self.options) {
                 Err(error) if connect::is_out_of_ports(&error) => {
                     tried += 1;
@@ -144,7 +150,7 @@ impl Dialing {
                     if self.in_use == self.sources.len() {
                         return Err(error);
                     }
-                    self.turn = self.in_use - 1;
+                    self.current = self.in_use - 1;
                     self.in_use += 1;
                 }
                 made => return made,
@@ -152,17 +158,17 @@ impl Dialing {
         }
     }
 
-    /// Remembers an error, in case that no connection can be made.
+    /// Stores an error as the reason, in case no connection can be made.
     pub(super) fn remember(&mut self, fault: &Fault) {
         self.last = Some(fault.clone());
     }
 
-    /// Remembers an error as the answer that every attempt will get.
+    /// Stores an error that every further attempt is expected to get too.
     pub(super) fn remember_as_fatal(&mut self, fault: &Fault) {
         self.fatal.get_or_insert_with(|| fault.clone());
     }
 
-    /// Takes the error that no other attempt will mend.
+    /// Takes the error that every further attempt is expected to get too.
     pub(super) fn take_fatal(&mut self) -> Option<Fault> {
         self.fatal.take()
     }
@@ -175,7 +181,7 @@ impl Dialing {
     }
 }
 
-/// Where to connect from, and how many of these to begin with.
+/// Returns the addresses to connect from, and how many of them to use at first.
 fn sources(plan: &Plan, target: &Target) -> (Vec<Option<IpAddr>>, usize) {
     if !plan.sources.is_empty() {
         let sources: Vec<_> = plan.sources.iter().copied().map(Some).collect();
@@ -188,14 +194,14 @@ fn sources(plan: &Plan, target: &Target) -> (Vec<Option<IpAddr>>, usize) {
         && address.is_ipv4()
         && cfg!(target_os = "linux")
     {
-        // All of 127/8 is this host, on Linux. The system's own choice is 127.0.0.1.
+        // On Linux every address of 127/8 belongs to this host. The system chooses 127.0.0.1 by default.
         let others = (2..=LOOPBACK_SOURCES).map(|n| Some(Ipv4Addr::new(127, 0, 0, n).into()));
         sources.extend(others);
     }
     (sources, 1)
 }
 
-/// What an error of connect(2) means, or of the calls around it.
+/// Classifies an error of connect(2), or of the system calls before and after it.
 pub(super) fn fault_of(error: &io::Error) -> Fault {
     let kind = match connect::is_the_clients_limit(error) {
         true => FaultKind::ClientLimit,
@@ -203,7 +209,7 @@ pub(super) fn fault_of(error: &io::Error) -> Fault {
     };
     let detail = match connect::is_out_of_ports(error) {
         true => format!(
-            "{error}: the client's ports towards this server are used up; name further addresses with --source, or \
+            "{error}: the client's ports towards this server are used up; add source addresses with --source, or \
              widen net.ipv4.ip_local_port_range"
         ),
         false => error.to_string(),
@@ -215,16 +221,17 @@ pub(super) fn fault_of(error: &io::Error) -> Fault {
     }
 }
 
-/// The connection is one of the client with itself.
+/// The error of a socket that the kernel connected to itself.
 pub(super) fn self_connect_fault() -> Fault {
     Fault {
         kind: FaultKind::SelfConnect,
         offset: None,
-        detail: "nobody listens there, and the kernel connected the client to itself".to_owned(),
+        detail: "no server listens there, and the kernel connected the client's socket to itself"
+            .to_owned(),
     }
 }
 
-/// The attempt took too long.
+/// The error of an attempt that took longer than the timeout.
 pub(super) fn timeout_fault(timeout: Duration) -> Fault {
     connect_fault(format!("not connected within {timeout:?}"))
 }
@@ -237,9 +244,10 @@ fn connect_fault(detail: String) -> Fault {
     }
 }
 
-/// The most attempts under way at once. More would overflow a backlog of the usual length, and TCP tries again only a
-/// second later for a client that is turned away there.
+/// The most attempts under way at once. More would overflow a backlog of the usual length. The kernel drops a SYN
+/// that finds the backlog full, and the client sends it again only a second later.
 const MOST_PENDING: usize = 256;
 
-/// How many addresses of 127/8 are used when the ports of 127.0.0.1 are not enough: 28,000 each, by default.
+/// The most addresses of 127/8 that are used when the ports of 127.0.0.1 are not enough. Each has about 28,000 ports by
+/// default (ip(7), `ip_local_port_range`).
 const LOOPBACK_SOURCES: u8 = 250;

@@ -1,4 +1,5 @@
-//! One place for a connection, which several may take one after another; and all changes of its state.
+//! A slot: the place of one connection in the driver's table, and all changes of its state. After a connection ends,
+//! a new one may use the same slot.
 
 use std::io::Write;
 use std::ops::{Index, IndexMut};
@@ -8,78 +9,80 @@ use crate::payload::Payload;
 use crate::schedule::Schedule;
 use net::outcome::{IoOutcome, attempt};
 
-/// What stands at one key of the driver's table.
+/// One entry of the driver's table.
 #[derive(Debug)]
 pub(super) struct Slot<S> {
+    /// The state of the slot's connection.
     pub(super) state: State<S>,
-    /// The conversation on the connection; empty while there is none.
+    /// The messages of the connection; empty while the slot has no connection.
     pub(super) exchange: Exchange,
-    /// Its part of the schedule, which goes on whatever happens to the connection. `None` in a closed loop.
+    /// The slot's part of the schedule. It continues when a connection fails. `None` in a closed loop.
     pub(super) schedule: Option<Schedule>,
-    /// Since when the connection could have begun another message.
+    /// The time from which the connection could begin another message.
     pub(super) free_ns: u64,
-    /// When to stop waiting for more of what is in doubt; `u64::MAX` if nothing is.
-    pub(super) doubt_ns: u64,
-    /// Messages that came back, warm-up excluded.
+    /// When to diagnose unexpected bytes at the latest; `u64::MAX` if there are none.
+    pub(super) diagnose_ns: u64,
+    /// Messages that came back, without those of the warm-up.
     pub(super) ok: u64,
 }
 
-/// How far a slot's connection is.
+/// The state of a slot's connection.
 #[derive(Debug)]
 pub(super) enum State<S> {
     /// Not dialled yet.
     New,
-    /// connect(2) was called at `since_ns`, and an event will tell what became of it.
+    /// connect(2) was called at `since_ns`. An event will report that the attempt has ended.
     Connecting {
         stream: S,
         since_ns: u64,
         replaces: Replaces,
     },
-    /// Connected: messages go both ways.
+    /// The connection is established: messages and echoes move.
     Open { stream: S, sending: Sending },
-    /// The connection or the attempt failed, and another attempt follows at `until_ns`.
+    /// The connection or the attempt failed. The next attempt follows at `until_ns`.
     Backoff { until_ns: u64, replaces: Replaces },
-    /// There is no connection, and there will be no further attempt.
+    /// The slot has no connection and makes no further attempt.
     Gone,
 }
 
-/// The connection that the next one replaces.
+/// The kind of connection that the next connection of a slot replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Replaces {
-    /// None, or one that had all its messages.
+    /// No connection, or one that sent all its messages.
     Nothing,
-    /// One that failed while it was open. The slot counts as down until the new one is open.
+    /// A connection that failed while it was open. The slot counts as down until the new connection is open.
     Failed,
 }
 
-/// Whether an open connection can write.
+/// Whether an open connection can write bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sending {
     /// The kernel accepts bytes.
     Writable,
-    /// The kernel's buffer is full, and an event will announce room.
+    /// The send buffer is full. An event will report that it has room again.
     Full,
-    /// A write failed. The end of the stream is a reset then, and nothing more is written.
+    /// A write failed. No more bytes are written, and the end of the stream counts as a reset.
     Broken,
 }
 
-/// An attempt that has become a connection.
+/// An attempt that succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Opened {
     /// When connect(2) was called.
     pub(super) since_ns: u64,
+    /// The kind of connection that the new connection replaces.
     pub(super) replaces: Replaces,
 }
 
 impl<S> Slot<S> {
-    /// A slot without a connection.
+    /// Makes a slot without a connection.
     pub(super) fn new(schedule: Option<Schedule>) -> Slot<S> {
         Slot {
             state: State::New,
             exchange: Exchange::new(0, 0, 0),
             schedule,
             free_ns: 0,
-            doubt_ns: u64::MAX,
+            diagnose_ns: u64::MAX,
             ok: 0,
         }
     }
@@ -89,7 +92,7 @@ impl<S> Slot<S> {
         matches!(self.state, State::Open { .. })
     }
 
-    /// Whether messages may be begun: it is open and can write.
+    /// Whether a message may begin: the connection is open and can write.
     #[inline(always)]
     pub(super) fn is_writable(&self) -> bool {
         let writable = Sending::Writable;
@@ -102,12 +105,12 @@ impl<S> Slot<S> {
         matches!(self.state, State::Open { sending, .. } if sending == broken)
     }
 
-    /// Whether the slot needs no more waiting before a run starts.
+    /// Whether the run may start without waiting for this slot.
     pub(super) fn is_settled(&self) -> bool {
         matches!(self.state, State::Open { .. } | State::Gone)
     }
 
-    /// connect(2) was called.
+    /// Begins an attempt: connect(2) was called at `since_ns`.
     pub(super) fn connecting(&mut self, stream: S, since_ns: u64) {
         self.state = State::Connecting {
             stream,
@@ -116,7 +119,7 @@ impl<S> Slot<S> {
         };
     }
 
-    /// The attempt became a connection. Returns what it was; `None` if there is no attempt.
+    /// Makes the slot open, because its attempt succeeded. Returns `None` if the slot has no attempt.
     pub(super) fn opened(&mut self, now_ns: u64) -> Option<Opened> {
         match std::mem::replace(&mut self.state, State::Gone) {
             State::Connecting {
@@ -136,7 +139,7 @@ impl<S> Slot<S> {
         }
     }
 
-    /// An event says that the kernel has room. Returns true if the slot waited for that.
+    /// Handles an event that reports room in the send buffer. Returns true if the slot waited for room.
     #[inline(always)]
     pub(super) fn has_room(&mut self, now_ns: u64) -> bool {
         match &mut self.state {
@@ -149,17 +152,18 @@ impl<S> Slot<S> {
         }
     }
 
-    /// Ends the connection or the attempt, and what it had under way. Returns its stream, to be deregistered.
+    /// Ends the connection or the attempt, with its messages under way. Returns the stream, which the caller must
+    /// deregister.
     pub(super) fn close(&mut self, next: State<S>) -> Option<S> {
         self.exchange = Exchange::new(0, 0, 0);
-        self.doubt_ns = u64::MAX;
+        self.diagnose_ns = u64::MAX;
         match std::mem::replace(&mut self.state, next) {
             State::Connecting { stream, .. } | State::Open { stream, .. } => Some(stream),
             State::New | State::Backoff { .. } | State::Gone => None,
         }
     }
 
-    /// The connection that the next one replaces.
+    /// Returns the kind of connection that the next connection replaces.
     pub(super) fn replaces(&self) -> Replaces {
         match self.state {
             State::Connecting { replaces, .. } | State::Backoff { replaces, .. } => replaces,
@@ -169,8 +173,8 @@ impl<S> Slot<S> {
 }
 
 impl<S: Write> Slot<S> {
-    /// Writes what is begun until the kernel accepts no more. Returns true if a write failed just now: then what the
-    /// server said last may still be in the receive queue, and it tells more than the failed write.
+    /// Writes the begun messages until the kernel accepts no more. Returns true if a write failed in this call. Then
+    /// the caller must read once more: the receive queue may hold bytes that explain the failure.
     #[inline(always)]
     #[must_use]
     pub(super) fn write_out(&mut self, payload: Payload, buffer: &mut [u8]) -> bool {
@@ -198,7 +202,7 @@ impl<S: Write> Slot<S> {
     }
 }
 
-/// The driver's table: a slot for each of its connections, at keys from 0 up. It never grows or shrinks.
+/// The driver's table: one slot for each of its connections, with keys from 0 up. It never grows or shrinks.
 #[derive(Debug)]
 pub(super) struct Slots<S>(Vec<Slot<S>>);
 
@@ -230,7 +234,7 @@ impl<S> Index<usize> for Slots<S> {
     #[inline(always)]
     #[expect(
         clippy::indexing_slicing,
-        reason = "every key is one of this table's, which keeps its length"
+        reason = "every key is in this table, which keeps its length"
     )]
     fn index(&self, key: usize) -> &Slot<S> {
         &self.0[key]
@@ -241,7 +245,7 @@ impl<S> IndexMut<usize> for Slots<S> {
     #[inline(always)]
     #[expect(
         clippy::indexing_slicing,
-        reason = "every key is one of this table's, which keeps its length"
+        reason = "every key is in this table, which keeps its length"
     )]
     fn index_mut(&mut self, key: usize) -> &mut Slot<S> {
         &mut self.0[key]
@@ -254,7 +258,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers each write with the next of these.
+    /// A stream that answers each write with the next result of a list.
     #[derive(Debug)]
     struct Script(Vec<io::Result<usize>>);
 
@@ -268,7 +272,7 @@ mod tests {
         }
     }
 
-    /// A slot whose connection has 10 bytes to write, and answers like this.
+    /// Makes a slot whose connection has 10 bytes to write, over a scripted stream.
     fn open(script: Vec<io::Result<usize>>) -> Slot<Script> {
         let mut slot = Slot::new(None);
         slot.connecting(Script(script), 5);
@@ -282,9 +286,9 @@ mod tests {
     }
 
     #[test]
-    fn a_full_kernel_is_written_to_again_after_an_event() {
+    fn a_full_send_buffer_is_written_again_after_an_event() {
         let mut slot = open(vec![Ok(4), Err(ErrorKind::WouldBlock.into()), Ok(6)]);
-        assert!(!slot.has_room(8), "it does not wait for room");
+        assert!(!slot.has_room(8), "the slot does not wait for room");
         assert!(!write_out(&mut slot));
         assert!(!slot.is_writable());
         assert!(slot.has_room(9));
@@ -314,7 +318,7 @@ mod tests {
         };
         assert!(slot.close(backoff(Replaces::Failed)).is_some());
         slot.connecting(Script(Vec::new()), 10);
-        // The attempt fails, and another is made.
+        // The attempt fails, and the next one begins.
         assert!(slot.close(backoff(slot.replaces())).is_some());
         slot.connecting(Script(Vec::new()), 20);
         let opened = Opened {
@@ -323,7 +327,7 @@ mod tests {
         };
         assert_eq!(slot.opened(21), Some(opened));
         assert_eq!(slot.replaces(), Replaces::Nothing);
-        assert_eq!(slot.opened(22), None, "it is open already");
+        assert_eq!(slot.opened(22), None, "the slot is open already");
         assert!(slot.is_open());
     }
 }

@@ -1,11 +1,11 @@
-//! The conversation, byte by byte, without a socket.
+//! Tests of the exchange, byte by byte, without a socket.
 
 use super::*;
 
 const CHECK: (Payload, Verify) = (PAYLOAD, Verify::Full);
 const PAYLOAD: Payload = Payload::fixed();
 
-/// A connection with these messages begun at time 100 and all of them accepted; and their bytes.
+/// Makes a connection whose messages of these sizes began at 100 ns and are all accepted. Returns it with their bytes.
 fn sent(sizes: &[u32]) -> (Exchange, Vec<u8>) {
     let mut exchange = Exchange::new(0, 1, 1);
     for size in sizes {
@@ -59,7 +59,7 @@ fn messages_come_back_however_the_stream_is_cut() {
 }
 
 #[test]
-fn what_the_kernel_did_not_take_is_offered_again() {
+fn bytes_that_the_kernel_did_not_accept_are_offered_again() {
     let mut exchange = Exchange::new(5, 1, 1);
     exchange.begin(100, 0, 0);
     let mut buffer = [0; 64];
@@ -69,9 +69,9 @@ fn what_the_kernel_did_not_take_is_offered_again() {
         if n == 0 {
             break;
         }
-        let taken = n.min(7);
-        stream.extend(&buffer[..taken]);
-        exchange.accepted(taken, n);
+        let accepted = n.min(7);
+        stream.extend(&buffer[..accepted]);
+        exchange.accepted(accepted, n);
     }
     assert_eq!(stream.len(), 100);
     assert_eq!(PAYLOAD.matching(5, 0, &stream), 100);
@@ -88,7 +88,7 @@ fn a_message_before_the_wrong_byte_counts_and_the_one_with_it_does_not() {
 }
 
 #[test]
-fn bytes_that_were_not_sent_are_surplus_even_if_they_will_be() {
+fn an_echo_of_bytes_that_are_not_sent_yet_is_wrong() {
     let (mut exchange, bytes) = sent(&[10]);
     exchange.begin(10, 0, 0);
     let mut too_early = vec![0; 10];
@@ -109,7 +109,7 @@ fn bytes_before_the_first_message_are_surplus() {
     assert_eq!((fault.kind, fault.offset), (FaultKind::Surplus, Some(0)));
 }
 
-/// The same greeting, read after the first message was sent.
+/// The same bytes as in the test above, but read after the first message was sent.
 #[test]
 fn wrong_bytes_instead_of_an_echo_are_corrupt_once_the_wait_is_over() {
     let (mut exchange, _) = sent(&[64]);
@@ -122,7 +122,7 @@ fn wrong_bytes_instead_of_an_echo_are_corrupt_once_the_wait_is_over() {
 }
 
 #[test]
-fn a_doubt_waits_for_what_is_owed() {
+fn unexpected_bytes_are_collected_up_to_the_length_of_the_echo() {
     let (mut exchange, bytes) = sent(&[64]);
     let wrong = [b"HTTP/1.1 ".as_slice(), &bytes].concat();
     assert_eq!(
@@ -136,7 +136,7 @@ fn a_doubt_waits_for_what_is_owed() {
 }
 
 #[test]
-fn an_end_within_a_message_is_short_and_one_before_it_is_an_end() {
+fn an_end_of_stream_is_short_within_a_message_and_closed_before_one() {
     let (mut exchange, bytes) = sent(&[64, 64]);
     assert_eq!(exchange.ended(FaultKind::Closed).kind, FaultKind::Closed);
     let (_, echoes) = receive(&mut exchange, &bytes[..96], 200);
@@ -144,12 +144,12 @@ fn an_end_within_a_message_is_short_and_one_before_it_is_an_end() {
     let fault = exchange.ended(FaultKind::Closed);
     assert_eq!((fault.kind, fault.offset), (FaultKind::Short, Some(96)));
     assert!(fault.detail.contains("32 bytes into a message of 64"));
-    // A reset says nothing about what the server would have sent.
+    // A reset stays a reset: it does not show what the server would have sent.
     assert_eq!(exchange.ended(FaultKind::Reset).kind, FaultKind::Reset);
 }
 
 #[test]
-fn without_verification_lengths_still_count() {
+fn without_verification_the_lengths_are_still_checked() {
     let (mut exchange, bytes) = sent(&[10]);
     let zeros = vec![0; bytes.len() + 1];
     let off = (PAYLOAD, Verify::Off);

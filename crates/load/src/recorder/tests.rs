@@ -1,11 +1,11 @@
-//! What counts, when, and that nothing is lost in adding up.
+//! Tests of the recorder: which messages count, in which second, and that the sums are complete.
 
 use super::*;
 use crate::diagnosis::FaultKind;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// A recorder of two seconds, with a warm-up of one.
+/// Makes a recorder with a window of two seconds, after a warm-up of one.
 fn recorder(open_loop: bool) -> Recorder {
     let mut recorder = Recorder::new(open_loop);
     let window = Window {
@@ -41,7 +41,7 @@ fn finished(mut recorder: Recorder, open_loop: bool) -> Recording {
 }
 
 #[test]
-fn response_counts_from_the_intended_time_and_service_from_the_sending() {
+fn response_time_starts_at_the_due_time_and_service_time_at_the_sending() {
     let mut recorder = recorder(true);
     exchange(
         &mut recorder,
@@ -57,7 +57,7 @@ fn response_counts_from_the_intended_time_and_service_from_the_sending() {
 }
 
 #[test]
-fn what_is_due_in_the_warm_up_does_not_count() {
+fn a_message_due_in_the_warm_up_does_not_count() {
     let mut recorder = recorder(false);
     exchange(&mut recorder, SECOND, SECOND, SECOND + 5);
     exchange(
@@ -70,12 +70,12 @@ fn what_is_due_in_the_warm_up_does_not_count() {
     let recording = finished(recorder, false);
     assert_eq!(recording.counts.ok, 1);
     assert_eq!(recording.service.len(), 1);
-    // But it is what the server did within the window.
+    // Both came back within the window, so both are throughput.
     assert_eq!(recording.completed, 2);
 }
 
 #[test]
-fn what_comes_back_after_the_window_counts_as_an_echo_and_not_as_throughput() {
+fn an_echo_after_the_window_counts_as_ok_and_not_as_throughput() {
     let mut recorder = recorder(false);
     exchange(&mut recorder, 3 * SECOND, 3 * SECOND, 5 * SECOND);
     let recording = finished(recorder, false);
@@ -84,7 +84,7 @@ fn what_comes_back_after_the_window_counts_as_an_echo_and_not_as_throughput() {
 }
 
 #[test]
-fn each_second_has_its_own_and_together_they_are_all() {
+fn each_second_counts_its_messages_and_the_sum_is_complete() {
     let mut recorder = recorder(false);
     for n in 0..10 {
         let at_ns = 2 * SECOND + n * SECOND / 5;
@@ -126,10 +126,10 @@ fn scheduled_is_ok_unfinished_and_failed() {
 }
 
 #[test]
-fn silence_is_counted_while_something_is_owed() {
+fn silence_is_measured_while_a_message_is_under_way() {
     let mut recorder = recorder(false);
     exchange(&mut recorder, 2 * SECOND, 2 * SECOND, 2 * SECOND + 10);
-    // Nothing owed for a while; then owed for a second.
+    // No message is under way for half a second; then one is under way for a second.
     let at_ns = 2 * SECOND + SECOND / 2;
     exchange(&mut recorder, at_ns, at_ns, at_ns + SECOND);
     let health = finished(recorder, false).health;
@@ -140,7 +140,7 @@ fn silence_is_counted_while_something_is_owed() {
 #[test]
 fn messages_under_way_are_integrated_over_the_window() {
     let mut recorder = recorder(false);
-    // From half a second before the window to a second into it, and a second one for half of that.
+    // One message is under way from 0.5 s before the window to 1 s after its start. Another one is under way for 0.5 s.
     recorder.sent(SECOND + SECOND / 2, 0, SECOND + SECOND / 2);
     exchange(
         &mut recorder,
@@ -160,7 +160,7 @@ fn messages_under_way_are_integrated_over_the_window() {
 }
 
 #[test]
-fn a_silence_that_lasts_to_the_end_is_one() {
+fn a_silence_until_the_end_of_the_window_is_measured() {
     let mut recorder = recorder(false);
     recorder.sent(2 * SECOND, 0, 2 * SECOND + SECOND / 2);
     let health = finished(recorder, false).health;
@@ -177,7 +177,7 @@ fn errors_before_the_window_belong_to_no_second() {
     };
     recorder.fault(fault(), 0, [].into_iter(), SECOND);
     recorder.fault(fault(), 0, [].into_iter(), 3 * SECOND + 1);
-    recorder.pass(3 * SECOND);
+    recorder.end_intervals(3 * SECOND);
     let recording = finished(recorder, false);
     assert_eq!(recording.counts.errors, 2);
     let errors: u64 = recording.intervals.iter().map(|i| i.errors).sum();

@@ -1,4 +1,4 @@
-//! `--fail-if` and `--find-max`: a condition on a report, such as `p99>2ms` or `regress(p99)>5%`.
+//! Parses and checks the conditions of `--fail-if` and `--find-max`, such as `p99>2ms` or `regress(p99)>5%`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,30 +19,33 @@ use crate::{Number, ParseNumberError};
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assertion {
+    /// The condition as it was written, without spaces.
     text: String,
     quantity: Quantity,
     operator: Operator,
+    /// The limit: messages a second, nanoseconds, a number of errors, or a share for [`Quantity::Regression`].
     limit: f64,
 }
 
-/// What is looked at.
+/// The figure that a condition is about.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Quantity {
-    /// Errors of any kind.
+    /// The number of errors of all kinds.
     Errors,
     /// Messages a second.
     Rate,
-    /// A percentile of the response times.
+    /// A percentile of the response times: a number above 0 and below 100.
     Percentile(f64),
     /// The longest response time.
     Max,
-    /// By how much a figure of a comparison is worse in the second than in the first: its name.
+    /// By how much the second side of a comparison is worse than the first. The text is the name of the figure: `rate`,
+    /// `p50` or `p99`.
     Regression(String),
 }
 
-/// How it is compared.
+/// How a condition compares its figure with the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is what it is called")]
+#[allow(missing_docs, reason = "the names say it: >, >=, < and <=")]
 pub enum Operator {
     Above,
     AtLeast,
@@ -51,33 +54,33 @@ pub enum Operator {
 }
 
 impl Assertion {
-    /// What it looks at.
+    /// Returns the figure that the condition is about.
     #[must_use]
     pub fn quantity(&self) -> &Quantity {
         &self.quantity
     }
 
-    /// How it compares.
+    /// Returns how the condition compares its figure with the limit.
     #[must_use]
     pub fn operator(&self) -> Operator {
         self.operator
     }
 
-    /// Whether it needs a comparison.
+    /// Returns true for a `regress` condition, which needs a comparison.
     #[must_use]
     pub fn is_about_a_comparison(&self) -> bool {
         matches!(self.quantity, Quantity::Regression(_))
     }
 
-    /// Whether it bounds response times from above, as `p99<2ms` does: such a condition holds at low rates and
-    /// fails at high ones.
+    /// Returns true if the condition limits response times from above, such as `p99<2ms`. Such a condition holds at low
+    /// rates and fails at high rates.
     #[must_use]
     pub fn bounds_latency(&self) -> bool {
         let is_a_time = matches!(self.quantity, Quantity::Percentile(_) | Quantity::Max);
         is_a_time && matches!(self.operator, Operator::Below | Operator::AtMost)
     }
 
-    /// Looks at a report. A condition on runs is met if any of them meets it.
+    /// Checks the condition on a report. A condition on runs is met if any of the runs meets it.
     #[must_use]
     pub fn check(&self, document: &Document) -> AssertionResult {
         if let Quantity::Regression(name) = &self.quantity {
@@ -88,18 +91,19 @@ impl Assertion {
             .iter()
             .filter_map(|run| self.check_run(run))
             .collect();
-        // Of several runs, one that meets it; or else the one that comes next to that.
-        let worst = seen.iter().copied().reduce(|a, b| {
+        // The highest value for > and >=, the lowest for < and <=. If any run meets the condition, this one does.
+        let decisive = seen.iter().copied().reduce(|a, b| {
             let upwards = matches!(self.operator, Operator::Above | Operator::AtLeast);
             if (b.0 > a.0) == upwards { b } else { a }
         });
-        match worst {
+        match decisive {
             Some((value, met)) => self.result(Some(met), self.quantity.show(value)),
-            None => self.result(None, "too few messages to tell".to_owned()),
+            None => self.result(None, "too few messages to decide".to_owned()),
         }
     }
 
-    /// What one run says, and whether that meets the condition; `None` if it cannot tell.
+    /// Returns the figure of one run, and whether it meets the condition. `None` if the run has too few messages to
+    /// decide, or if the condition needs a comparison.
     #[must_use]
     pub fn check_run(&self, run: &Run) -> Option<(f64, bool)> {
         let response = &run.latency.response;
@@ -122,12 +126,12 @@ impl Assertion {
         };
         let worse = metric.worse_by();
         let observed = format!("{:+.1} %", worse * 100.0);
-        // A difference that may be chance is none, however large.
+        // A change that may be chance does not meet the condition, even if it is larger than the limit.
         let met = metric.difference && self.operator.holds(worse, self.limit);
         let chance = match metric.difference {
             true => String::new(),
             false => format!(
-                ", which may be chance; a change of less than {} would hardly be found",
+                ", which may be chance; a change of less than {} would probably not be found",
                 units::percent(metric.detectable)
             ),
         };
@@ -144,6 +148,7 @@ impl Assertion {
 }
 
 impl Quantity {
+    /// Writes a value of this figure with its unit.
     fn show(&self, value: f64) -> String {
         match self {
             Quantity::Errors => units::count(value as u64),
@@ -230,7 +235,7 @@ fn number(text: &str) -> Result<f64, AssertionError> {
     number.map(Number::get).map_err(AssertionError::Number)
 }
 
-/// In nanoseconds.
+/// Parses a duration; returns nanoseconds.
 fn duration(text: &str) -> Result<f64, AssertionError> {
     let duration = humantime::parse_duration(text).map_err(|error| AssertionError::Duration {
         text: text.to_owned(),
@@ -239,6 +244,7 @@ fn duration(text: &str) -> Result<f64, AssertionError> {
     Ok(duration.as_nanos() as f64)
 }
 
+/// Parses a percentage; returns it as a share.
 fn share(text: &str) -> Result<f64, AssertionError> {
     let percent = text.strip_suffix('%').and_then(|n| number(n).ok());
     percent
@@ -246,17 +252,17 @@ fn share(text: &str) -> Result<f64, AssertionError> {
         .ok_or_else(|| AssertionError::Percentage(text.to_owned()))
 }
 
-/// Why a text is not a condition. The message says what is possible instead.
+/// The reason why a text is not a condition. The message says what is possible instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AssertionError {
-    /// The text compares nothing.
+    /// The text has no `<`, `<=`, `>` or `>=`.
     NoOperator(String),
-    /// A report has no such quantity.
+    /// A report has no figure of this name.
     UnknownQuantity(String),
-    /// A percentile that is not between 0 and 100.
+    /// The percentile is not above 0 and below 100.
     PercentileOutOfRange(String),
-    /// A comparison has no such metric.
+    /// A comparison has no figure of this name.
     UnknownMetric(String),
     /// The limit is not a number.
     Number(ParseNumberError),
@@ -264,12 +270,13 @@ pub enum AssertionError {
     Duration {
         /// The limit.
         text: String,
-        /// What is wrong with it.
+        /// The error of the parser.
         why: String,
     },
     /// The limit is not a percentage.
     Percentage(String),
-    /// The condition does not bound response times from above, as a [`RateSearch`](super::RateSearch) needs it.
+    /// The condition does not limit response times from above. A [`RateSearch`](super::RateSearch) needs such a
+    /// condition.
     NotALatencyBound(String),
 }
 
@@ -278,29 +285,29 @@ impl fmt::Display for AssertionError {
         match self {
             AssertionError::NoOperator(text) => write!(
                 f,
-                "{text:?} compares nothing: write such as p99>2ms, errors>0 or rate<10k"
+                "{text:?} has no <, <=, > or >=: write a condition such as p99>2ms, errors>0 or rate<10k"
             ),
             AssertionError::UnknownQuantity(name) => write!(
                 f,
-                "{name:?} is not known: errors, rate, p50 to p99.99, max, or regress(…) of rate, p50 or p99"
+                "{name:?} is not known: use errors, rate, p50 to p99.99, max, or regress(…) of rate, p50 or p99"
             ),
             AssertionError::PercentileOutOfRange(name) => write!(
                 f,
-                "{name:?}: a percentile is above 0 and below 100; there is max"
+                "{name:?}: a percentile is above 0 and below 100; for the longest time use max"
             ),
             AssertionError::UnknownMetric(name) => {
                 write!(f, "regress takes rate, p50 or p99, not {name:?}")
             }
             AssertionError::Number(error) => error.fmt(f),
             AssertionError::Duration { text, why } => {
-                write!(f, "{text:?} is no duration: {why} (such as 2ms or 500us)")
+                write!(f, "{text:?} is not a duration such as 2ms or 500us: {why}")
             }
             AssertionError::Percentage(text) => {
-                write!(f, "{text:?} is no percentage (such as 5%)")
+                write!(f, "{text:?} is not a percentage such as 5%")
             }
             AssertionError::NotALatencyBound(condition) => write!(
                 f,
-                "{condition}: it takes what holds at low rates and no longer at high ones, such as p99<2ms"
+                "{condition}: the condition must limit a percentile or max from above, such as p99<2ms"
             ),
         }
     }
@@ -324,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_read_as_they_are_written() {
+    fn conditions_print_the_text_that_they_were_parsed_from() {
         for text in [
             "p99>2ms",
             "p99.99<=500us",
@@ -338,22 +345,22 @@ mod tests {
     }
 
     #[test]
-    fn slips_are_answered_with_what_is_possible() {
+    fn the_error_of_a_wrong_condition_says_what_is_possible() {
         for (text, hint) in [
             ("p99", "such as p99>2ms"),
-            ("p99=2ms", "compares nothing"),
+            ("p99=2ms", "has no <"),
             ("p99>2", "such as 2ms"),
-            ("p100>2ms", "there is max"),
+            ("p100>2ms", "use max"),
             ("p0>2ms", "above 0"),
             ("latency>2ms", "p50 to p99.99"),
             ("rate>fast", "10k"),
-            ("rate>-5", "no number"),
+            ("rate>-5", "not a number"),
             ("regress(p99)>5", "such as 5%"),
             ("regress(p99)>NaN%", "such as 5%"),
             ("regress(max)>5%", "rate, p50 or p99"),
         ] {
-            let said = wrong(text);
-            assert!(said.contains(hint), "{text:?} was answered with {said:?}");
+            let error = wrong(text);
+            assert!(error.contains(hint), "{text:?}: {error:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! From measured runs to a whole [`Document`].
+//! Makes a [`Document`] of measured runs.
 //!
-//! Reads no clock: each run is told when its window began.
+//! The module reads no clock. The caller passes the start of each run's window.
 
 use std::time::SystemTime;
 
@@ -49,22 +49,28 @@ use crate::{Plan, Until, Verify};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "nothing is made before build"]
+#[must_use = "only build makes the document"]
 pub struct DocumentBuilder {
+    /// The program that makes the document.
     program: Program,
+    /// When the first run started.
     started_at: SystemTime,
     options: Options,
+    /// The runs so far, already judged.
     runs: Vec<Run>,
-    /// Why the document is invalid as a whole.
+    /// Reasons that make the whole document invalid, besides the reasons of the runs.
     reasons: Vec<String>,
+    /// Notes on the whole document, besides the notes of the runs.
     notes: Vec<String>,
+    /// The result of a search for the highest rate.
     find_max: Option<KnownMaximum>,
+    /// The conditions that `build` checks.
     assertions: Vec<Assertion>,
 }
 
 impl DocumentBuilder {
-    /// A document with these options whose first run started at `started_at`. [`Options::from`] takes those of
-    /// a plan.
+    /// Starts a document with these options. Its first run started at `started_at`. [`Options::from`] makes the options
+    /// of a plan.
     pub fn new(options: Options, started_at: SystemTime) -> DocumentBuilder {
         DocumentBuilder {
             program: Program {
@@ -81,57 +87,57 @@ impl DocumentBuilder {
         }
     }
 
-    /// Names the program that makes the document. Default: this library.
+    /// Sets the program that makes the document. Default: this library.
     pub fn program(mut self, program: Program) -> DocumentBuilder {
         self.program = program;
         self
     }
 
-    /// Adds a run, summarised and judged: the last of [`runs`](DocumentBuilder::runs).
+    /// Summarises and judges a run, and adds it as the last of [`runs`](DocumentBuilder::runs).
     ///
-    /// With sides, the n-th run of A is compared with the n-th run of B, whichever of the two was made first.
+    /// If the runs have sides, the n-th run of A is compared with the n-th run of B. Either of the two may come first.
     pub fn add(&mut self, measured: Measured<'_>) {
         let run = Run::new(self.runs.len(), measured);
         self.runs.push(run);
     }
 
-    /// The runs so far, in the order of their making.
+    /// Returns the runs so far, in the order in which they were added.
     #[must_use]
     pub fn runs(&self) -> &[Run] {
         &self.runs
     }
 
-    /// Marks the last run as interrupted: there are fewer runs than planned.
+    /// Marks the last run as interrupted, because the planned runs after it are missing.
     pub fn mark_interrupted(&mut self) {
         if let Some(last) = self.runs.last_mut() {
             last.interrupted = true;
         }
     }
 
-    /// Makes the document invalid as a whole, and says why.
+    /// Makes the whole document invalid, for this reason.
     pub fn invalidate(&mut self, reason: impl Into<String>) {
         self.reasons.push(reason.into());
     }
 
-    /// Says what the reader must know.
+    /// Adds a note: a limit of the figures that a reader must know.
     pub fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
     }
 
-    /// Adds what a [`RateSearch`](super::RateSearch) found. Then an invalid run does not make the document
-    /// invalid: those beyond the limit are meant to fail.
+    /// Adds the result of a [`RateSearch`](super::RateSearch). Then an invalid run does not make the document invalid,
+    /// because the search also makes runs at rates that are too high.
     pub fn find_max(&mut self, found: KnownMaximum) {
         self.find_max = Some(found);
     }
 
-    /// Adds a condition; the document says whether it is met. [`Options::fail_if`] lists the conditions that
-    /// were asked for.
+    /// Adds a condition. The document says whether it is met. This does not change [`Options::fail_if`], which lists
+    /// the conditions that the user gave.
     pub fn fail_if(&mut self, condition: Assertion) {
         self.assertions.push(condition);
     }
 
-    /// Judges all runs together, compares the two sides if there are any, and checks the conditions. The
-    /// environment is that of this process.
+    /// Makes the document: judges all runs together, compares the two sides if the runs have sides, and checks the
+    /// conditions. The environment is the system of this process.
     #[must_use]
     pub fn build(self) -> Document {
         let mut validity = self.judge();
@@ -154,14 +160,16 @@ impl DocumentBuilder {
         document
     }
 
+    /// Judges all runs together.
     fn judge(&self) -> Validity {
         let mut validity = validity::of_runs(&self.runs);
         if let Some(found) = &self.find_max {
-            // The runs beyond the limit are meant to fail; what counts is that one below it did not.
+            // The search also makes runs at rates that are too high, and they may be invalid. The search succeeded if
+            // the condition held in one valid run.
             validity.reasons.clear();
             if found.rate.is_none() {
                 validity.reasons.push(format!(
-                    "{} held at no rate that was tried",
+                    "{} did not hold at any rate that was tried",
                     found.condition
                 ));
             }
@@ -178,7 +186,8 @@ impl DocumentBuilder {
     }
 }
 
-/// The second target beside the first, if there are sides. A note says why they cannot be compared.
+/// Compares the runs of side B with the runs of side A; `None` if no run has a side. If they cannot be compared, a note
+/// says why.
 fn compare_sides(runs: &[Run], notes: &mut Vec<String>) -> Option<Comparison> {
     let of = |side| -> Vec<&Run> { runs.iter().filter(|run| run.side == Some(side)).collect() };
     let (mut a, mut b) = (of(Side::A), of(Side::B));
@@ -197,7 +206,7 @@ fn compare_sides(runs: &[Run], notes: &mut Vec<String>) -> Option<Comparison> {
     }
 }
 
-/// A plan's options, with one run of it.
+/// Makes the options of one run of a plan.
 impl From<&Plan> for Options {
     fn from(plan: &Plan) -> Options {
         let (duration_ns, count) = match plan.until {
@@ -249,7 +258,7 @@ mod tests {
         DocumentBuilder::new(Options::from(&plan()), UNIX_EPOCH)
     }
 
-    /// A run of one message.
+    /// A valid run of one message.
     fn measured(plan: &Plan) -> Measured<'_> {
         let mut recording = Recording::empty();
         recording.response.record(1_000).unwrap();
@@ -269,20 +278,20 @@ mod tests {
     }
 
     #[test]
-    fn a_document_is_as_valid_as_its_runs_and_no_reason_makes_it() {
+    fn a_reason_makes_a_document_of_valid_runs_invalid() {
         let plan = plan();
         let mut builder = builder();
         builder.add(measured(&plan));
         let valid = builder.clone().build();
         assert_eq!(valid.validity.verdict, Verdict::Valid, "{valid:?}");
-        builder.invalidate("the machine was on fire");
+        builder.invalidate("the second run failed");
         let invalid = builder.build();
         assert_eq!(invalid.validity.verdict, Verdict::Invalid);
-        assert_eq!(invalid.validity.reasons, ["the machine was on fire"]);
+        assert_eq!(invalid.validity.reasons, ["the second run failed"]);
     }
 
     #[test]
-    fn runs_beyond_a_maximum_that_was_found_may_be_invalid() {
+    fn an_invalid_run_does_not_invalidate_a_search_that_found_a_rate() {
         let plan = plan();
         let mut builder = builder();
         let mut lost = measured(&plan);
@@ -300,11 +309,11 @@ mod tests {
         builder.find_max(found);
         let document = builder.build();
         let reasons = document.validity.reasons;
-        assert_eq!(reasons, ["p99<2ms held at no rate that was tried"]);
+        assert_eq!(reasons, ["p99<2ms did not hold at any rate that was tried"]);
     }
 
     #[test]
-    fn sides_that_cannot_be_compared_are_a_note() {
+    fn a_note_says_why_the_sides_cannot_be_compared() {
         let plan = plan();
         let mut builder = builder();
         builder.add(Measured {
@@ -318,7 +327,10 @@ mod tests {
         let [.., why, last] = notes.as_slice() else {
             panic!("{notes:?}");
         };
-        assert_eq!(why, "no comparison: there is no whole run to compare");
+        assert_eq!(
+            why,
+            "no comparison: each side needs a run that was not interrupted"
+        );
         assert_eq!(last, "the last note");
     }
 }

@@ -1,16 +1,16 @@
-//! Whether two servers differ, or whether it is chance.
+//! Decides whether two servers differ, or whether the difference may be chance.
 //!
-//! The unit is the run, not the message: what happens to one message of a run happens to its neighbours too, so a
-//! million messages of one run are one observation of that machine in that minute. Runs that were interleaved are
-//! compared in pairs, which takes out what changes slowly; others by Welch's test. Both work on logarithms, where a ratio
-//! is a difference.
+//! The unit of the statistics is the run, not the message. The messages of one run share the state of the machine, so a
+//! million messages of one run are only one observation. Interleaved runs are compared in pairs, which removes slow
+//! changes of the machine. Other runs are compared with Welch's test. Both methods use logarithms, because the
+//! logarithm of a ratio is a difference.
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use super::document::{Document, Loop, Run, Verdict};
 use super::findings::{Comparison, Metric};
 
-/// Why two things cannot be compared.
+/// The reason why runs or reports cannot be compared, as a sentence for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ComparisonError(String);
 
@@ -22,10 +22,10 @@ impl std::fmt::Display for ComparisonError {
 
 impl std::error::Error for ComparisonError {}
 
-/// Compares interleaved runs, the n-th of the one with the n-th of the other.
+/// Compares the interleaved runs of two targets: the n-th run of `b` with the n-th run of `a`.
 ///
 /// # Errors
-/// Why they cannot be.
+/// There are too few runs or messages, or an open loop would be compared with a closed loop.
 pub fn compare(a: &[&Run], b: &[&Run]) -> Result<Comparison, ComparisonError> {
     build(a, b, a.len() == b.len())
 }
@@ -33,20 +33,21 @@ pub fn compare(a: &[&Run], b: &[&Run]) -> Result<Comparison, ComparisonError> {
 /// Compares two saved reports, each of one target.
 ///
 /// # Errors
-/// Why they cannot be.
+/// A report has runs of several targets or settings. Otherwise the errors of [`compare`].
 pub fn compare_documents(a: &Document, b: &Document) -> Result<Comparison, ComparisonError> {
     for document in [a, b] {
         let target = document.runs.first().map(|run| &run.target);
         let sides = document.runs.iter().any(|run| run.side.is_some());
         if sides || document.runs.iter().any(|run| Some(&run.target) != target) {
             return Err(ComparisonError(
-                "a report of two targets has its own comparison: it is under \"comparison\""
+                "a report of two targets already has its comparison, under \"comparison\""
                     .to_owned(),
             ));
         }
         if document.options.sweep.is_some() || document.options.find_max.is_some() {
             return Err(ComparisonError(
-                "the runs of a sweep differ on purpose: compare reports of one setting".to_owned(),
+                "the runs of --sweep and --find-max have different settings: compare reports of one setting"
+                    .to_owned(),
             ));
         }
     }
@@ -63,20 +64,21 @@ fn build(a: &[&Run], b: &[&Run], paired: bool) -> Result<Comparison, ComparisonE
     let (a, b) = whole(a, b, paired);
     let (Some(first_a), Some(first_b)) = (a.first(), b.first()) else {
         return Err(ComparisonError(
-            "there is no whole run to compare".to_owned(),
+            "each side needs a run that was not interrupted".to_owned(),
         ));
     };
     if first_a.kind != first_b.kind {
         return Err(ComparisonError(
-            "one was measured in an open loop and one in a closed one: their latencies do not mean the same".to_owned(),
+            "one was measured in an open loop and the other in a closed loop: their latencies have different meanings"
+                .to_owned(),
         ));
     }
     let mut notes = notes(&a, &b);
     let (samples_a, samples_b, unit, noise_floor) = match (a.len(), b.len()) {
         (1, 1) => {
             notes.push(format!(
-                "one run of each says nothing about how much runs differ among themselves, so only a change of more \
-                 than {:.0} % counts here: use --runs to see smaller ones",
+                "one run on each side does not show how much runs of one server differ, so only a change of more than \
+                 {:.0} % counts; use --runs to find smaller changes",
                 FLOOR_OF_ONE_RUN * 100.0
             ));
             let seconds = (Samples::of_seconds(first_a), Samples::of_seconds(first_b));
@@ -84,7 +86,7 @@ fn build(a: &[&Run], b: &[&Run], paired: bool) -> Result<Comparison, ComparisonE
         }
         (n, m) if n < FEWEST || m < FEWEST => {
             return Err(ComparisonError(format!(
-                "{n} and {m} runs are too few to tell a difference from chance: at least {FEWEST} of each"
+                "{n} and {m} runs are too few to tell a difference from chance: each side needs at least {FEWEST}"
             )));
         }
         _ => (
@@ -94,12 +96,13 @@ fn build(a: &[&Run], b: &[&Run], paired: bool) -> Result<Comparison, ComparisonE
             NOISE_FLOOR,
         ),
     };
-    // In an open loop the rate is what was asked for.
+    // In an open loop the rate is a setting, not a result.
     let with_rate = first_a.kind == Loop::Closed;
     let metrics = metrics(&samples_a, &samples_b, paired, noise_floor, with_rate);
     if metrics.is_empty() {
         return Err(ComparisonError(
-            "too few seconds, or messages in them, to compare: measure for longer (-d), or in several runs (--runs)".to_owned(),
+            "too few seconds or messages to compare: measure for longer (-d), or make several runs (--runs)"
+                .to_owned(),
         ));
     }
     Ok(Comparison {
@@ -116,7 +119,7 @@ fn build(a: &[&Run], b: &[&Run], paired: bool) -> Result<Comparison, ComparisonE
     })
 }
 
-/// Without those that were interrupted; of a pair, without the other too.
+/// Leaves out the interrupted runs. In a paired comparison, leaves out a pair if either of its runs was interrupted.
 fn whole<'a>(a: &[&'a Run], b: &[&'a Run], paired: bool) -> (Vec<&'a Run>, Vec<&'a Run>) {
     if paired {
         let pairs = a.iter().copied().zip(b.iter().copied());
@@ -138,7 +141,7 @@ fn notes(a: &[&Run], b: &[&Run]) -> Vec<String> {
     let first = a.first().zip(b.first());
     if first.is_some_and(|(a, b)| a.parameters != b.parameters) {
         notes.push(
-            "the two were not asked for the same: connections, rate, size or pipeline differ"
+            "the settings of the two sides differ: connections, rate, count, size, pipeline or verification"
                 .to_owned(),
         );
     }
@@ -148,12 +151,13 @@ fn notes(a: &[&Run], b: &[&Run]) -> Vec<String> {
         .count()
     {
         0 => {}
+        1 => notes.push("1 of the runs is invalid".to_owned()),
         n => notes.push(format!("{n} of the runs are invalid")),
     }
     notes
 }
 
-/// The figures of each run, or of each second.
+/// The figures of each run, or of each second. A percentile is `None` if there were too few messages for it.
 struct Samples {
     rate: Vec<Option<f64>>,
     p50: Vec<Option<f64>>,
@@ -203,7 +207,7 @@ fn metrics(a: &Samples, b: &Samples, paired: bool, floor: f64, with_rate: bool) 
         ("p99", &a.p99, &b.p99),
     ];
     let shown = figures.iter().skip(usize::from(!with_rate));
-    // Bonferroni: so that all intervals together are as sure as is said.
+    // Bonferroni correction: all intervals together contain the true ratios with the stated confidence.
     let alpha = (1.0 - CONFIDENCE) / shown.len() as f64;
     let compared = shown.filter_map(|(name, a, b)| metric(name, a, b, paired, floor, alpha));
     compared.collect()
@@ -217,7 +221,7 @@ fn metric(
     floor: f64,
     alpha: f64,
 ) -> Option<Metric> {
-    // A pair of which one has no such figure is none.
+    // A pair is left out if one of its runs does not have this figure.
     let (a, b): (Vec<f64>, Vec<f64>) = match paired {
         true => a.iter().zip(b).filter_map(|(a, b)| a.zip(*b)).unzip(),
         false => (
@@ -256,7 +260,8 @@ fn metric(
     })
 }
 
-/// Welch's test, with Satterthwaite's degrees of freedom: for samples whose spreads may differ.
+/// Welch's test, for samples whose variances may differ. Returns the difference of the means, its standard error, and
+/// the degrees of freedom by Satterthwaite's formula.
 fn welch(a: &[f64], b: &[f64]) -> (f64, f64, f64) {
     let (n, m) = (a.len() as f64, b.len() as f64);
     let (of_a, of_b) = (variance(a) / n, variance(b) / m);
@@ -278,19 +283,22 @@ fn variance(values: &[f64]) -> f64 {
     squares / (values.len() as f64 - 1.0)
 }
 
-/// Of all intervals together. So at most one comparison in twenty of two things that are the same reports a difference.
+/// The confidence of all intervals together. If two servers are equal, at most one comparison in twenty reports a
+/// difference.
 const CONFIDENCE: f64 = 0.95;
 
-/// Two runs of the same thing on a quiet machine differ by as much; what is smaller matters to nobody.
+/// The smallest change that counts as a difference, as a share. Two runs of one server differ by this much on a quiet
+/// machine, and smaller changes do not matter in practice.
 const NOISE_FLOOR: f64 = 0.02;
 
-/// What separate runs of the same thing differ by, at times, on a shared machine.
+/// The same for one run on each side. On a shared machine, separate runs of one server sometimes differ by this much.
 const FLOOR_OF_ONE_RUN: f64 = 0.25;
 
-/// With two there is one degree of freedom, and an interval from nothing to infinity.
+/// The fewest runs or seconds of each side. With two runs there is one degree of freedom, and the interval is so wide
+/// that it says nothing.
 pub(super) const FEWEST: usize = 3;
 
-/// Of finding the change that is called detectable.
+/// The probability that a comparison finds a true change of the size [`Metric::detectable`].
 const POWER: f64 = 0.8;
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-//! The report as a document: what the JSON file holds, name by name. `docs/bench.schema.json` says the same to programs.
+//! The report as a document: the types of the JSON file. `docs/bench.schema.json` is generated from them.
 //!
-//! Times are integers in nanoseconds. What was not asked for is `null`.
+//! Times are in nanoseconds. An option that was not given and has no default is `null`, and so is a result that was
+//! not asked for.
 
 use std::fmt;
 
@@ -14,37 +15,38 @@ use crate::{Arrivals, Counts, FaultKind};
 /// The value of [`Document::schema`].
 pub const SCHEMA: &str = "mio-echo-bench/1";
 
-/// A whole report.
+/// A report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Document {
-    /// [`SCHEMA`]: programs may rely on the names in a document of this version.
+    /// The version of the format: `mio-echo-bench/1`. Within one version the names stay the same.
     pub schema: String,
-    /// What made it.
+    /// The program that made the report.
     pub program: Program,
-    /// When the first run started: RFC 3339, in UTC.
+    /// When the first run started, in the format of RFC 3339, in UTC.
     pub started_at: String,
-    /// Every option, with its default where none was given.
+    /// All options. An option that was not given has its default value, or `null` if it has none.
     pub options: Options,
-    /// Where it was measured.
+    /// The system on which the generator ran.
     pub environment: Environment,
-    /// Whether it may be believed: valid if every run is.
+    /// Whether the whole report is valid. All its runs must be valid, except the runs of `--find-max`, which also tries
+    /// rates that are too high.
     pub validity: Validity,
-    /// What was measured, run by run.
+    /// The measured runs, in the order in which they were made.
     pub runs: Vec<Run>,
-    /// The second target beside the first.
+    /// The comparison of the second target with the first.
     pub comparison: Option<Comparison>,
-    /// What `--find-max` found.
+    /// The result of `--find-max`.
     pub find_max: Option<KnownMaximum>,
-    /// Each `--fail-if`, and whether it was met.
+    /// The conditions of `--fail-if`, and whether they are met.
     pub assertions: Vec<AssertionResult>,
 }
 
 impl Document {
-    /// The document as JSON, for people and programs: indented, with a line end.
+    /// Writes the document as JSON: indented, with a newline at the end.
     ///
     /// # Errors
-    /// Those of the encoder; no document has been seen to cause one.
+    /// The errors of the encoder. No document is known to cause one.
     pub fn to_json(&self) -> serde_json::Result<String> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
@@ -52,7 +54,7 @@ impl Document {
     /// Reads a document that [`to_json`](Document::to_json) wrote.
     ///
     /// # Errors
-    /// What the text is instead.
+    /// The text is not JSON, not a report, or a report of another version.
     pub fn from_json(text: &str) -> Result<Document, ReadError> {
         let value: serde_json::Value = serde_json::from_str(text).map_err(ReadError::NotJson)?;
         match value.get("schema").and_then(serde_json::Value::as_str) {
@@ -63,29 +65,30 @@ impl Document {
     }
 }
 
-/// Why a text is not a [`Document`]. The message goes behind the name of what was read: `a.json is no JSON: …`.
+/// The reason why a text is not a [`Document`]. The message continues a sentence that starts with the name of the file:
+/// `a.json is not JSON: …`.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// It is not JSON.
+    /// The text is not JSON.
     NotJson(serde_json::Error),
-    /// It is a report of another version.
+    /// The text is a report of this other version of the format.
     OtherVersion(String),
-    /// It is another JSON document.
+    /// The text is JSON, but not a report.
     NoReport,
-    /// It is a report with wrong or missing fields.
+    /// The text is a report with wrong or missing fields.
     Damaged(serde_json::Error),
 }
 
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ReadError::NotJson(error) => write!(f, "is no JSON: {error}"),
+            ReadError::NotJson(error) => write!(f, "is not JSON: {error}"),
             ReadError::OtherVersion(other) => write!(
                 f,
-                "is a report of version {other:?}, and this program reads {SCHEMA:?}"
+                "is a report of version {other:?}, but this program reads {SCHEMA:?}"
             ),
-            ReadError::NoReport => f.write_str("is no report of mio-echo bench"),
+            ReadError::NoReport => f.write_str("is not a report of mio-echo bench"),
             ReadError::Damaged(error) => write!(f, "is damaged: {error}"),
         }
     }
@@ -100,22 +103,22 @@ impl std::error::Error for ReadError {
     }
 }
 
-/// A program.
+/// A program and its version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Program {
-    /// Its name.
+    /// The name of the program.
     pub name: String,
-    /// Its version.
+    /// The version of the program.
     pub version: String,
 }
 
-/// Every option of `mio-echo bench`, resolved.
+/// The options of `mio-echo bench`, with their default values. Times are in nanoseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[allow(
     missing_docs,
-    reason = "each is the command line's option of that name"
+    reason = "each field is the option of that name on the command line"
 )]
 pub struct Options {
     pub targets: Vec<String>,
@@ -146,105 +149,105 @@ pub struct Options {
     pub fail_if: Vec<String>,
 }
 
-/// Whether a measurement may be believed.
+/// The judgement of a run or of a whole report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Validity {
-    /// Whether it may.
+    /// The judgement itself.
     pub verdict: Verdict,
-    /// Why not. Empty if it may.
+    /// Why it is invalid. Empty if it is valid.
     pub reasons: Vec<String>,
-    /// What to know when reading it.
+    /// Limits of the figures that a reader must know. They do not make it invalid.
     pub notes: Vec<String>,
 }
 
-/// Valid or not.
+/// Whether a measurement is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// The figures are what they claim to be.
+    /// No check found a problem with the figures.
     Valid,
-    /// They are not: see the reasons.
+    /// The figures would mislead a reader, for the given reasons.
     Invalid,
 }
 
-/// How messages were sent.
+/// What decides when a message is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Loop {
-    /// When the schedule said so.
+    /// A schedule: each message is due at its time, whether or not earlier echoes have come back.
     Open,
-    /// When an echo had come back.
+    /// An echo: the next message is sent after an echo has come back.
     Closed,
 }
 
-/// What was measured in one run.
+/// The settings and figures of one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Run {
-    /// Its place in the order of the runs, from 0.
+    /// The number of the run, from 0, in the order in which the runs were made.
     pub index: usize,
-    /// The echo server.
+    /// The address of the echo server.
     pub target: String,
-    /// In a comparison: `a` for a run of the first target, `b` for one of the second.
+    /// In a comparison of two targets: `a` for the first target, `b` for the second. Otherwise `null`.
     pub side: Option<Side>,
-    /// How messages were sent.
+    /// What decided when a message was sent.
     #[serde(rename = "loop")]
     pub kind: Loop,
-    /// What it was asked to do; these differ between the runs of a sweep.
+    /// The settings of this run. They differ between the runs of a sweep.
     pub parameters: Parameters,
-    /// When the window began, in nanoseconds since 1970 (UTC).
+    /// When the window, the measured part of the run, began: in nanoseconds since the start of 1970 (UTC).
     pub started_at_ns: u64,
-    /// How long the window was.
+    /// The length of the window, in nanoseconds.
     pub window_ns: u64,
-    /// Whether somebody interrupted it.
+    /// Whether the run was stopped before its planned end.
     pub interrupted: bool,
-    /// Whether it may be believed.
+    /// Whether this run is valid.
     pub validity: Validity,
-    /// What became of the messages that were due within the window.
+    /// The messages that were due within the window, by their outcome.
     pub counts: Counts,
-    /// What went wrong, by kind, worst first.
+    /// The errors, by kind. The most serious kind is first.
     pub errors: Vec<ErrorSummary>,
-    /// What came back within the window.
+    /// Messages and bytes that came back within the window.
     pub throughput: Throughput,
-    /// How long it took.
+    /// The times of the messages and of the connections.
     pub latency: LatencySet,
-    /// How the generator itself did.
+    /// The state of the generator: its load and its delays.
     pub generator: Generator,
-    /// Whether every connection got its share.
+    /// The numbers of messages on the connections, compared with each other.
     pub fairness: Fairness,
-    /// The window, second by second.
+    /// The figures of each second of the window.
     pub intervals: Vec<IntervalSummary>,
 }
 
-/// A run's part in a comparison.
+/// The side of a run in a comparison of two targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
-    /// What is compared with.
+    /// The first target: the baseline.
     A,
-    /// What is compared.
+    /// The second target: it is compared with the first.
     B,
 }
 
-/// What a run was asked to do.
+/// The settings of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Parameters {
-    /// Connections.
+    /// The number of connections.
     pub connections: usize,
-    /// Messages a second, over all connections.
+    /// Messages a second, over all connections; `null` in a closed loop.
     pub rate: Option<f64>,
-    /// How many messages, if not for a time.
+    /// The number of messages after which the run ends; `null` if it ends after a time.
     pub count: Option<u64>,
-    /// Sizes of the messages, as on the command line.
+    /// The sizes of the messages in bytes, in the syntax of `--size`.
     pub size: String,
-    /// Messages that a connection may have under way.
+    /// The most messages that a connection may have under way at the same time.
     pub pipeline: usize,
-    /// Whether every byte was compared, or lengths only.
+    /// Whether every byte of the echoes was compared. If false, only the lengths were checked.
     pub verify: bool,
 }
 
@@ -252,13 +255,13 @@ pub struct Parameters {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct ErrorSummary {
-    /// The kind.
+    /// The kind of error.
     pub kind: FaultKind,
-    /// How many.
+    /// The number of these errors.
     pub count: u64,
-    /// How many messages they cost.
+    /// The number of messages that these errors lost.
     pub messages: u64,
-    /// The first of them.
+    /// The first of these errors.
     pub first: FirstError,
 }
 
@@ -268,133 +271,141 @@ pub struct ErrorSummary {
 pub struct FirstError {
     /// The number of the connection.
     pub connection: u32,
-    /// Where in its stream, in bytes.
+    /// Where it happened, in bytes from the start of the connection's stream; `null` if the connection never opened.
     pub offset: Option<u64>,
-    /// When, in nanoseconds from the start of the schedule.
+    /// When it happened, in nanoseconds from the start of the schedule; 0 if it happened before that.
     pub at_ns: u64,
-    /// What was seen.
+    /// A sentence that describes it.
     pub detail: String,
 }
 
-/// What came back within the window.
+/// Messages and bytes that came back within the window, including messages that were due before it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Throughput {
-    /// Messages.
+    /// The number of messages.
     pub messages: u64,
-    /// Bytes, each way.
+    /// The number of bytes, counted in one direction.
     pub bytes: u64,
     /// Messages a second.
     pub messages_per_second: f64,
-    /// Bytes a second, each way.
+    /// Bytes a second, counted in one direction.
     pub bytes_per_second: f64,
 }
 
-/// How long it took, from different moments on.
+/// The times of the messages and of the connections.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct LatencySet {
-    /// From when the schedule wanted the message sent. In a closed loop the same as `service`.
+    /// Response times: from when a message was due to the last byte of its echo, or to the end of the run if it had
+    /// not come back by then. In a closed loop the same as `service`.
     pub response: Latency,
-    /// From when it was sent.
+    /// Service times: from when the first byte of a message was offered to the kernel to the last byte of its echo.
     pub service: Latency,
-    /// From when it was sent to the first byte of the echo.
+    /// From when the first byte of a message was offered to the kernel to the first byte of its echo.
     pub first_byte: Latency,
-    /// Connections: from connect(2) on.
+    /// From the call of connect(2) to the established connection.
     pub connect: Latency,
-    /// How old those were at the end that had not come back. They are in `response` too.
+    /// The ages of the messages that had not come back at the end of the run. They are in `response` too.
     pub unfinished: Latency,
 }
 
-/// How the generator itself did.
+/// The state of the generator: its load and its delays.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Generator {
-    /// Event loops, each on its own thread.
+    /// The number of event loops, each on its own thread.
     pub threads: u64,
-    /// Processor time within the window.
+    /// Processor time of all threads within the window, in nanoseconds.
     pub cpu_ns: u64,
-    /// The same, as a share of its threads' time: from 0 to 1.
+    /// Processor time as a share of the window, on average over the threads: from 0 to 1. In a merged report the
+    /// highest share.
     pub cpu_share: f64,
-    /// The share of its threads' time in which they had something to do: from 0 to 1. Near 1, the generator is the limit.
+    /// The share of the window in which the threads had work to do, on average over the threads: from 0 to 1. Near 1,
+    /// the generator is the limit. In a merged report the highest share.
     pub busy_share: f64,
-    /// How late messages were sent that could have been sent.
+    /// The generator's own delays: from when a message was due and its connection could begin it, to when it was
+    /// sent. Empty in a closed loop.
     pub lateness: Latency,
-    /// Time in which a loop stood still for more than 10 ms at once, as it was not given a processor.
+    /// Time within the window, in nanoseconds, in turns of more than 10 ms: the event loop stood still, because it had
+    /// no processor or was stopped. The sum of the thread with the largest sum.
     pub stalled_ns: u64,
-    /// The longest turn of a loop, from when it was to wake up.
+    /// The longest turn of an event loop, in nanoseconds, from the planned wake-up on.
     pub longest_turn_ns: u64,
-    /// Messages under way, on average, as counted.
+    /// The measured number of messages under way, on average over the window.
     pub in_flight: f64,
-    /// The same as Little's law has it: throughput × mean service time. The two agree in a measurement without gaps.
+    /// The number of messages under way by Little's law: messages a second × mean service time. It differs from
+    /// `in_flight` if load or latency changed much during the run.
     pub in_flight_by_littles_law: f64,
-    /// The longest time in which nothing came back although something was owed.
+    /// The longest time within the window, in nanoseconds, in which messages were under way and none came back.
     pub longest_silence_ns: u64,
-    /// When that began, from the start of the window.
+    /// When the time of `longest_silence_ns` began, in nanoseconds from the start of the window.
     pub longest_silence_at_ns: u64,
     /// Connections that were open when the schedule started.
     pub connections_opened: u64,
-    /// Connections that were made in all.
+    /// Connections that were made in the whole run.
     pub connections_made: u64,
-    /// Connections, on average over the window, that had failed and were not made anew yet.
+    /// Connections that had failed and were not replaced yet, on average over the window.
     pub connections_down: f64,
 }
 
-/// How the messages that came back are spread over the connections.
+/// The numbers of messages that came back on the connections, compared with each other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Fairness {
-    /// Connections.
+    /// The number of connections.
     pub connections: usize,
-    /// Messages of the connection that got least.
+    /// The messages of the connection with the fewest.
     pub min: u64,
-    /// Messages of the connection in the middle.
+    /// The median: half of the connections have this number of messages or fewer.
     pub median: u64,
-    /// Messages of the connection that got most.
+    /// The messages of the connection with the most.
     pub max: u64,
-    /// Jain's index: from 1/n, where one gets everything, to 1, where all get the same.
+    /// Jain's fairness index: 1 if all n connections have the same number of messages, 1/n if one connection has all
+    /// messages.
     pub jain: f64,
-    /// Messages of connections from the least to the most, at up to a hundred places between them.
+    /// The messages of each connection, in ascending order. Of more than 101 connections, 101 at equal distances in
+    /// this order.
     pub shares: Vec<u64>,
 }
 
-/// One second of the window.
+/// The figures of one second of the window. Times are in nanoseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct IntervalSummary {
     /// When it began, from the start of the window.
     pub start_ns: u64,
-    /// How long it was.
+    /// Its length. The last one may be shorter than a second.
     pub length_ns: u64,
     /// Messages that were sent.
     pub sent: u64,
-    /// Messages that came back.
+    /// Messages that came back complete and right.
     pub ok: u64,
     /// Errors.
     pub errors: u64,
-    /// Connections that were open.
+    /// Connections that were open at its end.
     pub connections: usize,
-    /// The messages that came back.
+    /// The response times of the messages that came back.
     pub response: Latency,
 }
 
 impl IntervalSummary {
-    /// Messages that came back, a second.
+    /// Returns how many messages came back, a second.
     #[must_use]
     pub fn messages_per_second(&self) -> f64 {
         self.ok as f64 * 1e9 / self.length_ns.max(1) as f64
     }
 }
 
-/// The highest rate that held.
+/// The result of `--find-max`: the highest rate at which a condition held.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct KnownMaximum {
-    /// What had to hold.
+    /// The condition.
     pub condition: String,
-    /// The highest rate at which it did, messages a second; none if it never did.
+    /// The highest rate at which the condition held, in messages a second; `null` if it held at no rate.
     pub rate: Option<f64>,
-    /// The lowest rate at which it did not.
+    /// The lowest rate at which the condition did not hold, in messages a second; `null` if there was none.
     pub failed_at: Option<f64>,
 }
 
@@ -402,10 +413,10 @@ pub struct KnownMaximum {
 mod tests {
     use super::*;
 
-    /// `docs/bench.schema.json` is made from the types above. `MIO_ECHO_WRITE_SCHEMA=1 cargo test -p mio-echo-load schema` writes it
-    /// anew.
+    /// `docs/bench.schema.json` is generated from the types above. The command that writes it is
+    /// `MIO_ECHO_WRITE_SCHEMA=1 cargo test -p mio-echo-load schema`.
     #[test]
-    fn the_schema_in_the_documentation_is_that_of_the_document() {
+    fn the_published_schema_matches_the_types() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/bench.schema.json");
         let schema = schemars::schema_for!(Document);
         let schema = serde_json::to_string_pretty(&schema).unwrap() + "\n";
@@ -413,6 +424,6 @@ mod tests {
             std::fs::write(path, &schema).unwrap();
         }
         let written = std::fs::read_to_string(path).unwrap();
-        assert!(written == schema, "{path} is not as the types are");
+        assert!(written == schema, "{path} does not match the types");
     }
 }

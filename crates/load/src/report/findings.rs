@@ -1,58 +1,58 @@
-//! What a report concludes beyond its runs: a comparison, and what became of conditions.
+//! The results of a report beyond its runs: the comparison, and the conditions.
 
 use serde::{Deserialize, Serialize};
 
-/// One target, or saved report, beside another.
+/// The comparison of two targets or of two saved reports.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Comparison {
-    /// The first: what the other is compared with.
+    /// The first target or report: the baseline.
     pub a: String,
-    /// The second.
+    /// The second target or report. It is compared with the first.
     pub b: String,
-    /// What is compared: `runs`, or `seconds` where there is but one run of each.
+    /// The unit of the statistics: `runs`, or `seconds` if there is only one run on each side.
     pub unit: String,
-    /// How many of the first.
+    /// The number of runs or seconds of the first.
     pub count_a: usize,
-    /// How many of the second.
+    /// The number of runs or seconds of the second.
     pub count_b: usize,
-    /// Whether they were compared in pairs, as they were interleaved.
+    /// Whether the runs were compared in pairs. This is possible if they were interleaved.
     pub paired: bool,
-    /// How sure all intervals together are to contain the true ratios: 0.95.
+    /// The probability that all intervals together contain the true ratios: 0.95.
     pub confidence: f64,
-    /// Ratios closer to 1 than this are never called a difference.
+    /// The smallest change, as a share, that counts as a difference.
     pub noise_floor: f64,
-    /// Figure by figure.
+    /// The compared figures.
     pub metrics: Vec<Metric>,
-    /// What to know when reading it.
+    /// Limits of the comparison that a reader must know.
     pub notes: Vec<String>,
 }
 
-/// One figure of both.
+/// One figure of both sides.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Metric {
-    /// `rate`, `p50` or `p99`.
+    /// The name of the figure: `rate`, `p50` or `p99`.
     pub name: String,
-    /// The first's: the geometric mean over its runs, so that the ratio is that of the two; messages a second or
-    /// nanoseconds.
+    /// The value of the first side, in messages a second (`rate`) or nanoseconds: the geometric mean over its runs or
+    /// seconds. So `ratio` is `b` / `a`.
     pub a: f64,
-    /// The second's.
+    /// The value of the second side.
     pub b: f64,
-    /// The second's by the first's: the geometric mean over the runs.
+    /// The second value divided by the first.
     pub ratio: f64,
-    /// The lower end of the interval of the ratio.
+    /// The lower end of the confidence interval of the ratio.
     pub low: f64,
-    /// Its upper end.
+    /// The upper end of the confidence interval of the ratio.
     pub high: f64,
-    /// The smallest true change, as a share, that would have been found in four of five such comparisons.
+    /// The smallest true change, as a share, that four of five such comparisons would find.
     pub detectable: f64,
-    /// Whether the interval excludes 1 and the ratio exceeds the noise floor.
+    /// Whether the two sides differ: the interval does not contain 1, and the change is larger than the noise floor.
     pub difference: bool,
 }
 
 impl Metric {
-    /// What it says about the second.
+    /// Returns the result in words: whether the second side is better or worse, or no difference was found.
     #[must_use]
     pub fn verdict(&self) -> &'static str {
         match (self.difference, self.worse_by() > 0.0) {
@@ -62,7 +62,7 @@ impl Metric {
         }
     }
 
-    /// By how much the second is worse, as a share of the first; negative if it is better.
+    /// Returns by how much the second side is worse, as a share of the first; negative if it is better.
     #[must_use]
     pub fn worse_by(&self) -> f64 {
         match self.name.as_str() {
@@ -72,14 +72,14 @@ impl Metric {
     }
 }
 
-/// A condition, and what became of it.
+/// A condition, and whether it is met.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AssertionResult {
-    /// As it was written.
+    /// The text of the condition.
     pub condition: String,
-    /// Whether it was met; `null` if this report cannot tell.
+    /// Whether the condition is met; `null` if this report cannot decide it.
     pub met: Option<bool>,
-    /// What was seen, in words.
+    /// The observed value, as text; or why there is none.
     pub observed: String,
 }

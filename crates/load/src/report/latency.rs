@@ -1,4 +1,4 @@
-//! A latency as it is reported: a histogram, and what may honestly be read off it.
+//! A set of times as the report has it: a histogram, and the percentiles for which it has enough values.
 
 use std::collections::BTreeMap;
 
@@ -8,30 +8,31 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
 
-/// How long something took, in nanoseconds.
+/// A set of measured times, in nanoseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Latency {
-    /// How many values.
+    /// The number of values.
     pub count: u64,
-    /// The smallest; 0 if there is none.
+    /// The smallest value; 0 if there is no value.
     pub min: u64,
-    /// The mean; 0 if there is none.
+    /// The mean; 0 if there is no value.
     pub mean: f64,
-    /// The largest; 0 if there is none.
+    /// The largest value; 0 if there is no value.
     pub max: u64,
-    /// The value below which so many per cent are, by that number as it is written: `"50"`, `"99.9"`. One with fewer
-    /// than ten values above it is not here: it would say more about luck than about the server.
+    /// The percentiles, by their number as text, such as `"50"` or `"99.9"`: this share of the values, in per cent, is
+    /// at most the given value. A percentile with fewer than ten values above it is left out, because it would depend
+    /// mostly on chance.
     #[cfg_attr(test, schemars(with = "BTreeMap<String, u64>"))]
     pub percentiles: BTreeMap<Percentile, u64>,
-    /// The HDR histogram itself, three digits: V2, compressed, in base64.
+    /// The HDR histogram with three significant digits, in HdrHistogram's V2 format, compressed, in base64.
     #[serde(with = "encoded")]
     #[cfg_attr(test, schemars(with = "String"))]
     pub histogram: Histogram<u64>,
 }
 
 impl Latency {
-    /// What this histogram says.
+    /// Calculates the figures of a histogram.
     #[must_use]
     pub fn new(histogram: Histogram<u64>) -> Latency {
         let count = histogram.len();
@@ -52,13 +53,14 @@ impl Latency {
         }
     }
 
-    /// The value below which so many per cent are, if enough values are above it.
+    /// Returns the percentile of this number, above 0 and below 100. `None` if fewer than ten values are above it.
     #[must_use]
     pub fn percentile(&self, percent: f64) -> Option<u64> {
         percentile(&self.histogram, percent)
     }
 
-    /// The p99, or the largest value where there are too few for that.
+    /// Returns the 99th percentile, or the largest value if there are too few values for a percentile. `None` if there
+    /// is no value.
     #[must_use]
     pub fn tail(&self) -> Option<u64> {
         let largest = (self.count > 0).then_some(self.max);
@@ -66,7 +68,7 @@ impl Latency {
     }
 }
 
-/// A percentile's name. Sorted by its number: `"9"` is before `"10"`.
+/// The number of a percentile as text. It is ordered as a number: `"9"` is before `"10"`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
@@ -93,10 +95,11 @@ impl Ord for Percentile {
 
 fn percentile(histogram: &Histogram<u64>, percent: f64) -> Option<u64> {
     let above = histogram.len() as f64 * (1.0 - percent / 100.0);
-    // With some room for 1 - 0.999, which is a little less than 0.001.
+    // The small term allows for rounding: in floating point 1 - 0.999 is a little less than 0.001.
     (above + 1e-6 >= FEWEST_ABOVE).then(|| histogram.value_at_quantile(percent / 100.0))
 }
 
+/// Writes a histogram as text, and reads it back.
 mod encoded {
     use super::*;
     use serde::de::Error as _;
@@ -125,10 +128,11 @@ mod encoded {
     }
 }
 
-/// Those of the JSON document.
+/// The percentiles of the JSON document.
 const PERCENTILES: [&str; 8] = ["50", "75", "90", "95", "99", "99.9", "99.99", "99.999"];
 
-/// With ten values above, a percentile is off by about a third of their distance to the end; with fewer it is anything.
+/// A percentile needs this number of values above it. The number of values above it varies by chance with a standard
+/// deviation of √10, a third of ten. With fewer values the percentile depends mostly on chance.
 const FEWEST_ABOVE: f64 = 10.0;
 
 #[cfg(test)]
@@ -165,12 +169,12 @@ mod tests {
         assert_eq!(back, latency);
         assert!(
             back.max >= 7_200_000_000_000,
-            "nothing is cut off: {back:?}"
+            "large values are kept: {back:?}"
         );
     }
 
     #[test]
-    fn what_is_no_histogram_is_refused() {
+    fn a_text_that_is_not_a_histogram_is_refused() {
         for histogram in ["!", "AAAA"] {
             let text = serde_json::to_string(&of([1])).unwrap();
             let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -1,7 +1,8 @@
-//! Several reports of one load, each from a process of its own, as one.
+//! Merges reports of one load, each from its own process, into one report.
 //!
-//! Histograms are added up, so nothing is lost. Rates are taken over the time in which any of them measured: those of
-//! processes that ran side by side add up, and those that ran one after another are averaged over it.
+//! Histograms are added, so nothing is lost. Rates are calculated over the time in which at least one process measured.
+//! So the rates of processes that ran at the same time add up. The rates of processes that ran one after another are
+//! averaged.
 
 use std::fmt;
 
@@ -11,7 +12,7 @@ use super::document::{
 use super::latency::Latency;
 use super::{summary, validity};
 
-/// Why reports cannot be merged.
+/// The reason why reports cannot be merged, as a sentence for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MergeError(String);
 
@@ -23,10 +24,10 @@ impl fmt::Display for MergeError {
 
 impl std::error::Error for MergeError {}
 
-/// Merges reports, the n-th run of each with the n-th of the others.
+/// Merges reports of one load: the n-th run of each report with the n-th runs of the others.
 ///
 /// # Errors
-/// Why they are not of one load.
+/// The reports are not of one load, one of them is given twice, or there is none.
 pub fn merge(documents: &[Document]) -> Result<Document, MergeError> {
     let Some((first, others)) = documents.split_first() else {
         return Err(MergeError("there is nothing to merge".to_owned()));
@@ -36,7 +37,7 @@ pub fn merge(documents: &[Document]) -> Result<Document, MergeError> {
         let same =
             |known: &Document| known.started_at == other.started_at && known.runs == other.runs;
         if documents.iter().take(n + 1).any(same) {
-            return Err(MergeError("two of them are the same report".to_owned()));
+            return Err(MergeError("one report is given twice".to_owned()));
         }
     }
     let mut merged = first.clone();
@@ -60,19 +61,19 @@ pub fn merge(documents: &[Document]) -> Result<Document, MergeError> {
     options.targets.sort();
     options.targets.dedup();
     merged.validity = validity::of_runs(&merged.runs);
-    // They were about each report alone.
+    // These results are about one report alone, and not about the merged runs.
     merged.comparison = None;
     merged.find_max = None;
     merged.assertions.clear();
     Ok(merged)
 }
 
-/// Whether two reports are of one load.
+/// Checks that two reports are of one load.
 fn check(first: &Document, other: &Document) -> Result<(), MergeError> {
     let (n, m) = (first.runs.len(), other.runs.len());
     if n != m {
         return Err(MergeError(format!(
-            "one report has {n} runs and another {m}: run n of each is merged with run n of the others"
+            "one report has {n} runs and another has {m}: all reports need the same number of runs"
         )));
     }
     if first
@@ -82,26 +83,29 @@ fn check(first: &Document, other: &Document) -> Result<(), MergeError> {
         .any(|run| run.side.is_some())
     {
         return Err(MergeError(
-            "a comparison is of two loads: merge the reports of one".to_owned(),
+            "a report that compares two targets cannot be merged".to_owned(),
         ));
     }
     for (one, other) in first.runs.iter().zip(&other.runs) {
         if one.kind != other.kind {
             return Err(MergeError(
-                "one was measured in an open loop and one in a closed one: their latencies do not mean the same"
+                "one was measured in an open loop and the other in a closed loop: their latencies have different \
+                 meanings"
                     .to_owned(),
             ));
         }
         let (a, b) = (&one.parameters, &other.parameters);
         if (&a.size, a.pipeline, a.verify) != (&b.size, b.pipeline, b.verify) {
             return Err(MergeError(
-                "sizes, pipelines or what was verified differ: that is not one load".to_owned(),
+                "the reports are not of one load: sizes, pipelines or verification differ"
+                    .to_owned(),
             ));
         }
     }
     Ok(())
 }
 
+/// Merges a run with the runs of the same number in the other reports.
 fn merge_runs(first: &Run, others: &[&Run]) -> Run {
     let all = [&[first], others].concat();
     let starts = all.iter().map(|run| run.started_at_ns);
@@ -152,6 +156,7 @@ fn merge_runs(first: &Run, others: &[&Run]) -> Run {
     merged
 }
 
+/// Calculates the figures of the merged run that are not sums.
 fn finish(merged: &mut Run, start_ns: u64, window_ns: u64, all: &[&Run]) {
     merged.started_at_ns = start_ns;
     merged.window_ns = window_ns;
@@ -176,7 +181,7 @@ fn finish(merged: &mut Run, start_ns: u64, window_ns: u64, all: &[&Run]) {
             .map(|run| of(&run.generator) * run.window_ns as f64);
         all.sum::<f64>() / window_ns.max(1) as f64
     };
-    // Side by side they add up, one after another they do not.
+    // The rates that were asked for add up only for processes that ran at the same time.
     let asked = all
         .iter()
         .map(|run| run.parameters.rate.map(|rate| rate * run.window_ns as f64));
@@ -186,7 +191,8 @@ fn finish(merged: &mut Run, start_ns: u64, window_ns: u64, all: &[&Run]) {
     generator.in_flight = weighed(|g| g.in_flight);
     generator.connections_down = weighed(|g| g.connections_down);
     generator.in_flight_by_littles_law = weighed(|g| g.in_flight_by_littles_law);
-    // The places between the least and the most of each report, which are every connection's up to a hundred.
+    // A report of more than 101 connections has only a sample of the messages of each connection. So the number of
+    // connections is not the length of the list.
     let mut fairness = summary::fairness(std::mem::take(&mut merged.fairness.shares));
     fairness.connections = all.iter().map(|run| run.fairness.connections).sum();
     merged.fairness = fairness;
@@ -196,7 +202,7 @@ fn finish(merged: &mut Run, start_ns: u64, window_ns: u64, all: &[&Run]) {
     );
 }
 
-/// How long at least one of them measured.
+/// Returns the length of the time in which at least one of the runs measured.
 fn union_ns(runs: &[&Run]) -> u64 {
     let mut windows: Vec<(u64, u64)> = runs
         .iter()
@@ -211,7 +217,7 @@ fn union_ns(runs: &[&Run]) -> u64 {
     covered_ns
 }
 
-/// Counts an interval's time from the start of the merged window, in whole intervals.
+/// Changes the start of an interval of `run`: it counts from the start of the merged window, rounded to a second.
 fn shift(interval: &mut IntervalSummary, run: &Run, start_ns: u64) {
     let at_ns = run.started_at_ns - start_ns + interval.start_ns;
     interval.start_ns = (at_ns + SECOND_NS / 2) / SECOND_NS * SECOND_NS;
@@ -255,7 +261,8 @@ fn add_generator(ours: &mut Generator, theirs: &Generator) {
     add_latency(&mut ours.lateness, &theirs.lateness);
     ours.longest_turn_ns = ours.longest_turn_ns.max(theirs.longest_turn_ns);
     if theirs.longest_silence_ns < ours.longest_silence_ns {
-        // Somebody else was answered while one of them was not.
+        // During the silence of one report's connections, others may have received echoes. The silence of all
+        // connections is at most the shortest of the reports' longest silences.
         ours.longest_silence_ns = theirs.longest_silence_ns;
         ours.longest_silence_at_ns = theirs.longest_silence_at_ns;
     }

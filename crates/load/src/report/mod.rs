@@ -1,8 +1,8 @@
-//! What a measurement means: from a [`Recording`](crate::Recording) to a verdict, a text, a JSON document, a
-//! page; and from several of them to a comparison, or to one of them all. Knows no socket and reads no clock.
+//! Makes a report of measured runs and judges whether it is valid. It uses no socket and reads no clock.
 //!
-//! A [`DocumentBuilder`] makes a [`Document`] of runs. [`text()`], [`page()`], [`csv`] and [`Document::to_json`] show it;
-//! [`compare_documents`] and [`merge`] take several; an [`Assertion`] is a condition on one.
+//! A [`DocumentBuilder`] takes the [`Recording`](crate::Recording) of each run and makes a [`Document`]. [`text()`],
+//! [`page()`], [`csv`], [`hgrm`] and [`Document::to_json`] write it. [`compare_documents`] compares two documents, and
+//! [`merge`] makes one document of several. An [`Assertion`] is a condition on a document.
 
 mod assertion;
 mod builder;

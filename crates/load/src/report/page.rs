@@ -1,6 +1,6 @@
-//! The report as a page: one file without a script, which needs nothing else and fetches nothing.
+//! Writes the report as a page: one HTML file without scripts. It needs no other file and fetches nothing.
 //!
-//! The plots are SVG, coloured by the style sheet, so that they follow light, dark and paper.
+//! The plots are SVG. The style sheet has their colours, for light mode, dark mode and paper.
 
 mod axis;
 mod comparing;
@@ -13,7 +13,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::document::{Document, Loop, Run, Validity, Verdict};
 use super::units;
 
-/// The whole page.
+/// Writes the whole page.
 #[must_use]
 pub fn page(document: &Document) -> String {
     let title = title(document);
@@ -23,7 +23,7 @@ pub fn page(document: &Document) -> String {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                // Whatever may stand in a target's name: no browser fetches or runs anything for this page.
+                // Even if a target's name contained markup, the browser would fetch nothing and run no script.
                 meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
                 meta name="color-scheme" content="light dark";
                 title { (title) }
@@ -46,6 +46,7 @@ pub fn page(document: &Document) -> String {
     markup.into_string()
 }
 
+/// Returns the title, with all targets.
 fn title(document: &Document) -> String {
     let mut targets: Vec<&str> = Vec::new();
     for run in &document.runs {
@@ -56,6 +57,7 @@ fn title(document: &Document) -> String {
     format!("Echo benchmark: {}", targets.join(" and "))
 }
 
+/// Writes whether the report is valid, the reasons if it is not, and the notes.
 fn validity(validity: &Validity) -> Markup {
     let (class, word) = match validity.verdict {
         Verdict::Valid => ("valid", "Valid"),
@@ -65,7 +67,7 @@ fn validity(validity: &Validity) -> Markup {
         section.verdict.(class) {
             h2 { (word) }
             @if validity.verdict == Verdict::Valid && validity.notes.is_empty() {
-                p { "Every echo that counts was right, and nothing speaks against the figures." }
+                p { "No echo was wrong, and no check found a problem with the figures." }
             }
             ul {
                 @for reason in &validity.reasons { li.reason { (reason) } }
@@ -75,6 +77,7 @@ fn validity(validity: &Validity) -> Markup {
     }
 }
 
+/// Writes the figures of the only run, or of each run and of all together.
 fn body(document: &Document) -> Markup {
     match document.runs.as_slice() {
         [] => html! {},
@@ -98,7 +101,7 @@ fn body(document: &Document) -> Markup {
     }
 }
 
-/// The figures that everybody looks for.
+/// Writes the main figures of a run.
 fn headline(run: &Run) -> Markup {
     let response = &run.latency.response;
     let at = |percent| {
@@ -129,6 +132,7 @@ fn headline(run: &Run) -> Markup {
     }
 }
 
+/// Describes the settings of a run in one line.
 fn describe(run: &Run) -> String {
     let parameters = &run.parameters;
     let how = match (run.kind, parameters.rate) {
@@ -138,16 +142,16 @@ fn describe(run: &Run) -> String {
         _ => "closed loop".to_owned(),
     };
     format!(
-        "{}: {how}, {} connections, {} bytes a message, {} under way on each, {}",
+        "{}: {how}, {}, {} bytes a message, up to {} under way on each, {}",
         run.target,
-        units::count(parameters.connections as u64),
+        units::counted(parameters.connections as u64, "connection"),
         parameters.size,
-        parameters.pipeline,
+        units::counted(parameters.pipeline as u64, "message"),
         units::time(run.window_ns as f64)
     )
 }
 
-/// Everything about one run.
+/// Writes all figures of one run.
 fn details(run: &Run) -> Markup {
     html! {
         div.figures {
@@ -163,19 +167,26 @@ fn details(run: &Run) -> Markup {
     }
 }
 
+/// Writes the conditions of `--fail-if` and their results.
 fn assertions(document: &Document) -> Markup {
     html! {
         @if !document.assertions.is_empty() {
             section {
                 h2 { "Conditions" }
                 div.scroll { table {
-                    thead { tr { th { "fail if" } th { "seen" } th { "" } } }
+                    thead { tr { th { "fail if" } th { "observed" } th { "" } } }
                     tbody {
                         @for assertion in &document.assertions {
                             tr {
                                 td { (assertion.condition) }
                                 td { (assertion.observed) }
-                                td { (match assertion.met { Some(true) => "failed", Some(false) => "ok", None => "unknown" }) }
+                                td {
+                                    (match assertion.met {
+                                        Some(true) => "failed",
+                                        Some(false) => "ok",
+                                        None => "unknown",
+                                    })
+                                }
                             }
                         }
                     }
@@ -185,7 +196,7 @@ fn assertions(document: &Document) -> Markup {
     }
 }
 
-/// What was asked for, and where it was measured.
+/// Writes the options and the system on which the generator ran.
 fn settings(document: &Document) -> Markup {
     let options = serde_json::to_value(&document.options).unwrap_or_default();
     let environment = &document.environment;
@@ -218,7 +229,7 @@ fn settings(document: &Document) -> Markup {
     }
 }
 
-/// What was not asked for is left out.
+/// Writes the value of an option; `None` if the option has no value.
 fn setting(value: &serde_json::Value) -> Option<String> {
     match value {
         serde_json::Value::Null => None,

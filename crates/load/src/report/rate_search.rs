@@ -1,39 +1,40 @@
-//! The highest rate at which a condition holds: which rate to try next, and what was found.
+//! Searches for the highest rate at which a condition holds: chooses the next rate to try, and keeps the result.
 //!
-//! Measures nothing itself.
+//! The caller makes the runs. The module measures nothing.
 
 use super::assertion::{Assertion, AssertionError};
 use super::document::{KnownMaximum, Run, Verdict};
 
-/// Looks for the highest rate at which a condition holds. It doubles the rate until the condition does not hold
-/// any more, then halves the distance until that is small.
+/// Searches for the highest rate at which a condition holds. It doubles the rate until the condition does not hold. If
+/// the condition has never held, it divides the rate by eight. Then it halves the distance between the two bounds, on a
+/// logarithmic scale, until they are 5 % apart.
 ///
-/// Measure a run at [`next_rate`](RateSearch::next_rate), pass it to [`judge`](RateSearch::judge), and so on
-/// until there is no next rate; then [`found`](RateSearch::found) says what was found.
+/// Make a run at [`next_rate`](RateSearch::next_rate) and pass it to [`judge`](RateSearch::judge). Repeat this until
+/// there is no next rate. Then [`found`](RateSearch::found) returns the result.
 #[derive(Clone, Debug)]
 pub struct RateSearch {
     condition: Assertion,
     /// The rate to try next; `None` once the search is over.
     next: Option<f64>,
-    /// How many more rates may be tried.
+    /// The number of rates that may still be tried.
     left: usize,
     /// The highest rate at which the condition held.
     holds: Option<f64>,
-    /// The lowest rate at which it did not.
+    /// The lowest rate at which the condition did not hold.
     fails: Option<f64>,
-    /// The rate at which too few messages came back to tell.
+    /// The rate at which too few messages came back to decide the condition.
     undecided: Option<f64>,
 }
 
 impl RateSearch {
-    /// Where a search begins, in messages a second: what any server can do.
+    /// The first rate of a search, in messages a second: low enough for almost any server.
     pub const FIRST_RATE: f64 = 4000.0;
 
-    /// A search for the highest rate at which `condition` holds.
+    /// Makes a search for the highest rate at which `condition` holds.
     ///
     /// # Errors
-    /// [`AssertionError::NotALatencyBound`] unless the condition bounds a percentile or the maximum from above: others do not
-    /// hold at low rates and fail at high ones.
+    /// [`AssertionError::NotALatencyBound`] if the condition does not limit a percentile or the maximum from above.
+    /// Only such conditions hold at low rates and fail at high rates.
     pub fn new(condition: Assertion) -> Result<RateSearch, AssertionError> {
         if !condition.bounds_latency() {
             return Err(AssertionError::NotALatencyBound(condition.to_string()));
@@ -48,21 +49,21 @@ impl RateSearch {
         })
     }
 
-    /// The rate to try next, in messages a second; `None` once the search is over.
+    /// Returns the rate to try next, in messages a second; `None` once the search is over.
     #[must_use]
     pub fn next_rate(&self) -> Option<f64> {
         self.next
     }
 
-    /// Takes the run that was made at [`next_rate`](RateSearch::next_rate). An invalid run counts as one that
-    /// does not hold.
+    /// Takes the run that was made at [`next_rate`](RateSearch::next_rate). If the run is invalid, the condition counts
+    /// as not held.
     pub fn judge(&mut self, run: &Run) {
         let Some(rate) = self.next else { return };
         let valid = run.validity.verdict == Verdict::Valid;
         match self.condition.check_run(run) {
             Some((_, true)) if valid => self.holds = Some(rate),
             None if valid => {
-                // At lower rates there are fewer still.
+                // At lower rates even fewer messages would come back, so the search ends.
                 self.undecided = Some(rate);
                 self.next = None;
                 return;
@@ -80,7 +81,7 @@ impl RateSearch {
         };
     }
 
-    /// The result so far.
+    /// Returns the result so far.
     #[must_use]
     pub fn found(&self) -> KnownMaximum {
         KnownMaximum {
@@ -90,23 +91,23 @@ impl RateSearch {
         }
     }
 
-    /// Why the search ended without an answer, if it did: a reason to
+    /// Returns why the search ended without an answer; `None` if it has one, or is not over. The text is a reason to
     /// [invalidate](super::DocumentBuilder::invalidate) the document.
     #[must_use]
     pub fn why_undecided(&self) -> Option<String> {
         self.undecided.map(|rate| {
             let condition = &self.condition;
             format!(
-                "at {rate:.0} messages/s too few came back to tell whether {condition}: measure for longer (-d)"
+                "at {rate:.0} messages/s too few messages came back to decide {condition}: measure for longer (-d)"
             )
         })
     }
 }
 
-/// Where to give up.
+/// The search ends if the condition does not hold at a rate below this, in messages a second.
 const LOWEST_RATE: f64 = 10.0;
 
-/// How far apart what holds and what does not may be at the end, as a ratio.
+/// The search ends if the lowest failing rate is less than this times the highest rate that holds.
 const CLOSE: f64 = 1.05;
 
 /// The most rates that are tried.
@@ -120,7 +121,8 @@ mod tests {
     use crate::report::Measured;
     use crate::{Plan, Recording};
 
-    /// A valid run at this rate, of a server whose response times leap beyond a limit; `count` messages.
+    /// Makes a valid run of `count` messages at this rate. Response times are 1 ms up to the rate `limit`, and 5 ms
+    /// above it.
     fn run(rate: f64, limit: f64, count: u64) -> Run {
         let mut plan = Plan::new("127.0.0.1:7007".parse().unwrap());
         plan.rate = Some(rate);
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_found_from_above_and_from_below() {
+    fn limits_below_and_above_the_first_rate_are_found() {
         for limit in [100.0, 4000.0, 123_456.0] {
             let found = search(limit).found();
             let (low, high) = (found.rate.unwrap(), found.failed_at.unwrap());
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_that_never_holds_is_given_up() {
+    fn the_search_ends_if_the_condition_never_holds() {
         let found = search(0.0).found();
         assert_eq!(found.rate, None);
         assert!(found.failed_at.unwrap() < LOWEST_RATE);
@@ -177,8 +179,8 @@ mod tests {
     fn only_bounds_of_latency_can_be_searched_for() {
         for condition in ["p99>2ms", "rate>10k", "errors<1", "regress(p99)<5%"] {
             let condition: Assertion = condition.parse().unwrap();
-            let said = RateSearch::new(condition).unwrap_err().to_string();
-            assert!(said.contains("such as p99<2ms"), "{said}");
+            let error = RateSearch::new(condition).unwrap_err().to_string();
+            assert!(error.contains("such as p99<2ms"), "{error}");
         }
     }
 }

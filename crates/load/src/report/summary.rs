@@ -1,4 +1,4 @@
-//! From a recording to a run of the document.
+//! Makes a run of the document from a recording.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,23 +10,23 @@ use super::latency::Latency;
 use super::validity;
 use crate::{Interval, Plan, Recording, Until, Verify};
 
-/// A run that was measured: what [`DocumentBuilder::add`](super::DocumentBuilder::add) takes.
+/// A measured run, for [`DocumentBuilder::add`](super::DocumentBuilder::add).
 #[derive(Clone, Debug)]
 pub struct Measured<'a> {
-    /// Its plan.
+    /// The plan of the run.
     pub plan: &'a Plan,
-    /// What [`run`](crate::run) returned.
+    /// The recording that [`run`](crate::run) returned.
     pub recording: Recording,
-    /// When the window began: at [`Progress::Started`](crate::Progress::Started) plus the plan's warm-up.
+    /// When the window began: the time of [`Progress::Started`](crate::Progress::Started) plus the plan's warm-up.
     pub window_start: SystemTime,
-    /// Whether the run was stopped before its end.
+    /// Whether the run was stopped before its planned end.
     pub interrupted: bool,
-    /// Its part in a comparison of two targets.
+    /// The side of the run, in a comparison of two targets.
     pub side: Option<Side>,
 }
 
 impl<'a> Measured<'a> {
-    /// A run that ended as planned, and is not part of a comparison.
+    /// Makes a run that ended as planned and is not part of a comparison.
     #[must_use]
     pub fn new(plan: &'a Plan, recording: Recording, window_start: SystemTime) -> Measured<'a> {
         Measured {
@@ -40,7 +40,7 @@ impl<'a> Measured<'a> {
 }
 
 impl Run {
-    /// Summarises what was measured, and judges it. `index` is its place in the order of the runs, from 0.
+    /// Summarises a measured run and judges it. `index` is its number in the order of the runs, from 0.
     #[must_use]
     pub fn new(index: usize, measured: Measured<'_>) -> Run {
         let Measured {
@@ -60,13 +60,13 @@ impl Run {
     }
 }
 
-/// A moment in nanoseconds since 1970 (UTC); 0 if before.
+/// Returns a time in nanoseconds since the start of 1970 (UTC); 0 for an earlier time.
 fn since_1970_ns(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_nanos()).unwrap_or(0)
 }
 
-/// The figures, not judged yet.
+/// Makes the run with all its figures. It is not judged yet.
 fn summarise(plan: &Plan, recording: Recording) -> Run {
     let seconds = recording.window_ns as f64 / 1e9;
     let a_second = |n: u64| {
@@ -158,7 +158,7 @@ fn generator(recording: &Recording, messages_per_second: f64) -> Generator {
     }
 }
 
-/// How shares are spread; from the least to the most.
+/// Makes the fairness figures from the number of messages of each connection.
 pub(super) fn fairness(mut shares: Vec<u64>) -> Fairness {
     shares.sort_unstable();
     let n = shares.len();
@@ -194,6 +194,7 @@ fn interval(interval: Interval) -> IntervalSummary {
     }
 }
 
+/// The most values of [`Fairness::shares`]: enough for one value at each per cent, from 0 to 100.
 const MOST_SHARES: usize = 101;
 
 #[cfg(test)]
@@ -208,11 +209,11 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_told_from_the_least_to_the_most() {
-        let told = fairness((0..1000).rev().collect());
-        assert_eq!((told.min, told.median, told.max), (0, 499, 999));
-        assert_eq!(told.shares.len(), 101);
-        assert_eq!((told.shares[0], told.shares[100]), (0, 999));
+    fn at_most_101_shares_are_reported_in_ascending_order() {
+        let reported = fairness((0..1000).rev().collect());
+        assert_eq!((reported.min, reported.median, reported.max), (0, 499, 999));
+        assert_eq!(reported.shares.len(), 101);
+        assert_eq!((reported.shares[0], reported.shares[100]), (0, 999));
         assert_eq!(fairness(vec![3, 1]).shares, [1, 3]);
     }
 }

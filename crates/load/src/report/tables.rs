@@ -1,11 +1,12 @@
-//! The report as tables for other programs: each second as CSV, the distribution as HdrHistogram's own text.
+//! Writes the report as tables for other programs: each second as CSV, and the distribution in HdrHistogram's text
+//! format.
 
 use std::fmt::Write;
 
 use super::document::{Document, Run};
 use super::latency::Latency;
 
-/// Every second of every run, a line each, with a line of names above.
+/// Writes the seconds of all runs as CSV: one line for each second, after a line with the names of the columns.
 #[must_use]
 pub fn csv(document: &Document) -> String {
     let mut text = String::from(
@@ -49,7 +50,7 @@ pub fn csv(document: &Document) -> String {
     text
 }
 
-/// RFC 4180.
+/// Quotes a field if CSV needs it (RFC 4180).
 fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
@@ -58,7 +59,7 @@ fn quoted(text: &str) -> String {
     }
 }
 
-/// The response times of a run as HdrHistogram's tools print and plot them (`.hgrm`), in milliseconds.
+/// Writes the response times of a run in milliseconds, in the text format of HdrHistogram's tools (`.hgrm`).
 #[must_use]
 pub fn hgrm(run: &Run) -> String {
     let Latency { histogram, .. } = &run.latency.response;
@@ -96,5 +97,5 @@ pub fn hgrm(run: &Run) -> String {
     text
 }
 
-/// Lines between one halving of what is above and the next.
+/// The number of lines for each halving of the share of values above.
 const TICKS: u32 = 5;

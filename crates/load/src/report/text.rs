@@ -1,4 +1,4 @@
-//! The report as a person reads it in a terminal: the verdict first, then what was measured.
+//! Writes the report as text for a terminal: first whether it is valid, then the figures.
 
 mod drawing;
 mod errors;
@@ -14,7 +14,7 @@ use super::units;
 use errors::errors;
 use lines::{line, prose};
 
-/// The whole report.
+/// Writes the whole report as text.
 #[must_use]
 pub fn text(document: &Document) -> String {
     let mut text = String::new();
@@ -35,7 +35,7 @@ pub fn text(document: &Document) -> String {
     text
 }
 
-/// A comparison alone, and what became of the conditions on it.
+/// Writes a comparison and the results of its conditions as text, without runs.
 #[must_use]
 pub fn comparison_text(comparison: &Comparison, assertions: &[AssertionResult]) -> String {
     let mut text = several::compared(comparison);
@@ -45,6 +45,7 @@ pub fn comparison_text(comparison: &Comparison, assertions: &[AssertionResult]) 
     text
 }
 
+/// Writes a condition with its result. A condition of `--fail-if` that is met is a failure.
 fn asserted(assertion: &AssertionResult) -> String {
     let verdict = match assertion.met {
         Some(true) => "FAIL",
@@ -54,6 +55,7 @@ fn asserted(assertion: &AssertionResult) -> String {
     format!("{verdict}: {}: {}", assertion.condition, assertion.observed)
 }
 
+/// Writes whether the report is valid, the reasons if it is not, and the notes.
 fn verdict(text: &mut String, validity: &Validity) {
     match validity.verdict {
         Verdict::Valid => line(text, "valid"),
@@ -69,6 +71,7 @@ fn verdict(text: &mut String, validity: &Validity) {
     }
 }
 
+/// Writes all figures of a single run.
 fn one_run(text: &mut String, run: &Run, document: &Document) {
     let how = match run.kind {
         Loop::Open => "open loop",
@@ -80,11 +83,11 @@ fn one_run(text: &mut String, run: &Run, document: &Document) {
         text,
         "",
         &format!(
-            "{}, {how}: {} connections, {} bytes a message, {} under way on each, {}",
+            "{}, {how}: {}, {} bytes a message, up to {} under way on each, {}",
             run.target,
-            units::count(parameters.connections as u64),
+            units::counted(parameters.connections as u64, "connection"),
             parameters.size,
-            units::count(parameters.pipeline as u64),
+            units::counted(parameters.pipeline as u64, "message"),
             units::time(run.window_ns as f64)
         ),
     );
@@ -101,6 +104,7 @@ fn one_run(text: &mut String, run: &Run, document: &Document) {
     generator(text, run);
 }
 
+/// Writes the rate and the counts.
 fn rates(text: &mut String, run: &Run, verify: bool) {
     let throughput = run.throughput;
     let asked = match run.parameters.rate {
@@ -131,7 +135,7 @@ fn rates(text: &mut String, run: &Run, verify: bool) {
     line(
         text,
         &format!(
-            "  scheduled  {} messages; failed: {}, not come back: {}",
+            "  scheduled  {} messages; failed: {}, unfinished: {}",
             units::count(counts.scheduled),
             units::count(counts.failed),
             units::count(counts.unfinished)
@@ -139,6 +143,7 @@ fn rates(text: &mut String, run: &Run, verify: bool) {
     );
 }
 
+/// Writes the table of the percentiles.
 fn latencies(text: &mut String, run: &Run) {
     let latency = &run.latency;
     let mut head = format!("  {:<10}", "");
@@ -153,6 +158,8 @@ fn latencies(text: &mut String, run: &Run) {
     row(text, "connect", &latency.connect, None);
 }
 
+/// Writes a row of the table. Values from `at_least` on include ages of unfinished messages: they are lower bounds, and
+/// have a ≥.
 fn row(text: &mut String, name: &str, latency: &Latency, at_least: Option<u64>) {
     let mut row = format!("  {name:<10}");
     let show = |ns: u64| {
@@ -175,6 +182,7 @@ fn row(text: &mut String, name: &str, latency: &Latency, at_least: Option<u64>) 
     line(text, &format!("{row}{max:>10}"));
 }
 
+/// Writes the state of the generator and the fairness.
 fn generator(text: &mut String, run: &Run) {
     let generator = &run.generator;
     let lateness = match (run.kind, generator.lateness.percentile(99.0)) {
@@ -187,12 +195,13 @@ fn generator(text: &mut String, run: &Run) {
             )
         }
     };
-    // Whoever polls until a message is due uses a processor all the time, and none of it for a message.
+    // In an open loop the generator polls until a message is due, and this uses most of its processor time. So the
+    // processor time for a message says nothing there.
     let each = match run.kind {
         Loop::Open => String::new(),
         Loop::Closed => {
             let each = generator.cpu_ns as f64 / run.throughput.messages.max(1) as f64;
-            format!(", {} of processor a message", units::time(each))
+            format!(", {} of processor time a message", units::time(each))
         }
     };
     line(
@@ -223,6 +232,7 @@ fn generator(text: &mut String, run: &Run) {
     );
 }
 
+/// The percentiles in the table, with their names.
 const COLUMNS: [(&str, f64); 5] = [
     ("p50", 50.0),
     ("p90", 90.0),

@@ -1,9 +1,9 @@
-//! Figures as people read them: three digits, a unit, thousands apart.
+//! Writes figures for readers: three digits with a unit, or a whole number with commas between the thousands.
 
-/// A time, such as `61.8 µs`.
+/// Writes a time, such as `61.8 µs`.
 pub(crate) fn time(ns: f64) -> String {
     let (value, unit) = match ns {
-        // What would be rounded up to a thousand is one of the next unit.
+        // From 999.5 on, rounding would give 1000. Then the next unit is used.
         ns if ns < 999.5 => (ns, "ns"),
         ns if ns < 999.5e3 => (ns / 1e3, "µs"),
         ns if ns < 999.5e6 => (ns / 1e6, "ms"),
@@ -12,7 +12,7 @@ pub(crate) fn time(ns: f64) -> String {
     format!("{} {unit}", digits(value))
 }
 
-/// A number of bytes, such as `5.96 MiB`.
+/// Writes a number of bytes, such as `5.96 MiB`.
 pub(crate) fn bytes(bytes: f64) -> String {
     let (value, unit) = match bytes {
         b if b < 1024.0 => (b, "B"),
@@ -23,7 +23,7 @@ pub(crate) fn bytes(bytes: f64) -> String {
     format!("{} {unit}", digits(value))
 }
 
-/// A whole number, thousands apart.
+/// Writes a whole number with commas between the thousands: `1,234,567`.
 pub(crate) fn count(n: u64) -> String {
     let plain = n.to_string();
     let mut grouped = String::new();
@@ -36,7 +36,12 @@ pub(crate) fn count(n: u64) -> String {
     grouped
 }
 
-/// A rate: whole above a hundred, three digits below.
+/// Writes a whole number with its noun in singular or plural: `1 connection`, `1,000 connections`.
+pub(crate) fn counted(n: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
+/// Writes a rate: a whole number from 100 on, three digits below.
 pub(crate) fn rate(per_second: f64) -> String {
     if per_second >= 100.0 {
         count(per_second.round() as u64)
@@ -45,12 +50,12 @@ pub(crate) fn rate(per_second: f64) -> String {
     }
 }
 
-/// A share as a percentage.
+/// Writes a share as a percentage, such as `5.31 %`.
 pub(crate) fn percent(share: f64) -> String {
     format!("{} %", digits(share * 100.0))
 }
 
-/// Three of them.
+/// Writes a number with three digits.
 fn digits(value: f64) -> String {
     match value {
         v if v >= 100.0 || v == 0.0 => format!("{v:.0}"),
@@ -64,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_digits_and_a_unit() {
+    fn figures_have_three_digits_and_a_unit() {
         assert_eq!(time(61_800.0), "61.8 µs");
         assert_eq!(time(999.0), "999 ns");
         assert_eq!(time(900_000_000.0), "900 ms");

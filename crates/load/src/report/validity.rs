@@ -1,7 +1,7 @@
-//! Whether a measurement may be believed: each reason why not, and each thing to know when reading it.
+//! Judges whether a measurement is valid: finds the reasons against it, and the notes that a reader needs.
 //!
-//! An invalid measurement is not a failed one. It says that the figures are not what they would be taken for: the
-//! generator was slower than its schedule, fewer connections were made than asked for, echoes were wrong.
+//! Invalid does not mean that the measurement failed. It means that the figures would mislead a reader: the generator
+//! was slower than its schedule, fewer connections were made than asked for, or echoes were wrong.
 
 use super::document::{Loop, Run, Validity, Verdict};
 use super::units;
@@ -33,7 +33,7 @@ pub(super) fn judge(run: &Run) -> Validity {
     of(reasons, notes)
 }
 
-/// With these reasons against it.
+/// Makes a judgement: invalid if there are reasons.
 pub(super) fn of(reasons: Vec<String>, notes: Vec<String>) -> Validity {
     let verdict = match reasons.is_empty() {
         true => Verdict::Valid,
@@ -46,12 +46,13 @@ pub(super) fn of(reasons: Vec<String>, notes: Vec<String>) -> Validity {
     }
 }
 
-/// Until it is judged.
+/// Makes the placeholder for a run that is not judged yet.
 pub(super) fn unjudged() -> Validity {
     of(Vec::new(), Vec::new())
 }
 
-/// A document's: that of its runs, each named where there are several.
+/// Makes the judgement of a document from those of its runs. A reason or note that not all runs have in common says to
+/// which run, or to how many runs, it belongs.
 pub(super) fn of_runs(runs: &[Run]) -> Validity {
     let gather = |pick: fn(&Validity) -> &Vec<String>| {
         let mut all: Vec<(String, Vec<usize>)> = Vec::new();
@@ -92,21 +93,21 @@ fn nothing_measured(run: &Run) -> Option<String> {
     if run.counts.ok > 0 && run.throughput.messages > 0 {
         return None;
     }
-    let sent = units::count(run.counts.sent);
+    let sent = plural(run.counts.sent, "message was", "messages were");
     Some(match (run.counts.sent, run.throughput.messages) {
         (0, 0) if run.generator.in_flight > 0.0 => {
-            "nothing came back of the messages of the warm-up, so that none was sent after it"
+            "no message of the warm-up came back, so no message was sent after the warm-up"
                 .to_owned()
         }
         (0, 0) => "nothing was sent".to_owned(),
-        (0, _) => "the messages of the warm-up took so long that none of those after it was sent"
-            .to_owned(),
-        (_, 0) if run.counts.ok > 0 => {
-            format!(
-                "nothing came back of {sent} messages before the end of the time that is measured"
-            )
+        (0, _) => {
+            "the messages of the warm-up took so long that no message was sent after the warm-up"
+                .to_owned()
         }
-        (_, _) => format!("nothing came back of {sent} messages"),
+        (_, 0) if run.counts.ok > 0 => {
+            format!("{sent} sent, and none came back before the end of the measured time")
+        }
+        (_, _) => format!("{sent} sent, and none came back"),
     })
 }
 
@@ -122,7 +123,8 @@ fn missing_connections(run: &Run) -> Option<String> {
     })
 }
 
-/// The server ended, or refuses who comes back, or drops connections faster than they are made anew.
+/// Many connections were down: the server ended, it refuses new connections, or it closes connections faster than the
+/// generator replaces them.
 fn lost_connections(run: &Run) -> Option<String> {
     let (opened, down) = (
         run.generator.connections_opened,
@@ -130,7 +132,7 @@ fn lost_connections(run: &Run) -> Option<String> {
     );
     (down > DOWN_SHARE * opened as f64).then(|| {
         format!(
-            "of {} connections {down:.1} were down on average, after errors",
+            "{down:.1} of {} connections were down on average, after errors",
             units::count(opened)
         )
     })
@@ -141,7 +143,7 @@ fn lost_messages(run: &Run) -> Option<String> {
     let many = failed as f64 > LOST_SHARE * scheduled as f64;
     many.then(|| {
         format!(
-            "{} of {} messages were lost by errors of their connections",
+            "{} of {} messages were lost because of errors of their connections",
             units::count(failed),
             units::count(scheduled)
         )
@@ -153,20 +155,22 @@ fn count_not_reached(run: &Run) -> Option<String> {
     let ended = run.counts.ok + run.counts.failed;
     (ended < asked && !run.interrupted).then(|| {
         format!(
-            "{} messages were asked for, and only {} came to an end",
+            "{} messages were asked for, and only {} came back or failed",
             units::count(asked),
             units::count(ended)
         )
     })
 }
 
-/// Somebody else had the processor, or a signal stopped it. The server's answers waited meanwhile, and seem slow.
+/// The generator stood still, because other programs had the processor or a signal stopped it. Echoes waited for the
+/// generator in the meantime, so the server seems slow.
 fn standstill(run: &Run) -> Option<String> {
     let stalled = run.generator.stalled_ns;
     let long = stalled > STALLED_NS && stalled as f64 > STALLED_SHARE * run.window_ns as f64;
     long.then(|| {
         format!(
-            "the generator itself stood still for {} in all, at most {} at once: its processor was given to others",
+            "the generator itself stood still for {} in all, and for up to {} at once: it had no processor, or it was \
+             stopped",
             units::time(stalled as f64),
             units::time(run.generator.longest_turn_ns as f64)
         )
@@ -185,16 +189,19 @@ fn the_clients_limits(run: &Run) -> Option<String> {
     ))
 }
 
-/// What was asked for, or what fell due: by lot that is more or less.
+/// At a rate: fewer messages came back than were due. The comparison uses the messages that were due, and not the rate
+/// that was asked for, because with random arrivals the two differ.
 fn rate_not_reached(run: &Run) -> Option<String> {
     let seconds = run.window_ns as f64 / 1e9;
     let (asked, tolerance) = match (run.parameters.count, run.parameters.rate) {
-        // The window of a count ends with the last echo: what fell due within it says nothing.
+        // With a number of messages (`--count`) the window ends with the last echo. Then all messages were due within
+        // it, even if the server was slow. So the rate that was asked for is compared. With random arrivals the time in
+        // which the messages become due varies: 3/√count is three standard deviations.
         (Some(count), Some(rate)) => (rate, RATE_TOLERANCE.max(3.0 / (count as f64).sqrt())),
         _ => (run.counts.scheduled as f64 / seconds, RATE_TOLERANCE),
     };
     let achieved = run.throughput.messages_per_second;
-    // Of a few messages one that falls on the other side of the end is more than that.
+    // If there are few messages, one that comes back after the end of the window is more than the tolerance.
     let missing = (asked - achieved) * seconds;
     if achieved >= asked * (1.0 - tolerance) || missing < FEW_MESSAGES {
         return None;
@@ -206,30 +213,32 @@ fn rate_not_reached(run: &Run) -> Option<String> {
         units::rate(achieved),
         match busy > BUSY {
             true => format!(
-                "the generator was the limit, busy {} of the time",
+                "the generator was the limit, because it was busy for {} of the time",
                 units::percent(busy)
             ),
             false =>
-                "the server was the limit, as messages that were due waited for echoes".to_owned(),
+                "the server was the limit, because messages that were due had to wait for earlier echoes"
+                    .to_owned(),
         }
     ))
 }
 
-/// More than now and then: in the middle of all messages.
+/// At a rate: half of all messages were sent late.
 fn late_sending(run: &Run) -> Option<String> {
     late_at(run, 50.0, LATE_SHARE_OF_ALL).map(|late| {
-        format!("messages left late: {late}; the generator has too little processor for this rate")
+        format!("messages were sent late ({late}): the generator has too little processor time for this rate")
     })
 }
 
-/// How late messages left at a percentile, if that is much, and at least such a share of their response times.
+/// Describes how late messages were sent, at a percentile. `None` if this is at most [`LATENESS_NS`], or at most
+/// `share` of the response time at the same percentile.
 fn late_at(run: &Run, percent: f64, share: f64) -> Option<String> {
     let lateness = run.generator.lateness.percentile(percent)?;
     let response = run.latency.response.percentile(percent)?;
     let too_late = lateness > LATENESS_NS && lateness as f64 > share * response as f64;
     too_late.then(|| {
         format!(
-            "p{percent} {}, of a response p{percent} of {}",
+            "lateness p{percent} {}, response time p{percent} {}",
             units::time(lateness as f64),
             units::time(response as f64)
         )
@@ -239,7 +248,7 @@ fn late_at(run: &Run, percent: f64, share: f64) -> Option<String> {
 fn notes(run: &Run) -> Vec<String> {
     let mut notes = Vec::new();
     if run.interrupted {
-        notes.push("interrupted: this is what was measured until then".to_owned());
+        notes.push("interrupted: the figures are for the time before the interruption".to_owned());
     }
     if run.kind == Loop::Closed {
         notes.extend(what_a_closed_loop_cannot_see(run));
@@ -254,13 +263,14 @@ fn notes(run: &Run) -> Vec<String> {
         && let Some(late) = late_at(run, 99.0, LATE_SHARE_OF_THE_TAIL)
     {
         notes.push(format!(
-            "some messages left late ({late}): the tail is in part the generator's, or its machine's"
+            "some messages were sent late ({late}): the highest percentiles include delays of the generator or its \
+             machine"
         ));
     }
     if run.counts.unfinished > 0 {
         notes.push(format!(
-            "{} not come back at the end, the oldest after {}; each counts with its age, so the highest percentiles \
-             are lower bounds",
+            "{} not come back at the end, and the oldest was {} old; each counts with its age, so the highest \
+             percentiles are lower bounds",
             plural(run.counts.unfinished, "message had", "messages had"),
             units::time(run.latency.unfinished.max as f64)
         ));
@@ -272,27 +282,28 @@ fn notes(run: &Run) -> Vec<String> {
     let apart = (counted - by_law).abs() > LITTLE_TOLERANCE * counted.max(by_law);
     if apart && run.counts.failed == 0 && run.counts.unfinished == 0 && run.counts.ok > 1000 {
         notes.push(format!(
-            "{counted:.1} messages were under way on average, and Little's law has {by_law:.1}: load or latency changed \
-             much within the run"
+            "{counted:.1} messages were under way on average, but Little's law gives {by_law:.1} (throughput × \
+             service time): load or latency changed much during the run"
         ));
     }
     notes
 }
 
-/// Coordinated omission: while nothing comes back, a closed loop asks nothing, and a second's standstill is one slow
-/// message a connection instead of all that would have been asked meanwhile.
+/// Notes on coordinated omission. While no echo comes back, a closed loop sends nothing. If the server stops for a
+/// second, the figures have one slow message for each connection, instead of all messages that would have been sent in
+/// this second.
 fn what_a_closed_loop_cannot_see(run: &Run) -> Vec<String> {
     let mut notes = vec![
-        "a closed loop asks only after an answer, so its latencies leave out what it did not ask while it waited \
-         (coordinated omission); measure at a rate (-r) to see that"
+        "a closed loop sends a message only after an echo, so its latencies leave out the messages that it could not \
+         send while it waited (coordinated omission); measure at a rate (-r) to include them"
             .to_owned(),
     ];
     let silence_ns = run.generator.longest_silence_ns;
     if silence_ns >= LONG_SILENCE_NS {
         let missed = run.throughput.messages_per_second * silence_ns as f64 / 1e9;
         notes.push(format!(
-            "nothing came back for {} from {} on: at this rate about {} messages would have met that, and only those \
-             under way did",
+            "nothing came back for {} from {} on: at this rate about {} messages would have been sent in that time, \
+             but the latencies have only the messages that were under way",
             units::time(silence_ns as f64),
             units::time(run.generator.longest_silence_at_ns as f64),
             units::count(missed as u64)
@@ -301,38 +312,41 @@ fn what_a_closed_loop_cannot_see(run: &Run) -> Vec<String> {
     notes
 }
 
-/// `1 echo was`, `2 echoes were`.
+/// Writes a number and its noun with a verb: `1 echo was`, `2 echoes were`.
 fn plural(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", units::count(n), if n == 1 { one } else { many })
 }
 
-/// How far the achieved rate may stay behind the asked one.
+/// How far the achieved rate may be below the rate that was asked for, as a share.
 const RATE_TOLERANCE: f64 = 0.005;
 
-/// So many messages may be missing at the end of any window.
+/// If fewer messages than this are missing at the end of the window, the rate counts as reached.
 const FEW_MESSAGES: f64 = 10.0;
 
-/// Above this share of connections that are down the load is not what was asked for.
+/// If a larger share of the connections is down, the load is not the load that was asked for.
 const DOWN_SHARE: f64 = 0.1;
 
-/// Above this share of lost messages those that are left are no sample of all.
+/// If a larger share of the messages is lost, the remaining messages do not represent all messages.
 const LOST_SHARE: f64 = 0.01;
 
-/// Above this share of the window a standstill of the generator is in the p99 of everything.
+/// A standstill of the generator makes a run invalid if it is longer than both limits. If it is longer than this share
+/// of the window, it shows in the p99 of all times.
 const STALLED_NS: u64 = 100_000_000;
 const STALLED_SHARE: f64 = 0.01;
 
-/// How late messages may leave: less than a scheduler's time slice, or than a share of the response times that they are
-/// part of. Whatever it is, it is in the response times: a late generator can slander a server, and never flatter it. So
-/// now and then is worth a note, and half of the messages are worth the verdict.
+/// How late messages may be sent: less than a scheduler's time slice, or less than a share of their response times. The
+/// lateness is part of the response time, so a late generator makes a server look slower, and never faster. So a note
+/// is enough if some messages are late. The run is invalid if half of the messages are late.
 const LATENESS_NS: u64 = 1_000_000;
 const LATE_SHARE_OF_THE_TAIL: f64 = 0.1;
 const LATE_SHARE_OF_ALL: f64 = 0.5;
 
-/// Busy for more than this share of its time a generator is the limit, or may be.
+/// A generator that is busy for a larger share of the time is, or may be, the limit.
 const BUSY: f64 = 0.9;
 
-/// Little's law holds exactly over a long time; over a window, but for its ends.
+/// How far the two numbers of messages under way may differ, as a share. Little's law is exact over an infinite time.
+/// In a window, the messages that cross its start or its end cause a difference.
 const LITTLE_TOLERANCE: f64 = 0.1;
 
+/// A time without an echo that is worth a note.
 const LONG_SILENCE_NS: u64 = 100_000_000;

@@ -1,4 +1,4 @@
-//! How often chance is called a difference, and how often a difference is found.
+//! Tests how often a comparison reports a difference that is only chance, and how often it finds a true one.
 
 use super::*;
 use std::time::UNIX_EPOCH;
@@ -6,7 +6,7 @@ use std::time::UNIX_EPOCH;
 use crate::report::{Measured, units};
 use crate::{Plan, Recording};
 
-/// Random numbers, the same for a seed.
+/// A random generator. The same seed gives the same numbers.
 struct Dice(u64);
 
 impl Dice {
@@ -18,13 +18,14 @@ impl Dice {
         ((x ^ (x >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// About normal: mean 0, deviation 1.
+    /// Returns an approximately normal number: mean 0, standard deviation 1.
     fn normal(&mut self) -> f64 {
         (0..12).map(|_| self.next()).sum::<f64>() - 6.0
     }
 }
 
-/// A run of ten thousand messages around this median, by what runs on a shared machine differ: a tenth.
+/// Makes a run of 2,000 messages. Its own median differs from `median_ns` by a standard deviation of a tenth, as runs
+/// on a shared machine do.
 fn run(dice: &mut Dice, index: usize, median_ns: f64) -> Run {
     let level = median_ns * (0.1 * dice.normal()).exp();
     let mut recording = Recording::empty();
@@ -71,16 +72,17 @@ fn a_run_never_differs_from_itself() {
                             .all(|m| (m.ratio - 1.0).abs() < 1e-9)
                     );
                 }
-                // One run without whole seconds.
+                // One run has no interval of a second, so it cannot be compared.
                 Err(error) => assert_eq!(count, 1, "{error}"),
             }
         }
     }
 }
 
-/// A hundred runs of one server, of which two tens are drawn at random, two hundred times, with different seeds.
+/// From 100 runs of one server, two groups of ten runs are drawn at random. This is done 200 times, with different
+/// seeds.
 #[test]
-fn of_two_hundred_resamplings_no_more_differ_than_is_stated() {
+fn of_two_hundred_resamplings_at_most_five_per_cent_differ() {
     let pool = runs(&mut Dice(1), 100, 50e3);
     let mut found = [0; 2];
     for seed in 0..200 {
@@ -100,12 +102,12 @@ fn of_two_hundred_resamplings_no_more_differ_than_is_stated() {
     );
     assert!(
         found.iter().all(|found| *found <= 10),
-        "stated are 5 %, and it was {found:?} of 200"
+        "at most 5 % may report a difference, but {found:?} of 200 did"
     );
 }
 
 #[test]
-fn a_difference_as_large_as_the_detectable_one_is_found_four_times_of_five() {
+fn a_difference_of_the_detectable_size_is_found_in_four_of_five_comparisons() {
     let (mut found, trials) = (0, 30);
     let mut detectable = 0.0;
     for seed in 0..trials {
@@ -118,7 +120,7 @@ fn a_difference_as_large_as_the_detectable_one_is_found_four_times_of_five() {
         found += usize::from(p50.difference && p50.worse_by() > 0.0);
     }
     println!(
-        "20 % was found in {found} of {trials}; detectable: {}",
+        "a change of 20 % was found in {found} of {trials} comparisons; detectable: {}",
         units::percent(detectable)
     );
     assert!(found >= 22, "{found}");
@@ -126,7 +128,7 @@ fn a_difference_as_large_as_the_detectable_one_is_found_four_times_of_five() {
 }
 
 #[test]
-fn too_few_runs_are_refused_and_not_guessed_from() {
+fn fewer_than_three_runs_are_not_compared() {
     let mut dice = Dice(3);
     let (two, three) = (runs(&mut dice, 2, 5e4), runs(&mut dice, 3, 5e4));
     let error = build(&refs(&two), &refs(&three), false).unwrap_err();

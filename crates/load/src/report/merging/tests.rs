@@ -1,4 +1,4 @@
-//! That nothing is lost, and what a rate is when reports overlap or do not.
+//! Tests that merging loses nothing, and how rates are merged for reports of the same time and of different times.
 
 use super::*;
 use std::time::{Duration, UNIX_EPOCH};
@@ -8,7 +8,7 @@ use crate::{Counts, Plan, Recording};
 
 const SECOND: u64 = 1_000_000_000;
 
-/// A report of these response times, of ten seconds from `start_s` on.
+/// Makes a report of these response times. Its window is ten seconds long and starts at `start_s`, in seconds.
 fn report(values: impl Iterator<Item = u64>, start_s: u64) -> Document {
     let mut recording = Recording::empty();
     for value in values {
@@ -31,7 +31,7 @@ fn report(values: impl Iterator<Item = u64>, start_s: u64) -> Document {
     builder.build()
 }
 
-/// Values over nine decades, as a file of each report has them: written and read back.
+/// The values are spread over ten decades. Each report is written as JSON and read back, as the files of a real merge.
 #[test]
 fn three_reports_are_the_report_of_their_union_to_the_last_bucket() {
     let values = |part: u64| {
@@ -58,7 +58,7 @@ fn three_reports_are_the_report_of_their_union_to_the_last_bucket() {
 }
 
 #[test]
-fn rates_of_reports_side_by_side_add_up_and_those_of_one_after_another_do_not() {
+fn rates_add_up_only_for_reports_of_the_same_time() {
     let at = |starts: &[u64]| {
         let reports = starts.iter().enumerate();
         let reports: Vec<_> = reports
@@ -69,12 +69,12 @@ fn rates_of_reports_side_by_side_add_up_and_those_of_one_after_another_do_not() 
     };
     assert_eq!(at(&[0, 0, 0]), (300.0, 10 * SECOND));
     assert_eq!(at(&[0, 10, 20]), (100.0, 30 * SECOND));
-    // A gap in which nobody measured does not count.
+    // A gap between the windows does not count.
     assert_eq!(at(&[0, 60]), (100.0, 20 * SECOND));
 }
 
 #[test]
-fn what_was_asked_for_adds_up_only_side_by_side() {
+fn rates_that_were_asked_for_add_up_only_for_reports_of_the_same_time() {
     let asked = |starts: [u64; 2]| {
         let reports = [0, 1].map(|n| {
             let mut report = report(n + 1..=n + 1000, starts[n as usize]);
@@ -88,7 +88,7 @@ fn what_was_asked_for_adds_up_only_side_by_side() {
 }
 
 #[test]
-fn an_invalid_part_makes_the_whole_invalid() {
+fn an_invalid_report_makes_the_merged_report_invalid() {
     let (good, mut bad) = (report(1..=1000, 0), report(2..=1001, 0));
     bad.runs[0].validity = validity::of(vec!["a reason".to_owned()], Vec::new());
     let merged = merge(&[good, bad]).unwrap();
@@ -102,7 +102,7 @@ fn reports_of_different_loads_are_refused() {
     assert!(merge(&[one.clone(), other]).is_err());
     assert!(
         merge(&[one.clone(), one.clone()]).is_err(),
-        "the same twice"
+        "the same report twice"
     );
     let mut other = report(2..=11, 0);
     other.runs[0].parameters.size = "4096".to_owned();

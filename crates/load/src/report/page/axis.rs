@@ -1,4 +1,4 @@
-//! Axes: from values to places, and which values to write beside them.
+//! Axes: the place of a value, and the values that are written on the axis.
 
 use crate::report::units;
 
@@ -6,15 +6,17 @@ use crate::report::units;
 #[derive(Clone, Debug)]
 pub(super) struct Axis {
     pub(super) label: String,
+    /// The value at the low end.
     low: f64,
+    /// The value at the high end.
     high: f64,
     logarithmic: bool,
-    /// Values that are written, and how.
+    /// The values that are written on the axis, and their text.
     pub(super) ticks: Vec<(f64, String)>,
 }
 
 impl Axis {
-    /// From 0 up to a round number.
+    /// Makes an axis from 0 to a round number that is not less than `most`.
     pub(super) fn linear(label: &str, most: f64, show: impl Fn(f64) -> String) -> Axis {
         let most = if most > 0.0 { most } else { 1.0 };
         let step = round_step(most / 4.0);
@@ -31,7 +33,7 @@ impl Axis {
         }
     }
 
-    /// Times, in nanoseconds, each decade as long as another.
+    /// Makes a logarithmic axis of times, in nanoseconds.
     pub(super) fn times(label: &str, low_ns: f64, high_ns: f64) -> Axis {
         let low = low_ns.max(1.0);
         let high = high_ns.max(low * 2.0);
@@ -56,7 +58,8 @@ impl Axis {
         }
     }
 
-    /// Percentiles p as 1/(1-p): the further out, the rarer, and each further nine as far as the last.
+    /// Makes an axis of percentiles. A percentile p has the value 1/(1-p) on a logarithmic scale, so 90 %, 99 %, 99.9 %
+    /// and so on have equal distances.
     pub(super) fn rarity(most: f64) -> Axis {
         let percent = |n: i32| match n {
             0 => "0 %".to_owned(),
@@ -76,7 +79,8 @@ impl Axis {
         }
     }
 
-    /// Where a value lies: 0 at the low end, 1 at the high one.
+    /// Returns the place of a value: 0 at the low end, 1 at the high end. Values outside get the place of the nearest
+    /// end.
     pub(super) fn place(&self, value: f64) -> f64 {
         let place = match self.logarithmic {
             true => (value.max(self.low) / self.low).ln() / (self.high / self.low).ln(),
@@ -86,6 +90,7 @@ impl Axis {
     }
 }
 
+/// Returns a round number that is not less than `rough`: 1, 2, 2.5 or 5 times a power of ten.
 fn round_step(rough: f64) -> f64 {
     let decade = 10_f64.powf(rough.log10().floor());
     let factor = [1.0, 2.0, 2.5, 5.0, 10.0];
@@ -96,7 +101,7 @@ fn round_step(rough: f64) -> f64 {
     fits.unwrap_or(10.0 * decade)
 }
 
-/// Without the digits that a round number does not need.
+/// Writes a time without trailing zeros.
 fn plain_time(ns: f64) -> String {
     let shown = units::time(ns);
     shown.replace(".00 ", " ").replace(".0 ", " ")
@@ -107,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_linear_axis_ends_at_a_round_number_above_all() {
+    fn a_linear_axis_ends_at_a_round_number_above_all_values() {
         let axis = Axis::linear("", 98_357.0, units::rate);
         let shown: Vec<_> = axis.ticks.iter().map(|(_, shown)| shown.as_str()).collect();
         assert_eq!(shown, ["0", "25,000", "50,000", "75,000", "100,000"]);
@@ -115,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_logarithmic_axis_gives_each_decade_the_same_room() {
+    fn a_logarithmic_axis_gives_each_decade_the_same_length() {
         let axis = Axis::times("", 1e3, 1e7);
         let shown: Vec<_> = axis.ticks.iter().map(|(_, shown)| shown.as_str()).collect();
         assert_eq!(shown, ["1 µs", "10 µs", "100 µs", "1 ms", "10 ms"]);
@@ -123,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_show_is_no_reason_to_fail() {
+    fn axes_without_values_have_finite_places() {
         assert!(Axis::linear("", 0.0, units::rate).place(0.0).is_finite());
         assert!(Axis::times("", 0.0, 0.0).place(0.0).is_finite());
         assert!(Axis::rarity(0.0).place(0.0).is_finite());

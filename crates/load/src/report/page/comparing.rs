@@ -1,4 +1,4 @@
-//! The figures of several runs: one target beside another, and latency as the rate rises.
+//! Draws the figures of several runs: the comparison of two targets, and the latency by rate.
 
 use maud::{Markup, html};
 
@@ -10,7 +10,7 @@ use crate::report::findings::{Comparison, Metric};
 use crate::report::latency::Latency;
 use crate::report::units;
 
-/// The second target beside the first: both curves, and the ratios with their intervals.
+/// Draws the comparison of two targets: both curves, and the ratios with their intervals.
 pub(super) fn comparison(comparison: &Comparison, runs: &[Run]) -> Markup {
     let (a, b) = (together(runs, Side::A), together(runs, Side::B));
     let plot = percentile_plot(&[&a.histogram, &b.histogram]);
@@ -22,16 +22,19 @@ pub(super) fn comparison(comparison: &Comparison, runs: &[Run]) -> Markup {
     html! {
         div.figures {
             figure {
-                figcaption { "Response by percentile, all runs of each" }
+                figcaption { "Response time by percentile, all runs of each" }
                 (plot.draw("Response time of both targets by percentile", &overlay))
                 (percentile_table(&[("A", &a), ("B", &b)]))
             }
             figure {
-                figcaption { "Ratio, B by A" }
+                figcaption { "Ratio B / A" }
                 p.about {
-                    "A: " (comparison.a) ". B: " (comparison.b) ". " (comparison.count_a) " and " (comparison.count_b) " "
-                    (comparison.unit) @if comparison.paired { ", in pairs" } ". Each line is where the true ratio lies, "
-                    (format!("{:.0} %", comparison.confidence * 100.0)) " sure of all together; across 1 it may be chance."
+                    "A: " (comparison.a) ". B: " (comparison.b) ". "
+                    (comparison.count_a) " and " (comparison.count_b) " " (comparison.unit)
+                    @if comparison.paired { ", in pairs" }
+                    ". Each line is the confidence interval of a ratio ("
+                    (format!("{:.0} %", comparison.confidence * 100.0))
+                    " for all together). If a line crosses 1, the difference may be chance."
                 }
                 (ratios(comparison))
                 (table_of_metrics(comparison))
@@ -41,7 +44,7 @@ pub(super) fn comparison(comparison: &Comparison, runs: &[Run]) -> Markup {
     }
 }
 
-/// All runs of a side: their histograms added up.
+/// Adds the response times of all runs of a side.
 fn together(runs: &[Run], side: Side) -> Latency {
     let mut all = crate::histogram();
     for run in runs.iter().filter(|run| run.side == Some(side)) {
@@ -50,6 +53,7 @@ fn together(runs: &[Run], side: Side) -> Latency {
     Latency::new(all)
 }
 
+/// Draws the ratios with their intervals, on a logarithmic axis with 1 in the middle.
 fn ratios(comparison: &Comparison) -> Markup {
     let furthest = |metric: &Metric| metric.high.max(1.0 / metric.low.max(1e-9));
     let reach = comparison
@@ -62,7 +66,11 @@ fn ratios(comparison: &Comparison) -> Markup {
     let height = TOP + 44.0 * comparison.metrics.len() as f64;
     html! {
         svg viewBox=(format!("0 0 480 {}", height + 24.0)) role="img" aria-label="Ratios with their intervals" {
-            @for (ratio, shown) in [(1.0 / reach, format!("{:.2}", 1.0 / reach)), (1.0, "1".into()), (reach, format!("{reach:.2}"))] {
+            @for (ratio, shown) in [
+                (1.0 / reach, format!("{:.2}", 1.0 / reach)),
+                (1.0, "1".into()),
+                (reach, format!("{reach:.2}")),
+            ] {
                 @let x = number(place(ratio));
                 line.grid x1=(x) x2=(x) y1=(TOP - 10.0) y2=(height) {}
                 text x=(x) y=(height + 16.0) text-anchor="middle" { (shown) }
@@ -71,7 +79,9 @@ fn ratios(comparison: &Comparison) -> Markup {
                 @let y = number(TOP + 22.0 + 44.0 * n as f64);
                 @let class = if metric.difference { "two" } else { "one" };
                 text x="4" y=(y) dy="4" { (metric.name) }
-                line class=(format!("curve {class}")) x1=(number(place(metric.low.max(1.0 / reach)))) x2=(number(place(metric.high.min(reach)))) y1=(y) y2=(y) {}
+                line class=(format!("curve {class}"))
+                    x1=(number(place(metric.low.max(1.0 / reach)))) x2=(number(place(metric.high.min(reach))))
+                    y1=(y) y2=(y) {}
                 circle class=(format!("dot {class}")) cx=(number(place(metric.ratio))) cy=(y) r="5" {
                     title { (format!("{:.3}", metric.ratio)) }
                 }
@@ -80,13 +90,19 @@ fn ratios(comparison: &Comparison) -> Markup {
     }
 }
 
+/// Writes the table of the compared figures.
 fn table_of_metrics(comparison: &Comparison) -> Markup {
     html! {
         div.scroll { table {
-            thead { tr { th { "" } th { "A" } th { "B" } th { "B / A" } th { "within" } th { "detectable" } th { "" } } }
+            thead { tr {
+                th { "" } th { "A" } th { "B" } th { "B / A" } th { "interval" } th { "detectable" } th { "" }
+            } }
             tbody {
                 @for metric in &comparison.metrics {
-                    @let show = |v| if metric.name == "rate" { format!("{}/s", units::rate(v)) } else { units::time(v) };
+                    @let show = |v| match metric.name.as_str() {
+                        "rate" => format!("{}/s", units::rate(v)),
+                        _ => units::time(v),
+                    };
                     tr {
                         th { (metric.name) }
                         td { (show(metric.a)) }
@@ -102,13 +118,13 @@ fn table_of_metrics(comparison: &Comparison) -> Markup {
     }
 }
 
-/// Whether the runs differ in what they were asked for.
+/// Whether the runs have different settings.
 pub(super) fn is_a_sweep(runs: &[Run]) -> bool {
     let mut pairs = runs.iter().zip(runs.iter().skip(1));
     pairs.any(|(one, next)| one.parameters != next.parameters)
 }
 
-/// Latency as the load rises, and where it begins to rise faster.
+/// Draws the latency by rate, and marks the knee: the point from which the latency rises faster than the rate.
 pub(super) fn rate_and_latency(runs: &[Run], document: &Document) -> Markup {
     let mut points: Vec<(f64, f64, f64)> = runs
         .iter()
@@ -136,7 +152,9 @@ pub(super) fn rate_and_latency(runs: &[Run], document: &Document) -> Markup {
     let inside = html! {
         (plot.curve("one", &p99))
         (plot.curve("two", &p50))
-        @for point in &p99 { (plot.dot("one", *point, &format!("{}/s: p99 {}", units::rate(point.0), units::time(point.1)))) }
+        @for point in &p99 {
+            (plot.dot("one", *point, &format!("{}/s: p99 {}", units::rate(point.0), units::time(point.1))))
+        }
         @if let Some((rate, _)) = knee {
             @let x = plot.x_at(rate);
             line.mark x1=(number(x)) x2=(number(x)) y1=(number(plot.y_at(f64::MAX))) y2=(number(plot.y_at(0.0))) {}
@@ -163,9 +181,9 @@ pub(super) fn rate_and_latency(runs: &[Run], document: &Document) -> Markup {
     }
 }
 
-/// The point furthest below the straight line between the ends, both axes scaled to 1 and latency taken as its logarithm:
-/// Satopää and others, "Finding a 'Kneedle' in a Haystack", 2011. None for fewer than four points, or for a curve that
-/// does not bend.
+/// Returns the point that is furthest below the straight line between the first and the last point. Both axes are
+/// scaled to 1, and the latency is taken as its logarithm (Satopää and others, "Finding a 'Kneedle' in a Haystack",
+/// 2011). `None` for fewer than four points, or for a curve that does not bend.
 fn knee(points: &[(f64, f64)]) -> Option<(f64, f64)> {
     let ((x0, y0), (x1, y1)) = (*points.first()?, *points.last()?);
     if points.len() < 4 || x1 <= x0 || y1 <= y0 {
@@ -179,15 +197,15 @@ fn knee(points: &[(f64, f64)]) -> Option<(f64, f64)> {
     (below(furthest) > BEND).then_some(furthest)
 }
 
-/// A line a run.
+/// Writes a table with one line for each run.
 pub(super) fn table_of_runs(runs: &[Run]) -> Markup {
     let columns = [
         "run",
         "target",
         "connections",
         "bytes",
-        "asked",
-        "achieved",
+        "asked/s",
+        "achieved/s",
         "p50",
         "p99",
         "max",
@@ -223,7 +241,7 @@ pub(super) fn table_of_runs(runs: &[Run]) -> Markup {
     }
 }
 
-/// How far below the line a point has to lie to be a knee: a tenth of the plot.
+/// A knee is at least this far below the line: a tenth of the plot's height.
 const BEND: f64 = 0.1;
 
 #[cfg(test)]

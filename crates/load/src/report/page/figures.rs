@@ -1,4 +1,4 @@
-//! The figures of one run that are not over time.
+//! Draws the figures of one run, except those over time.
 
 use hdrhistogram::Histogram;
 use maud::{Markup, html};
@@ -9,7 +9,7 @@ use crate::report::document::{Loop, Run};
 use crate::report::latency::Latency;
 use crate::report::units;
 
-/// Response and service by percentile, on an axis of 1/(1-p).
+/// Draws response and service times by percentile, with a table.
 pub(super) fn percentiles(run: &Run) -> Markup {
     let latency = &run.latency;
     let plot = percentile_plot(&[&latency.response.histogram, &latency.service.histogram]);
@@ -23,8 +23,9 @@ pub(super) fn percentiles(run: &Run) -> Markup {
             figcaption { "Latency by percentile" }
             p.about {
                 @match run.kind {
-                    Loop::Open => "Response counts from when the schedule wanted a message sent, service from when it was.",
-                    Loop::Closed => "In a closed loop both are the same: it cannot see what it did not ask while it waited.",
+                    Loop::Open => "Response time starts when a message is due, service time when it is sent.",
+                    Loop::Closed => "In a closed loop both are the same. Messages that it could not send while it \
+                        waited are left out.",
                 }
             }
             (plot.draw("Response and service time by percentile", &inside))
@@ -38,7 +39,7 @@ pub(super) fn percentiles(run: &Run) -> Markup {
     }
 }
 
-/// A plot with room for these.
+/// Makes a plot by percentile whose axes fit all these histograms.
 pub(super) fn percentile_plot(histograms: &[&Histogram<u64>]) -> Plot {
     let counts = histograms.iter().map(|h| h.len()).max().unwrap_or(0);
     let all = histograms.iter().filter(|h| !h.is_empty());
@@ -50,7 +51,8 @@ pub(super) fn percentile_plot(histograms: &[&Histogram<u64>]) -> Plot {
     }
 }
 
-/// From the least to the largest value, so dense that the line shows every step that the histogram has.
+/// Returns points from the smallest to the largest value. They are so close that the line shows every step of the
+/// histogram.
 pub(super) fn percentile_points(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
     if histogram.is_empty() {
         return Vec::new();
@@ -67,7 +69,7 @@ pub(super) fn percentile_points(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
     rarities.map(point).collect()
 }
 
-/// A line a kind, a column a percentile.
+/// Writes a table: one line for each kind of time, one column for each percentile.
 pub(super) fn percentile_table(rows: &[(&str, &Latency)]) -> Markup {
     html! {
         div.scroll { table {
@@ -88,12 +90,12 @@ pub(super) fn percentile_table(rows: &[(&str, &Latency)]) -> Markup {
     }
 }
 
-/// What each connection got.
+/// Draws the number of messages of each connection.
 pub(super) fn fairness(run: &Run) -> Markup {
     let fairness = &run.fairness;
     let last = fairness.shares.len().saturating_sub(1).max(1) as f64;
     let plot = Plot {
-        x: Axis::linear("connections, from the least to the most", 100.0, |v| {
+        x: Axis::linear("connections, fewest messages first", 100.0, |v| {
             format!("{v:.0} %")
         }),
         y: Axis::linear("messages", fairness.max as f64, units::rate),
@@ -105,7 +107,7 @@ pub(super) fn fairness(run: &Run) -> Markup {
     html! {
         figure {
             figcaption { "Fairness across connections" }
-            p.about { "A level line is fair: every connection got as many messages through. Jain's index is 1 then." }
+            p.about { "A horizontal line is fair: all connections have equally many messages. Jain's index is then 1." }
             (plot.draw("Messages of each connection", &plot.curve("one", &points)))
             div.scroll { table {
                 thead { tr { th { "connections" } th { "least" } th { "median" } th { "most" } th { "Jain's index" } } }
@@ -121,7 +123,7 @@ pub(super) fn fairness(run: &Run) -> Markup {
     }
 }
 
-/// How well the generator did, and whether it was the limit.
+/// Writes the state of the generator, which shows whether it was the limit. In an open loop, draws its delays.
 pub(super) fn generator(run: &Run) -> Markup {
     let generator = &run.generator;
     let plot = percentile_plot(&[&generator.lateness.histogram]);
@@ -130,13 +132,13 @@ pub(super) fn generator(run: &Run) -> Markup {
     let rows = [
         ("messages scheduled", units::count(run.counts.scheduled)),
         ("of these sent", units::count(run.counts.sent)),
-        ("came back right", units::count(run.counts.ok)),
+        ("came back complete and right", units::count(run.counts.ok)),
         ("unfinished", units::count(run.counts.unfinished)),
         ("failed", units::count(run.counts.failed)),
         ("busy", units::percent(generator.busy_share)),
-        ("processor", units::percent(generator.cpu_share)),
+        ("processor time", units::percent(generator.cpu_share)),
         (
-            "processor a message",
+            "processor time a message",
             units::time(generator.cpu_ns as f64 / messages),
         ),
         (
@@ -144,11 +146,11 @@ pub(super) fn generator(run: &Run) -> Markup {
             units::time(generator.longest_turn_ns as f64),
         ),
         (
-            "longest silence",
+            "longest time without an echo",
             units::time(generator.longest_silence_ns as f64),
         ),
         (
-            "under way, on average",
+            "messages under way, on average",
             format!("{:.2}", generator.in_flight),
         ),
         (
@@ -160,7 +162,7 @@ pub(super) fn generator(run: &Run) -> Markup {
         figure {
             figcaption { "The generator itself" }
             @if run.kind == Loop::Open {
-                p.about { "How late messages left that could have left: the generator's own part in the response times." }
+                p.about { "The generator's own delays in sending messages. Response times include them." }
                 (plot.draw("Lateness of sends by percentile", &plot.curve("one", &points)))
                 (percentile_table(&[("lateness", &generator.lateness)]))
             }
@@ -171,14 +173,14 @@ pub(super) fn generator(run: &Run) -> Markup {
     }
 }
 
-/// What went wrong, worst first.
+/// Writes the errors. The most serious kind is first.
 pub(super) fn errors(run: &Run) -> Markup {
     html! {
         @if !run.errors.is_empty() {
             section.errors {
                 h2 { "Errors" }
                 div.scroll { table {
-                    thead { tr { th { "kind" } th { "count" } th { "messages" } th { "the first" } } }
+                    thead { tr { th { "kind" } th { "count" } th { "messages lost" } th { "the first" } } }
                     tbody {
                         @for error in &run.errors {
                             tr {
@@ -199,5 +201,8 @@ pub(super) fn errors(run: &Run) -> Markup {
     }
 }
 
+/// The percentiles of a table.
 const COLUMNS: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 99.99];
+
+/// The number of points from 90 % to 99 %, from 99 % to 99.9 %, and so on.
 const POINTS_A_DECADE: f64 = 40.0;

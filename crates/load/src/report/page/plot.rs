@@ -1,10 +1,10 @@
-//! A plot: a frame with two axes, and what is drawn in it.
+//! A plot: a frame with two axes, and the curves and points in it.
 
 use maud::{Markup, html};
 
 use super::axis::Axis;
 
-/// A frame with its axes.
+/// A frame with two axes.
 #[derive(Debug)]
 pub(super) struct Plot {
     pub(super) x: Axis,
@@ -12,7 +12,7 @@ pub(super) struct Plot {
 }
 
 impl Plot {
-    /// The place of a value, in the units of the drawing.
+    /// Returns the place of a point, in the units of the drawing.
     pub(super) fn at(&self, x: f64, y: f64) -> (f64, f64) {
         (self.x_at(x), self.y_at(y))
     }
@@ -25,7 +25,7 @@ impl Plot {
         HEIGHT - BOTTOM - self.y.place(value) * (HEIGHT - TOP - BOTTOM)
     }
 
-    /// The frame, described for those who do not see it, with something in it.
+    /// Draws the frame and, inside it, the given markup. `described` is the text for screen readers.
     pub(super) fn draw(&self, described: &str, inside: &Markup) -> Markup {
         let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
         html! {
@@ -47,7 +47,7 @@ impl Plot {
         }
     }
 
-    /// A line through points.
+    /// Draws a line through points.
     pub(super) fn curve(&self, class: &str, points: &[(f64, f64)]) -> Markup {
         let mut path = String::new();
         for (n, (x, y)) in points.iter().enumerate() {
@@ -58,7 +58,7 @@ impl Plot {
         html! { path class=(format!("curve {class}")) d=(path) {} }
     }
 
-    /// A point that tells its value when pointed at.
+    /// Draws a point. The browser shows `told` when the mouse is over it.
     pub(super) fn dot(&self, class: &str, (x, y): (f64, f64), told: &str) -> Markup {
         let (x, y) = self.at(x, y);
         html! {
@@ -66,7 +66,7 @@ impl Plot {
         }
     }
 
-    /// The names of up to two curves, in the upper left.
+    /// Writes the names of up to two curves, in the upper left corner.
     pub(super) fn legend(&self, names: &[&str]) -> Markup {
         html! {
             @for (n, (name, class)) in names.iter().zip(["one", "two"]).enumerate() {
@@ -78,12 +78,13 @@ impl Plot {
     }
 }
 
-/// A tenth of a unit is finer than any screen shows.
+/// Writes a coordinate. A tenth of a unit is less than a pixel of any screen.
 pub(super) fn number(value: f64) -> String {
     format!("{value:.1}")
 }
 
-/// A drawing's units. On a phone one of them is three quarters of a pixel, so that twelve of them can still be read.
+/// The size of a drawing and its margins, in its own units. On a phone a unit is three quarters of a pixel, so text of
+/// 12 units is still readable.
 pub(super) const WIDTH: f64 = 480.0;
 pub(super) const HEIGHT: f64 = 300.0;
 pub(super) const LEFT: f64 = 64.0;

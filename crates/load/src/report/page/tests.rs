@@ -1,4 +1,4 @@
-//! What the page says, and that it asks for nothing. That a browser shows it is tested with a browser.
+//! Tests the contents of the page, and that it fetches nothing. A test with a browser is in `tests/tools/page.rs`.
 
 use super::*;
 use std::time::UNIX_EPOCH;
@@ -32,7 +32,7 @@ fn markup(runs: &[Run]) -> String {
 }
 
 #[test]
-fn what_a_target_is_called_is_text_and_not_markup() {
+fn markup_in_the_name_of_a_target_is_escaped() {
     let run = run(0, "unix:/tmp/<script>alert(1)</script>");
     let page = html! { p { (describe(&run)) } }.into_string();
     assert!(page.contains("&lt;script&gt;"), "{page}");
@@ -53,17 +53,17 @@ fn the_figures_are_in_the_page() {
 }
 
 #[test]
-fn the_page_asks_for_nothing() {
+fn the_page_refers_to_no_other_file() {
     let page = markup(&[run(0, "a"), run(1, "b")]) + STYLE;
-    for asking in [
+    for reference in [
         "http:", "https:", "src=", "href=", "url(", "@import", "<script",
     ] {
-        assert!(!page.contains(asking), "{asking}");
+        assert!(!page.contains(reference), "the page contains {reference}");
     }
 }
 
 #[test]
-fn an_empty_run_has_a_page_too() {
+fn an_empty_run_has_a_page() {
     let plan = Plan::new("127.0.0.1:7007".parse().unwrap());
     let run = Run::new(0, Measured::new(&plan, Recording::empty(), UNIX_EPOCH));
     let page = markup(&[run]);

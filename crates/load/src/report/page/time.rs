@@ -1,4 +1,4 @@
-//! The figures of one run over time.
+//! Draws the figures of one run over time.
 
 use maud::{Markup, html};
 
@@ -7,7 +7,8 @@ use super::plot::{Plot, number};
 use crate::report::document::{IntervalSummary, Run};
 use crate::report::units;
 
-/// How many messages took how long in each second: what a percentile a second would hide.
+/// Draws the response times over time as a heat map. It shows the whole distribution of each second, which a percentile
+/// would hide.
 pub(super) fn heat_map(run: &Run) -> Markup {
     let response = &run.latency.response;
     let (low, high) = (response.min.max(1) as f64, response.max.max(2) as f64);
@@ -18,7 +19,7 @@ pub(super) fn heat_map(run: &Run) -> Markup {
     let groups = groups(run);
     let counts: Vec<[u64; ROWS]> = groups.iter().map(|group| rows(group, &plot.y)).collect();
     let most = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
-    // Also the rarest has to be seen: that is what the tail is.
+    // A single message must be visible too, because the highest percentiles are few messages.
     let shade = |count: u64| 0.12 + 0.88 * (count as f64).ln_1p() / (most as f64).ln_1p();
     let inside = html! {
         @for (group, counts) in groups.iter().zip(&counts) {
@@ -34,18 +35,19 @@ pub(super) fn heat_map(run: &Run) -> Markup {
     html! {
         figure {
             figcaption { "Latency over time" }
-            p.about { "The darker, the more messages came back in that time; the scale is logarithmic, so that one is seen." }
+            p.about { "Darker cells have more messages. The scale is logarithmic, so a single message is visible too." }
             (plot.draw("Heat map of response times over time", &inside))
         }
     }
 }
 
-/// Where a row of the heat map begins: rows have the same height.
+/// Returns where a row of the heat map begins. All rows have the same height.
 fn row_edge(plot: &Plot, row: usize) -> f64 {
     let (bottom, top) = (plot.y_at(0.0), plot.y_at(f64::MAX));
     bottom + (top - bottom) * row as f64 / ROWS as f64
 }
 
+/// Counts the messages of each row.
 fn rows(group: &[IntervalSummary], axis: &Axis) -> [u64; ROWS] {
     let mut counts = [0; ROWS];
     for second in group {
@@ -59,7 +61,7 @@ fn rows(group: &[IntervalSummary], axis: &Axis) -> [u64; ROWS] {
     counts
 }
 
-/// Messages a second, second by second.
+/// Draws how many messages came back in each second.
 pub(super) fn throughput(run: &Run) -> Markup {
     let rate = IntervalSummary::messages_per_second;
     let most = run.intervals.iter().map(rate).fold(0.0, f64::max);
@@ -76,7 +78,7 @@ pub(super) fn throughput(run: &Run) -> Markup {
     )
 }
 
-/// The p99 of each second.
+/// Draws the p99 of each second.
 pub(super) fn p99(run: &Run) -> Markup {
     let known = || run.intervals.iter().filter_map(tail);
     let plot = Plot {
@@ -94,6 +96,7 @@ fn tail(second: &IntervalSummary) -> Option<f64> {
     second.response.tail().map(|ns| ns as f64)
 }
 
+/// Draws a figure of each second as a curve.
 fn over_time(
     run: &Run,
     name: &str,
@@ -121,14 +124,14 @@ fn over_time(
     }
 }
 
-/// The table under the plots over time.
+/// Writes the table of the seconds.
 pub(super) fn seconds(run: &Run) -> Markup {
     let columns = [
         "from",
         "sent",
         "came back",
         "errors",
-        "open",
+        "connections",
         "p50",
         "p99",
         "max",
@@ -141,7 +144,8 @@ pub(super) fn seconds(run: &Run) -> Markup {
                     thead { tr { @for name in columns { th { (name) } } } }
                     tbody {
                         @for second in &run.intervals {
-                            @let at = |p| second.response.percentile(p).map_or("–".to_owned(), |ns| units::time(ns as f64));
+                            @let response = &second.response;
+                            @let at = |p| response.percentile(p).map_or("–".to_owned(), |ns| units::time(ns as f64));
                             tr {
                                 td { (units::time(second.start_ns as f64)) }
                                 td { (units::count(second.sent)) }
@@ -164,7 +168,8 @@ fn seconds_axis(run: &Run) -> Axis {
     Axis::linear("seconds", run.window_ns as f64 / 1e9, |v| format!("{v}"))
 }
 
-/// Seconds, or several of them together where there are more than columns.
+/// Returns the columns of the heat map: one for each second, or for several seconds if there are more seconds than
+/// columns.
 fn groups(run: &Run) -> Vec<&[IntervalSummary]> {
     let each = run.intervals.len().div_ceil(MOST_COLUMNS).max(1);
     run.intervals.chunks(each).collect()
@@ -182,7 +187,11 @@ fn end(group: &[IntervalSummary]) -> f64 {
     })
 }
 
+/// The rows of the heat map.
 const ROWS: usize = 32;
+/// The most columns of the heat map.
 const MOST_COLUMNS: usize = 90;
+/// A curve of more points than this is drawn without dots.
 const MOST_DOTS: usize = 60;
+/// A table of more lines than this is folded at first.
 const SHORT_TABLE: usize = 12;

@@ -1,11 +1,12 @@
-//! Pictures in characters.
+//! Draws pictures with characters.
 
 use hdrhistogram::Histogram;
 
 use crate::report::document::IntervalSummary;
 use crate::report::units;
 
-/// How values are distributed, on a logarithmic axis: a line a bin, with its share.
+/// Draws a histogram with a logarithmic axis: one line for each bin, with its lower end, a bar and its share of the
+/// values.
 pub(super) fn histogram(values: &Histogram<u64>) -> String {
     let (low, high) = (values.min().max(1) as f64, values.max().max(2) as f64);
     let step = (high / low).ln() / BINS as f64;
@@ -34,7 +35,7 @@ pub(super) fn histogram(values: &Histogram<u64>) -> String {
     lines.collect()
 }
 
-/// A bar of up to [`WIDTH`] characters, in eighths.
+/// Draws a bar of up to [`WIDTH`] characters, in steps of an eighth of a character.
 fn bar(share: f64) -> String {
     let eighths = (share * (WIDTH * 8) as f64).ceil() as usize;
     let rests = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
@@ -42,7 +43,8 @@ fn bar(share: f64) -> String {
     "█".repeat(eighths / 8) + rest
 }
 
-/// The p99 of each second, side by side; of more seconds than fit, the worst of several.
+/// Draws the p99 of each second in one line. If there are more seconds than characters, each character has the highest
+/// p99 of several seconds.
 pub(super) fn over_time(intervals: &[IntervalSummary]) -> String {
     let each = intervals.len().div_ceil(WIDEST);
     let worst =
@@ -50,7 +52,7 @@ pub(super) fn over_time(intervals: &[IntervalSummary]) -> String {
     let values: Vec<Option<u64>> = intervals.chunks(each).map(worst).collect();
     let known = || values.iter().flatten().copied();
     let (Some(low), Some(high)) = (known().min(), known().max()) else {
-        return "  p99 a second: nothing came back".to_owned();
+        return "  p99 of each second: nothing came back".to_owned();
     };
     let (floor, range) = ((low as f64).ln(), (high as f64 / low as f64).ln());
     let line: String = values
@@ -66,7 +68,7 @@ pub(super) fn over_time(intervals: &[IntervalSummary]) -> String {
         })
         .collect();
     let of = if each == 1 {
-        "a second".to_owned()
+        "of each second".to_owned()
     } else {
         format!("of each {each} s")
     };
@@ -77,8 +79,11 @@ pub(super) fn over_time(intervals: &[IntervalSummary]) -> String {
     )
 }
 
+/// The number of bins of a histogram.
 const BINS: usize = 12;
+/// The length of the longest bar, in characters.
 const WIDTH: usize = 40;
+/// The most characters of the line with the p99 of each second.
 const WIDEST: usize = 60;
 
 #[cfg(test)]

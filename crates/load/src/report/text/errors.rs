@@ -1,9 +1,10 @@
-//! The errors of a run, a line a kind.
+//! Writes the errors of a run.
 
 use super::lines::line;
 use crate::report::document::Run;
 use crate::report::units;
 
+/// Writes one line for each kind of error.
 pub(super) fn errors(text: &mut String, run: &Run) {
     for error in &run.errors {
         let offset = error
@@ -13,7 +14,7 @@ pub(super) fn errors(text: &mut String, run: &Run) {
         line(
             text,
             &format!(
-                "  {:<10} {} ({} messages); the first: connection {}{offset}, after {}: {}",
+                "  {:<10} {} ({} messages lost); the first: connection {}{offset}, after {}: {}",
                 error.kind.to_string(),
                 units::count(error.count),
                 units::count(error.messages),

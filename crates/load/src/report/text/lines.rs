@@ -1,6 +1,6 @@
-//! Lines of text.
+//! Adds lines to a text.
 
-/// A sentence, in lines that a terminal of the usual width has room for.
+/// Adds a sentence after `head`, broken into lines of at most [`WIDTH`] characters.
 pub(super) fn prose(text: &mut String, head: &str, sentence: &str) {
     let mut column = head.chars().count();
     text.push_str(head);
@@ -19,6 +19,7 @@ pub(super) fn prose(text: &mut String, head: &str, sentence: &str) {
     text.push('\n');
 }
 
+/// Adds one line.
 pub(super) fn line(text: &mut String, line: &str) {
     text.push_str(line);
     text.push('\n');

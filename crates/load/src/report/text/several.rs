@@ -1,4 +1,4 @@
-//! Several runs: a line each, one target beside another, the highest rate that held.
+//! Writes the results of several runs: a table of the runs, a comparison, and the highest rate that was found.
 
 use std::fmt::Write;
 
@@ -8,6 +8,7 @@ use crate::report::document::{KnownMaximum, Run, Verdict};
 use crate::report::findings::Comparison;
 use crate::report::units;
 
+/// Writes a table with one line for each run, then the errors of each run.
 pub(super) fn runs(text: &mut String, runs: &[Run]) {
     line(text, "");
     line(
@@ -60,16 +61,17 @@ pub(super) fn runs(text: &mut String, runs: &[Run]) {
     }
 }
 
+/// Writes the result of `--find-max`.
 pub(super) fn found_maximum(found: &KnownMaximum) -> String {
     match (found.rate, found.failed_at) {
         (Some(rate), Some(failed)) => format!(
-            "\n{} holds up to {} messages/s, and no longer at {}",
+            "\n{} holds up to {} messages/s, and does not hold at {}",
             found.condition,
             units::rate(rate),
             units::rate(failed)
         ),
         (Some(rate), None) => format!(
-            "\n{} holds at every rate up to {}",
+            "\n{} holds at every rate that was tried, up to {} messages/s",
             found.condition,
             units::rate(rate)
         ),
@@ -80,10 +82,10 @@ pub(super) fn found_maximum(found: &KnownMaximum) -> String {
     }
 }
 
-/// The second target beside the first.
+/// Writes the comparison of the second side with the first.
 pub(super) fn compared(comparison: &Comparison) -> String {
     let mut text = format!(
-        "\n{} (B) beside {} (A), {} and {} {}{}\n",
+        "\n{} (B) compared with {} (A): {} and {} {}{}\n",
         comparison.b,
         comparison.a,
         comparison.count_b,
@@ -99,7 +101,7 @@ pub(super) fn compared(comparison: &Comparison) -> String {
         "A",
         "B",
         "B / A",
-        format!("{confidence:.0} % within"),
+        format!("{confidence:.0} % interval"),
         "detectable"
     );
     for metric in &comparison.metrics {
