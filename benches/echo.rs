@@ -1,7 +1,8 @@
-//! What an echo costs end to end: `cargo bench --bench echo`.
+//! Time of an echo from end to end: `cargo bench --bench echo`.
 //!
-//! Real loopback, the server on a thread of this process, and the load generator, which verifies every byte. Connections
-//! are made before the clock starts, but for those of connect, ask, close.
+//! The server runs on a thread of this process, and the load generator verifies every byte over real loopback
+//! connections. The clock starts when all connections are open; only the group "connect, ask, close" opens
+//! connections inside the time.
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use criterion::{criterion_group, criterion_main};
 use mio_echo::load::{Plan, Sizes, Stopper, Until, run};
 use mio_echo::{Address, Config, Handle, Server};
 
+/// A server on a thread of this process. Dropping it shuts the server down.
 struct Target {
     address: Address,
     handle: Handle,
@@ -30,6 +32,7 @@ impl Target {
         Target { address, handle }
     }
 
+    /// Returns the plan that all benches start from: one connection, no warm-up.
     fn plan(&self) -> Plan {
         let mut plan = Plan::new(self.address.clone());
         plan.connections = 1;
@@ -44,7 +47,7 @@ impl Drop for Target {
     }
 }
 
-/// The time that so many messages of this plan take, by the load generator's own clock.
+/// Measures a message of `size` bytes under this plan, with the load generator's own clock.
 fn bench(group: &mut BenchmarkGroup<'_, WallTime>, id: BenchmarkId, size: u32, plan: &Plan) {
     group.throughput(Throughput::ElementsAndBytes {
         elements: 1,
@@ -52,7 +55,8 @@ fn bench(group: &mut BenchmarkGroup<'_, WallTime>, id: BenchmarkId, size: u32, p
     });
     group.bench_function(id, |bencher| {
         bencher.iter_custom(|messages| {
-            // A few for each connection, or the first and the last would be most of it.
+            // At least four messages for each place in flight: otherwise start and end would be most of the measured
+            // time.
             let count = messages.max(4 * plan.connections as u64 * plan.pipeline as u64);
             let mut plan = plan.clone();
             plan.sizes = Sizes::one(size).expect("a size");
@@ -66,7 +70,7 @@ fn bench(group: &mut BenchmarkGroup<'_, WallTime>, id: BenchmarkId, size: u32, p
 
 fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
     let mut group = criterion.benchmark_group(name);
-    // Each sample is a run of its own, with connections of its own.
+    // Each sample is a whole run with new connections: so few samples, each of the same number of messages.
     group
         .sampling_mode(SamplingMode::Flat)
         .sample_size(10)
@@ -99,7 +103,7 @@ fn by_pipeline(criterion: &mut Criterion) {
 fn by_connections(criterion: &mut Criterion) {
     let target = Target::start();
     let mut group = group(criterion, "throughput by connections");
-    // Client and server share this process's descriptors.
+    // Client and server are one process, so each connection takes two of its descriptors.
     let most = mio_echo::load::Environment::here().limits["descriptors"].parse();
     let most = most.map_or(usize::MAX, |descriptors: usize| {
         (descriptors / 2).saturating_sub(100)

@@ -1,8 +1,7 @@
-//! What a message costs inside the program: `cargo bench --bench pump`.
+//! Time of a message inside the program, without the kernel: `cargo bench --bench pump`.
 //!
-//! The server's connection over a socket of numbers, and the client's exchange with its verification. No kernel in it,
-//! and no byte is copied but by the client, who makes and compares them all. That no message allocates is asserted before
-//! anything is timed.
+//! The server's connection runs over a simulated socket that only counts bytes: the server copies none. The client
+//! makes and compares every byte. Before the measurement the bench asserts that no message allocates.
 
 #[path = "common/cases.rs"]
 mod cases;
@@ -20,12 +19,12 @@ fn pump(criterion: &mut Criterion) {
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
     for mut case in cases() {
-        // The first few may fill a pool.
+        // The first messages may allocate: they fill a buffer pool.
         (0..8).for_each(|_| (case.run)());
         let made = allocation_counter::measure(|| (0..1000).for_each(|_| (case.run)()));
         assert_eq!(
             made.count_total, 0,
-            "{}: allocations in 1000 messages",
+            "{}: messages must not allocate; allocations in 1000 messages",
             case.name
         );
         group.throughput(Throughput::ElementsAndBytes {
@@ -35,10 +34,11 @@ fn pump(criterion: &mut Criterion) {
         group.bench_function(case.name, |bencher| bencher.iter(|| (case.run)()));
     }
     group.finish();
-    println!("pump: no message of any kind has allocated\n");
+    println!("pump: no kind of message allocates memory\n");
 }
 
-/// A connection that never runs dry moves one budget and no more: so long a pinger waits for each that is ready before it.
+/// Asserts that a connection with endless input moves at most one budget in a turn. A pinger waits that long for each
+/// connection that runs before it.
 fn turn(_: &mut Criterion) {
     let mut firehoses: Vec<Pump> = (0..100).map(|_| Pump::new(64 * 1024, false)).collect();
     let before_the_pinger: u64 = firehoses
@@ -54,8 +54,8 @@ fn turn(_: &mut Criterion) {
         "{before_the_pinger} bytes"
     );
     println!(
-        "turn: behind {} connections that never stop sending, a pinger waits for {before_the_pinger} bytes to be \
-         echoed, {TURN} for each of them\n",
+        "turn: {} connections that never stop sending run before a pinger; it waits until {before_the_pinger} bytes \
+         are echoed, at most {TURN} for each\n",
         firehoses.len()
     );
 }

@@ -1,4 +1,4 @@
-//! The command line as a person or a script meets it: what is printed, where, and with which exit code.
+//! Runs the program as a user or a script does, and checks its output, its messages and its exit code.
 
 #![cfg(target_os = "linux")]
 
@@ -20,7 +20,7 @@ fn run(args: &[&str]) -> Output {
     mio_echo().args(args).stdin(Stdio::null()).output().unwrap()
 }
 
-/// Runs it, expects this exit code, and returns what it said on standard error.
+/// Runs the program, expects this exit code, and returns its standard error.
 #[track_caller]
 fn fails(args: &[&str], code: i32) -> String {
     let output = run(args);
@@ -45,7 +45,10 @@ fn usage_errors_exit_with_2_and_say_what_to_write() {
         (&["serve", "--read-buffer", "0"], "at least 1 byte"),
         (&["serve", "--idle-timeout", "0s"], "off"),
         (&["serve", "--idle-timeout", "5"], "500ms"),
+        (&["serve", "--idle-timeout", "-1s"], "cannot be negative"),
+        (&["serve", "--drain-timeout", "off"], "from 0s to 24days"),
         (&["serve", "--max-connections", "0"], "1.."),
+        (&["serve", "--backlog", "-1"], "1.."),
         (&["serve", "--unix-mode", "999"], "0660"),
         (&["serve", "-q", "-v"], "cannot be used"),
         (&["send", "hello"], "HOST:PORT"),
@@ -68,7 +71,7 @@ fn failures_exit_with_1_and_say_what_to_do_in_one_line() {
     let unix = |path: &str| format!("unix:{}", folder.path().join(path).display());
     for (address, hint) in [
         (taken.as_str(), "in use"),
-        // TEST-NET-1 of RFC 5737 and a name of RFC 6761: nobody has the one, nothing resolves the other.
+        // No machine has an address of TEST-NET-1 (RFC 5737), and no resolver knows a name under .invalid (RFC 6761).
         ("192.0.2.1:7007", "not an address of this machine"),
         ("no-such-host.invalid:7007", "spelled right"),
         (&unix("file"), "not a socket"),
@@ -86,7 +89,7 @@ fn failures_exit_with_1_and_say_what_to_do_in_one_line() {
 }
 
 #[test]
-fn the_unix_mode_decides_on_permissions_and_without_it_the_umask() {
+fn permissions_of_a_unix_socket_follow_the_unix_mode_or_the_umask() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("echo.sock");
     for (umask, args, expected) in [
@@ -104,7 +107,7 @@ fn the_unix_mode_decides_on_permissions_and_without_it_the_umask() {
         let server = Process::start(command, 1);
         let found = path.metadata().unwrap().permissions().mode() & 0o7777;
         assert_eq!(found, expected, "{umask} {args:?}: {found:o}");
-        // A lock that others could open, they could hold.
+        // Another user who can open the lock file could hold the lock.
         let lock = folder.path().join("echo.sock.lock");
         let found = lock.metadata().unwrap().permissions().mode() & 0o7777;
         assert_eq!(found, 0o600, "{umask} {args:?}: {found:o}");
@@ -113,7 +116,7 @@ fn the_unix_mode_decides_on_permissions_and_without_it_the_umask() {
     }
 }
 
-/// A socket for IPv6 alone cannot bind an IPv4 address written as IPv6.
+/// An IPv6-only socket cannot bind an IPv4-mapped address (IPV6_V6ONLY, ipv6(7)).
 #[test]
 fn an_ipv4_address_written_as_ipv6_is_listened_on() {
     let mut command = mio_echo();
@@ -123,9 +126,9 @@ fn an_ipv4_address_written_as_ipv6_is_listened_on() {
 }
 
 #[test]
-fn the_room_for_connections_is_one_figure() {
+fn both_log_lines_name_the_same_limit_of_connections() {
     let server = Process::serve(&["--max-connections", "4294967295"]);
-    let said = server.until_it_says("memory, with all of them stalled");
+    let said = server.until_it_says("memory if every connection stalls");
     let figure = |after: &str| {
         let (_, rest) = said.split_once(after).unwrap();
         rest.split(' ').next().unwrap().to_owned()
@@ -143,12 +146,15 @@ fn a_server_without_an_address_is_an_error() {
     })
     .unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
-    assert!(error.to_string().contains("name at least one"), "{error}");
+    assert!(
+        error.to_string().contains("configure at least one"),
+        "{error}"
+    );
 }
 
-/// The kernel releases the lock of a process that is killed; both files stay.
+/// The kernel releases the lock of a killed process (flock(2)). Both files stay.
 #[test]
-fn a_server_that_was_killed_leaves_its_path_to_the_next() {
+fn the_next_server_can_use_the_path_of_a_killed_server() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("echo.sock");
     let names = ["echo.sock", "echo.sock.lock"];
@@ -189,7 +195,7 @@ fn a_hostname_is_resolved_with_a_warning() {
 }
 
 #[test]
-fn the_log_is_quiet_for_each_connection_unless_asked() {
+fn connections_are_logged_only_on_request() {
     let log_of = |args: &[&str], environment: &[(&str, &str)]| {
         let mut command = mio_echo();
         command.args(["serve", "127.0.0.1:auto"]).args(args);
@@ -226,7 +232,7 @@ fn json_is_one_object_after_the_listening_lines() {
     let client = connect(server.address());
     ping(&client, b"hello");
     drop(client);
-    // The process must have seen the end before it is told to stop.
+    // The echo of a second client shows that the server has handled the end of the first one.
     let other = connect(server.address());
     ping(&other, b"world");
     drop(other);
@@ -260,7 +266,7 @@ fn json_is_one_object_after_the_listening_lines() {
 }
 
 #[test]
-fn statistics_are_logged_when_asked() {
+fn statistics_are_logged_at_the_interval_of_the_option() {
     let server = Process::serve(&["--stats-every", "50ms"]);
     eventually("three reports", || {
         let log = server.stderr();
@@ -298,7 +304,7 @@ fn send_prints_what_comes_back() {
     assert_same(&output.stdout, &bytes);
 }
 
-/// A server for one client, on a thread of its own.
+/// Starts a server for one client, on its own thread.
 fn server_that(serve: impl FnOnce(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -306,7 +312,7 @@ fn server_that(serve: impl FnOnce(TcpStream) + Send + 'static) -> String {
     address
 }
 
-/// A server for one client that reads to the end of the stream before it answers.
+/// Starts a server for one client, which reads to the end of the stream before it answers.
 fn server_that_reads_all_then(answer: impl FnOnce(TcpStream) + Send + 'static) -> String {
     server_that(|mut stream| {
         stream.read_to_end(&mut Vec::new()).unwrap();
@@ -314,7 +320,7 @@ fn server_that_reads_all_then(answer: impl FnOnce(TcpStream) + Send + 'static) -
     })
 }
 
-/// A client process, killed when it is dropped: a `send` that hangs fails its test and does not outlive it.
+/// A process of `send`. Dropping it kills the process, so that a `send` that hangs does not outlive its test.
 struct Sending(Child);
 
 impl Sending {
@@ -325,12 +331,12 @@ impl Sending {
         Sending(command.spawn().unwrap())
     }
 
-    /// Waits for its end and returns its exit code, standard output and standard error. Only for output that fits into
-    /// the pipes' buffers (64 KiB, pipe(7)).
+    /// Waits until the process ends. Returns its exit code, standard output and standard error. The output must fit
+    /// into the buffers of the pipes (64 KiB, pipe(7)).
     #[track_caller]
     fn end(mut self) -> (Option<i32>, String, String) {
         let status = eventually("send to end", || {
-            self.0.try_wait().unwrap().ok_or("it runs")
+            self.0.try_wait().unwrap().ok_or("it still runs")
         });
         let read = |pipe: &mut dyn Read| {
             let mut bytes = Vec::new();
@@ -350,7 +356,7 @@ impl Drop for Sending {
     }
 }
 
-/// Sends this message, expects exit code 1 and one line on standard error, and returns that line.
+/// Runs `send` with these arguments, expects exit code 1 and one line on standard error, and returns that line.
 #[track_caller]
 fn send_fails(args: &[&str]) -> String {
     let (code, _, said) = Sending::start(args, Stdio::null()).end();
@@ -374,7 +380,7 @@ fn send_says_when_the_echo_is_wrong() {
     }
 }
 
-/// The server's end of stream may arrive before the sending thread has noticed that it has sent everything.
+/// The server's end of stream may arrive before the sending thread has recorded the end of its input.
 #[test]
 fn send_succeeds_when_the_server_echoes_once_and_closes() {
     const RUNS: usize = 200;
@@ -430,12 +436,11 @@ fn send_reports_a_reset_with_what_had_come_back() {
     }
 }
 
-/// Either direction's system call may be the one that gets ECONNRESET: the kernel reports it once, and the other call
-/// sees EPIPE or an end of stream.
+/// The kernel reports ECONNRESET once, to recv(2) or to send(2). The other call sees EPIPE or an end of stream.
 #[test]
 fn send_reports_a_reset_that_the_writing_thread_gets() {
     for _ in 0..20 {
-        // An input without an end: the client is in the middle of a write.
+        // The input never ends, so the reset comes during a write of the client.
         let address = server_that(|mut stream| {
             stream.read_exact(&mut vec![0; 8 << 20]).unwrap();
             reset(stream);
@@ -450,9 +455,9 @@ fn send_reports_a_reset_that_the_writing_thread_gets() {
     }
 }
 
-/// A wrong byte is the server's mistake for certain; what ends the connection later may be its consequence.
+/// A wrong byte is always an error of the server. The end of the connection may only be its consequence.
 #[test]
-fn send_reports_a_wrong_byte_rather_than_what_ended_the_connection() {
+fn send_reports_a_wrong_byte_before_the_end_of_the_connection() {
     type End = fn(TcpStream);
     let ends: [End; 3] = [reset, drop, std::mem::forget];
     for end in ends {
@@ -469,7 +474,7 @@ fn send_reports_a_wrong_byte_rather_than_what_ended_the_connection() {
 }
 
 #[test]
-fn send_succeeds_with_a_remark_when_everything_came_back_before_a_reset() {
+fn send_succeeds_with_a_remark_if_the_echo_is_complete_before_a_reset() {
     let address = server_that_reads_all_then(|mut stream| {
         stream.write_all(b"hello").unwrap();
         reset(stream);
@@ -484,7 +489,7 @@ fn send_succeeds_with_a_remark_when_everything_came_back_before_a_reset() {
 
 #[test]
 fn send_waits_one_second_for_the_servers_end_of_stream() {
-    // The timeout bounds the wait for an answer, and the answer is here.
+    // The timeout bounds only the wait for the echo, and the echo is complete.
     for timeout in ["10s", "100ms", "off"] {
         let address = server_that_reads_all_then(|mut stream| {
             stream.write_all(b"hello").unwrap();
@@ -517,7 +522,7 @@ fn a_surplus_byte_that_comes_late_is_an_error() {
 }
 
 #[test]
-fn send_gives_up_when_an_answer_is_due_and_nothing_moves() {
+fn send_gives_up_when_an_answer_is_due_and_no_byte_moves() {
     let help = String::from_utf8(run(&["send", "--help"]).stdout).unwrap();
     assert!(help.contains("[default: 10s]"), "{help}");
     let address = server_that_reads_all_then(std::mem::forget);
@@ -525,24 +530,24 @@ fn send_gives_up_when_an_answer_is_due_and_nothing_moves() {
     let said = send_fails(&[&address, "hello", "--timeout", "300ms"]);
     assert!(start.elapsed() >= Duration::from_millis(300));
     assert!(
-        said.contains("nothing moved for 300ms") && said.contains("0 of 5 bytes had come back"),
+        said.contains("no byte moved for 300ms") && said.contains("0 of 5 bytes had come back"),
         "{said}"
     );
 }
 
-/// The same with a server that does not read, so that the writing thread is blocked too.
+/// The server does not read, so the sending thread is blocked too.
 #[test]
-fn send_gives_up_when_the_server_takes_nothing() {
+fn send_gives_up_when_the_server_reads_nothing() {
     let address = server_that(std::mem::forget);
     let stdin = File::open("/dev/zero").unwrap();
     let (code, _, said) = Sending::start(&[&address, "--timeout", "300ms"], stdin.into()).end();
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("nothing moved for 300ms"), "{said}");
+    assert!(said.contains("no byte moved for 300ms"), "{said}");
 }
 
-/// The answer as a whole takes longer than the timeout, each pause in it a quarter of that.
+/// The whole answer takes longer than the timeout of one second. Each pause in it takes a quarter of a second.
 #[test]
-fn a_slow_answer_that_keeps_moving_is_waited_for() {
+fn a_slow_answer_with_short_pauses_does_not_time_out() {
     let address = server_that_reads_all_then(|mut stream| {
         for byte in b"hello" {
             thread::sleep(Duration::from_millis(250));
@@ -573,7 +578,7 @@ fn a_session_in_which_nothing_is_typed_does_not_time_out() {
     assert_eq!(sending.end(), (Some(0), String::new(), String::new()));
 }
 
-/// The server keeps its socket open, and the input ends long after the last byte has come back.
+/// The server keeps its socket open. The input ends long after the last byte has come back.
 #[test]
 fn a_session_ends_one_second_after_its_input() {
     let address = server_that(|mut stream| {
@@ -599,7 +604,8 @@ fn a_session_ends_one_second_after_its_input() {
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
-/// A full backlog: TCP drops the handshake's first segment, and connect(2) of a Unix-domain socket waits (unix(7)).
+/// The backlog is full. TCP drops the first segment of the handshake; connect(2) of a Unix-domain socket waits
+/// (unix(7)).
 #[test]
 fn the_timeout_bounds_connecting_too() {
     let folder = tempfile::tempdir().unwrap();
@@ -634,7 +640,7 @@ fn the_timeout_bounds_connecting_too() {
 }
 
 #[test]
-fn send_says_when_nobody_listens() {
+fn send_says_that_no_server_listens() {
     let free = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -645,10 +651,10 @@ fn send_says_when_nobody_listens() {
     assert!(said.contains("name the port"), "{said}");
 }
 
-/// A server that is full closes at once. Nothing was sent by then, so nothing is missing from the echo; but it is no
-/// success.
+/// A server at its limit of connections closes a new one at once. `send` has sent no byte, so no byte of the echo is
+/// missing. It still fails.
 #[test]
-fn send_fails_when_it_is_turned_away() {
+fn send_fails_if_the_server_is_at_its_limit_of_connections() {
     let server = Process::serve(&["-q", "--max-connections", "1"]);
     let inside = connect(server.address());
     ping(&inside, b"inside");
@@ -659,7 +665,7 @@ fn send_fails_when_it_is_turned_away() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // As in a session at a terminal: nothing is typed, and the input does not end.
+    // The input sends no byte and does not end, as in a session at a terminal where the user types nothing.
     let input = child.stdin.take();
     let output = child.wait_with_output().unwrap();
     drop(input);
@@ -669,7 +675,7 @@ fn send_fails_when_it_is_turned_away() {
 }
 
 #[test]
-fn a_closed_output_is_no_panic() {
+fn a_closed_standard_output_causes_no_panic() {
     let server = Embedded::start();
     let pipeline = "head -c 5000000 /dev/zero | \"$0\" send \"$1\" | head -c 1";
     let output = Command::new("sh")

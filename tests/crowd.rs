@@ -1,4 +1,5 @@
-//! Ten thousand clients and more. One test at a time, as a process has only so many descriptors.
+//! Servers with thousands of clients. One test runs at a time, because the number of descriptors of a process is
+//! limited.
 
 #![cfg(target_os = "linux")]
 
@@ -13,22 +14,24 @@ use std::time::{Duration, Instant};
 use common::*;
 use socket2::{Domain, Socket, Type};
 
-/// The descriptor limit that this project plans for is 20,000 a process. `poll(2)` looks at every descriptor at every
-/// call, so there a smaller crowd has to do.
+/// The number of clients. This project expects a limit of 20,000 descriptors for each process. poll(2) checks every
+/// descriptor in every call, so with that selector the number is smaller.
 const CROWD: usize = if cfg!(mio_unsupported_force_poll_poll) {
     1_500
 } else {
     15_000
 };
 
+/// The test that holds this lock is the only one that runs.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
+/// Raises the descriptor limit, and waits until no other test runs.
 fn alone() -> MutexGuard<'static, ()> {
     mio_echo::raise_descriptor_limit().unwrap();
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Starts all connections before it waits for any of them.
+/// Connects `clients` clients: starts all connections and waits for none of them.
 fn burst(address: SocketAddr, clients: usize) -> Vec<TcpStream> {
     let connecting: Vec<_> = (0..clients)
         .map(|_| {
@@ -40,7 +43,7 @@ fn burst(address: SocketAddr, clients: usize) -> Vec<TcpStream> {
                 started.as_ref().err().is_none_or(in_progress),
                 "{started:?}"
             );
-            // From here on a write waits for the connection.
+            // From here on, a write blocks until the connection is made.
             socket.set_nonblocking(false).unwrap();
             socket.set_read_timeout(Some(LIMIT)).unwrap();
             socket.set_write_timeout(Some(LIMIT)).unwrap();
@@ -50,7 +53,7 @@ fn burst(address: SocketAddr, clients: usize) -> Vec<TcpStream> {
     connecting
 }
 
-/// Sends to all of them, then reads from all of them.
+/// Sends a message on every connection, then reads and checks every echo.
 fn ping_all(clients: &[TcpStream]) {
     for (n, mut client) in clients.iter().enumerate() {
         client.write_all(&(n as u64).to_le_bytes()).unwrap();
@@ -62,29 +65,32 @@ fn ping_all(clients: &[TcpStream]) {
     }
 }
 
-/// 15,000 connect in a burst and all are served; descriptors and memory return to the start when they leave.
+/// 15,000 clients connect in a burst, and the server serves all of them. After they have closed, its descriptors and
+/// its memory are as before.
 #[test]
 fn a_burst_is_served_and_leaves_nothing_behind() {
     let _alone = alone();
     let server = Process::serve(&["--idle-timeout", "1h", "--json"]);
     let descriptors = server.descriptors();
     ping_all(&burst(server.address(), 64));
-    eventually("the first to leave", || match server.descriptors() {
-        n if n == descriptors => Ok(()),
-        n => Err(n),
+    eventually("the close of the first 64 clients", || {
+        match server.descriptors() {
+            n if n == descriptors => Ok(()),
+            n => Err(n),
+        }
     });
     let resident = server.resident();
     let clients = burst(server.address(), CROWD);
     ping_all(&clients);
     assert_eq!(server.descriptors(), descriptors + CROWD);
     drop(clients);
-    eventually("the descriptors to come back", || {
+    eventually("the release of the descriptors", || {
         match server.descriptors() {
             n if n == descriptors => Ok(()),
             n => Err(n),
         }
     });
-    eventually("the memory to come back", || {
+    eventually("the release of the memory", || {
         match server.resident().saturating_sub(resident) {
             left if left < 512 * 1024 => Ok(()),
             left => Err(left),
@@ -94,7 +100,7 @@ fn a_burst_is_served_and_leaves_nothing_behind() {
     assert_eq!(stats["closed"]["end_of_stream"], CROWD + 64, "{stats}");
 }
 
-/// The load generator's own crowd: 15,000 connections from one process.
+/// One load generator process has 15,000 connections.
 #[test]
 fn one_load_generator_holds_fifteen_thousand_connections() {
     let _alone = alone();
@@ -103,7 +109,7 @@ fn one_load_generator_holds_fifteen_thousand_connections() {
     let run = &report["runs"][0];
     assert_eq!(run["generator"]["connections_opened"], CROWD);
     assert_eq!(run["counts"]["failed"], 0, "{}", run["errors"]);
-    // In a closed loop everybody gets a turn.
+    // In a closed loop, every connection must get echoes.
     assert!(
         run["fairness"]["min"].as_u64().unwrap() > 0,
         "{}",
@@ -113,8 +119,10 @@ fn one_load_generator_holds_fifteen_thousand_connections() {
     assert_eq!(stats["accepted"], CROWD, "{stats}");
 }
 
-/// 40,000 connections: three generators side by side, each with its own server, as a server is a process too, from several
-/// source addresses; and their three reports as one.
+/// Three generators together have 40,000 connections, and their reports are merged into one.
+///
+/// Each generator has its own server, because the descriptor limit also applies to the server's process. Each connects
+/// from three source addresses.
 #[test]
 fn three_load_generators_hold_forty_thousand_connections() {
     let _alone = alone();
@@ -192,6 +200,7 @@ fn three_load_generators_hold_forty_thousand_connections() {
     }
 }
 
+/// Runs `mio-echo bench` and returns its JSON report.
 fn bench(args: &[&str]) -> Result<serde_json::Value, String> {
     let output = mio_echo()
         .arg("bench")
@@ -203,7 +212,7 @@ fn bench(args: &[&str]) -> Result<serde_json::Value, String> {
         .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
 }
 
-/// Fault 5.
+/// Fault 5 (docs/FAULTS.md).
 #[test]
 fn a_storm_of_connects_and_closes_leaks_no_descriptor() {
     let _alone = alone();
@@ -211,7 +220,7 @@ fn a_storm_of_connects_and_closes_leaks_no_descriptor() {
     let before = server.descriptors();
     for n in 0..10_000 {
         let client = connect(server.address());
-        // A third each: gone at once, gone with a word unread, gone in order.
+        // One third closes at once, one third resets with unread bytes, one third closes after an echo.
         match n % 3 {
             0 => drop(client),
             1 => {
@@ -221,7 +230,7 @@ fn a_storm_of_connects_and_closes_leaks_no_descriptor() {
             _ => ping(&client, b"hello"),
         }
     }
-    eventually("the descriptors to come back", || {
+    eventually("the release of the descriptors", || {
         match server.descriptors() {
             n if n == before => Ok(()),
             n => Err(n),
@@ -232,15 +241,16 @@ fn a_storm_of_connects_and_closes_leaks_no_descriptor() {
     assert_eq!(stats["open"], 0, "{stats}");
 }
 
-/// Fault 27, and the figure that the README states: what an idle client costs, with timeouts on.
+/// Fault 27 (docs/FAULTS.md), and the figure in the README: the memory of an idle client, with timeouts on.
 #[test]
 fn an_idle_client_costs_at_most_64_bytes() {
     let _alone = alone();
     let server = Process::serve(&["--idle-timeout", "1h"]);
     ping_all(&burst(server.address(), 64));
     let before = server.resident();
-    // As many at a time as a backlog holds: this is about memory, and a kernel whose backlog is full drops handshakes, and in the
-    // end resets clients whose data comes after it has given up on theirs.
+    // The clients connect in groups that fit into the backlog. If the backlog is full, the kernel drops handshakes.
+    // When it has given up on a handshake and then gets data from that client, it resets the client. This test is only
+    // about memory.
     let mut clients = Vec::new();
     while clients.len() < CROWD {
         let some = burst(server.address(), 1_000.min(CROWD - clients.len()));
@@ -248,18 +258,18 @@ fn an_idle_client_costs_at_most_64_bytes() {
         clients.extend(some);
     }
     let a_client = server.resident().saturating_sub(before) as f64 / CROWD as f64;
-    println!("{a_client:.1} bytes of resident memory an idle client, of {CROWD}");
-    // mio's poll(2) selector keeps a record of each descriptor in user space.
+    println!("{a_client:.1} bytes of resident memory for each of {CROWD} idle clients");
+    // mio's poll(2) selector needs memory for each descriptor in user space, so the figure does not apply to it.
     if !cfg!(mio_unsupported_force_poll_poll) {
-        // mio's sockets are larger in a debug build. Of the release build it is `cargo bench --bench counts` that looks.
+        // mio's sockets are larger in a debug build. `cargo bench --bench counts` checks the release build.
         let most = if cfg!(debug_assertions) { 80.0 } else { 64.0 };
-        assert!(a_client <= most, "{a_client} bytes a client");
+        assert!(a_client <= most, "{a_client} bytes for each client");
     }
 }
 
-/// Fault 27, the rest: a thousand idle clients are reaped, on time.
+/// The second part of fault 27: the server closes a thousand idle clients on time.
 #[test]
-fn a_crowd_of_idle_clients_is_reaped_on_time() {
+fn a_thousand_idle_clients_are_closed_on_time() {
     let _alone = alone();
     const IDLE: Duration = Duration::from_secs(4);
     const CLIENTS: usize = 1_000;
@@ -273,7 +283,7 @@ fn a_crowd_of_idle_clients_is_reaped_on_time() {
     let took = start.elapsed();
     assert!(
         took < IDLE + Duration::from_secs(1),
-        "reaped after {took:?}"
+        "the last client was closed after {took:?}"
     );
     let stats = server.stop_and_count();
     assert_eq!(stats["closed"]["idle"], CLIENTS, "{stats}");

@@ -1,5 +1,6 @@
-//! Figures that only a generator with a processor of its own gets right. One test runs at a time, and a measurement that does
-//! not hold is made again (`measure_until_it_holds`).
+//! Measurements that are correct only if the generator has a processor for itself.
+//!
+//! So one test runs at a time. A measurement whose assertions fail is repeated (`measure_until_it_holds`).
 #![cfg(unix)]
 
 mod common;
@@ -12,14 +13,16 @@ use common::benched::*;
 use common::*;
 use rustix::process::Signal;
 
+/// The test that holds this lock is the only one that runs.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
+/// Waits until no other test runs.
 fn alone() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A run of ten seconds, in the middle of which the server is stopped for one.
-fn with_a_stop_of_a_second(args: &[&str]) -> Benched {
+/// Benches a server for 10 seconds. After 4 seconds, the server is stopped (SIGSTOP) for 1 second.
+fn bench_with_a_stop_of_one_second(args: &[&str]) -> Benched {
     let server = Process::serve(&[]);
     let target = server.address().to_string();
     let mut command = bench_command(&[&target, "-w", "0s", "-d", "10s", "--json", "-"]);
@@ -37,17 +40,17 @@ fn with_a_stop_of_a_second(args: &[&str]) -> Benched {
 }
 
 #[test]
-fn an_open_loop_sees_a_stop_as_long_as_it_was() {
+fn an_open_loop_measures_the_full_length_of_a_stop() {
     let _alone = alone();
     measure_until_it_holds(|| {
-        let seen = with_a_stop_of_a_second(&["-r", "2000", "-c", "20"]);
+        let seen = bench_with_a_stop_of_one_second(&["-r", "2000", "-c", "20"]);
         assert_eq!(seen.code, Some(0), "{seen:#?}");
         let response = seen.number("/latency/response/percentiles/99") / 1e9;
         assert!(
             (0.80..1.05).contains(&response),
             "response p99 {response} s: {seen:#?}"
         );
-        // Twenty messages were under way: one in a thousand.
+        // At the stop, 20 of the 20,000 messages were under way: one in a thousand.
         let service = seen.number("/latency/service/percentiles/99") / 1e9;
         assert!(service < 0.2, "service p99 {service} s: {seen:#?}");
         let longest = seen.number("/latency/service/max") / 1e9;
@@ -58,13 +61,16 @@ fn an_open_loop_sees_a_stop_as_long_as_it_was() {
 }
 
 #[test]
-fn a_closed_loop_says_what_it_cannot_see() {
+fn a_closed_loop_reports_that_it_cannot_measure_a_stop() {
     let _alone = alone();
     measure_until_it_holds(|| {
-        let seen = with_a_stop_of_a_second(&["-c", "20"]);
+        let seen = bench_with_a_stop_of_one_second(&["-c", "20"]);
         assert_eq!(seen.code, Some(0), "{seen:#?}");
         let response = seen.number("/latency/response/percentiles/99") / 1e9;
-        assert!(response < 0.2, "this is what it cannot see: {response} s");
+        assert!(
+            response < 0.2,
+            "a closed loop cannot measure the stop, but p99 is {response} s"
+        );
         let notes = seen.notes();
         assert!(notes.contains("coordinated omission"), "{notes}");
         assert!(
@@ -73,14 +79,14 @@ fn a_closed_loop_says_what_it_cannot_see() {
                 .any(|s| notes.contains(&format!("nothing came back for {s}"))),
             "{notes}"
         );
-        // In a closed loop the two are the same.
+        // In a closed loop, response time and service time are equal.
         let latency = &seen.run()["latency"];
         assert_eq!(latency["response"], latency["service"]);
     });
 }
 
 #[test]
-fn a_rate_that_can_be_reached_is_reached() {
+fn the_generator_reaches_a_rate_that_is_possible() {
     let _alone = alone();
     measure_until_it_holds(|| {
         let server = Embedded::start();
@@ -102,7 +108,7 @@ fn a_rate_that_can_be_reached_is_reached() {
             let scheduled = seen.number("/counts/scheduled") / 2.0;
             assert!(
                 (achieved / scheduled - 1.0).abs() < 0.005,
-                "{achieved} of {scheduled}"
+                "{achieved} of {scheduled} messages a second"
             );
             assert!((scheduled / 5000.0 - 1.0).abs() < 0.05, "{scheduled}");
             assert!(seen.stderr.contains("sends late by"), "{}", seen.stderr);
@@ -129,7 +135,7 @@ fn ten_thousand_connections_are_punctual() {
         let late = seen.number("/generator/lateness/percentiles/50");
         assert!(
             late < 2e5,
-            "half of the messages were late by {late} ns or more: {}",
+            "half of the messages were sent {late} ns late or more: {}",
             seen.stderr
         );
     });

@@ -1,8 +1,14 @@
-//! The arrows between modules point one way: no circle between siblings, and no module uses an item of a module that contains
-//! it. A parent that only declares and re-exports is no arrow: a path through it leads to the module that defines the item.
+//! Dependencies between modules go in one direction only. There are two rules:
 //!
-//! The sources are parsed, so every path counts: those of `use`, those in code, and those in the arguments of macros. Between
-//! crates the compiler keeps the arrows. Modules of tests are left out.
+//! - The dependencies between sibling modules have no cycle.
+//! - No module uses an item that is defined in a module that contains it.
+//!
+//! A path through a re-export counts as a dependency on the module that defines the item, not on the parent that
+//! re-exports it.
+//!
+//! The test parses the sources. It checks the paths of `use`, the paths in code, and the paths in the arguments of
+//! macros. It ignores test modules. Dependencies between crates are not checked, because the compiler allows no cycle
+//! there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,7 +19,7 @@ use syn::visit::{self, Visit};
 use syn::{Attribute, Item, UseTree};
 
 #[test]
-fn arrows_between_modules_point_one_way() {
+fn dependencies_between_modules_have_no_cycle() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut problems = Vec::new();
     let mut modules = 0;
@@ -37,9 +43,9 @@ fn arrows_between_modules_point_one_way() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
-/// The checker finds what it is there to find.
+/// Checks the checker: it reports a cycle and the use of a parent's item, and accepts a correct crate.
 #[test]
-fn circles_and_arrows_up_are_found() {
+fn cycles_and_uses_of_a_parents_items_are_found() {
     let found = |files: &[(&str, &str)]| {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
@@ -66,7 +72,7 @@ fn circles_and_arrows_up_are_found() {
     ] {
         let problems = found(&[lib, ("a.rs", a), ("b.rs", b)]);
         assert!(
-            problems.iter().any(|p| p.contains("circle")),
+            problems.iter().any(|p| p.contains("cycle")),
             "{a} {b}: {problems:?}"
         );
     }
@@ -81,23 +87,26 @@ fn circles_and_arrows_up_are_found() {
 /// A module's path from the crate's root.
 type Name = Vec<String>;
 
+/// The parsed modules of a crate.
 struct Crate {
     modules: BTreeMap<Name, Module>,
 }
 
+/// The names and paths in one module.
 #[derive(Default)]
 struct Module {
-    /// Names that it defines itself.
+    /// The names of the items that the module defines.
     items: BTreeSet<String>,
-    /// Names that a `use` brings in, with where they come from.
+    /// The names that a `use` imports, and their paths.
     imports: BTreeMap<String, Vec<String>>,
-    /// Paths of `use` that end in `*`.
+    /// The paths of `use` that end in `*`, without the `*`.
     globs: Vec<Vec<String>>,
-    /// Every path in it.
+    /// The paths in the code of the module.
     paths: BTreeSet<Vec<String>>,
 }
 
 impl Crate {
+    /// Parses a crate. `start` is its root file.
     fn parse(start: &Path) -> Crate {
         let mut krate = Crate {
             modules: BTreeMap::new(),
@@ -107,13 +116,14 @@ impl Crate {
         krate
     }
 
-    /// `folder` is where the files of its child modules are.
+    /// Parses the module `name` in the file `path`. `folder` contains the files of its child modules.
     fn file(&mut self, name: Name, path: &Path, folder: &Path) {
         let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let file = syn::parse_file(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         self.module(name, &file.items, folder);
     }
 
+    /// Adds the module `name` with these items, and parses its child modules in `folder`.
     fn module(&mut self, name: Name, items: &[Item], folder: &Path) {
         let mut module = Module::default();
         for item in items {
@@ -125,7 +135,7 @@ impl Crate {
                     let child_name = child.ident.to_string();
                     let folder = folder.join(&child_name);
                     let full = [name.clone(), vec![child_name.clone()]].concat();
-                    // A module within the file is a part of that file.
+                    // An inline module counts as a part of the module that contains it.
                     if let Some((_, items)) = &child.content {
                         let mut inner = Module::default();
                         items.iter().for_each(|item| inner.item(item));
@@ -146,7 +156,8 @@ impl Crate {
         self.modules.insert(name, module);
     }
 
-    /// The module that defines what a path in `from` names, and the name; `None` for what is not of this crate.
+    /// Resolves a path in the module `from`: returns the module that defines the item, and the item's name. `None` if
+    /// the path names nothing in this crate. `depth` is the number of imports on the way.
     fn resolve(&self, from: &Name, path: &[String], depth: usize) -> Option<(Name, String)> {
         if depth > 16 {
             return None;
@@ -180,7 +191,7 @@ impl Crate {
                 return (is_rooted || others.is_empty()).then(|| (at, first.clone()));
             }
             if let Some(import) = module.imports.get(first) {
-                // A name that this very module brings in is an arrow of its `use`, and followed there.
+                // If `from` itself imports the name, the path of its `use` is checked, so this path need not be.
                 return (is_rooted && at != *from)
                     .then(|| self.resolve(&at, import, depth + 1))
                     .flatten();
@@ -193,10 +204,11 @@ impl Crate {
         }
     }
 
+    /// Returns a description of each violation of the two rules.
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        // From a child of some module to another child of it.
-        let mut arrows: BTreeMap<Name, BTreeMap<String, BTreeSet<(String, String)>>> =
+        // For each parent module: the dependencies between its children, each with a description.
+        let mut dependencies: BTreeMap<Name, BTreeMap<String, BTreeSet<(String, String)>>> =
             BTreeMap::new();
         for (name, module) in &self.modules {
             for path in module.all_paths() {
@@ -214,7 +226,7 @@ impl Crate {
                         ));
                     }
                 } else if common < to.len() && common < name.len() {
-                    let siblings = arrows.entry(name[..common].to_vec()).or_default();
+                    let siblings = dependencies.entry(name[..common].to_vec()).or_default();
                     siblings.entry(name[common].clone()).or_default().insert((
                         to[common].clone(),
                         format!("{} → {}", shown(name), shown(&to)),
@@ -222,10 +234,10 @@ impl Crate {
                 }
             }
         }
-        for siblings in arrows.values() {
+        for siblings in dependencies.values() {
             for start in siblings.keys() {
-                if let Some(circle) = circle(siblings, start) {
-                    problems.push(format!("a circle: {}", circle.join(", ")));
+                if let Some(cycle) = cycle(siblings, start) {
+                    problems.push(format!("a cycle: {}", cycle.join(", ")));
                 }
             }
         }
@@ -235,21 +247,21 @@ impl Crate {
     }
 }
 
-/// The arrows of a way from `start` back to it, if there is one.
-fn circle(
-    arrows: &BTreeMap<String, BTreeSet<(String, String)>>,
+/// Returns the dependencies of a cycle through `start`, if there is one.
+fn cycle(
+    dependencies: &BTreeMap<String, BTreeSet<(String, String)>>,
     start: &str,
 ) -> Option<Vec<String>> {
     let mut seen = BTreeSet::new();
     let mut open = vec![(start.to_owned(), Vec::new())];
-    while let Some((at, way)) = open.pop() {
-        for (to, arrow) in arrows.get(&at).into_iter().flatten() {
-            let way = [way.clone(), vec![arrow.clone()]].concat();
+    while let Some((at, path)) = open.pop() {
+        for (to, dependency) in dependencies.get(&at).into_iter().flatten() {
+            let path = [path.clone(), vec![dependency.clone()]].concat();
             if to == start {
-                return Some(way);
+                return Some(path);
             }
             if seen.insert(to.clone()) {
-                open.push((to.clone(), way));
+                open.push((to.clone(), path));
             }
         }
     }
@@ -257,7 +269,7 @@ fn circle(
 }
 
 impl Module {
-    /// Takes in a module within the file, from which `super` leads here.
+    /// Adds the names and paths of an inline module. In its paths, the first `super` is this module.
     fn absorb(&mut self, inner: Module) {
         for path in inner.all_paths() {
             match path.split_first() {
@@ -273,6 +285,7 @@ impl Module {
         self.items.extend(inner.items);
     }
 
+    /// Returns the paths in code and those of every `use`.
     fn all_paths(&self) -> Vec<Vec<String>> {
         let globs = self.globs.iter().cloned();
         let imports = self.imports.values().cloned();
@@ -284,6 +297,7 @@ impl Module {
             .collect()
     }
 
+    /// Adds the names and paths of an item.
     fn item(&mut self, item: &Item) {
         match item {
             _ if is_for_tests(attributes(item)) => {}
@@ -295,6 +309,7 @@ impl Module {
         }
     }
 
+    /// Adds the imports of a `use` tree. `path` is the path in front of the tree.
     fn used(&mut self, tree: &UseTree, path: &mut Vec<String>) {
         match tree {
             UseTree::Path(part) => {
@@ -319,7 +334,7 @@ impl Module {
         }
     }
 
-    /// Paths in the tokens of a macro's arguments.
+    /// Adds the paths in the arguments of a macro, which are only tokens.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut colons = 0;
@@ -345,6 +360,7 @@ impl Module {
         self.keep(&mut path);
     }
 
+    /// Adds the collected path if it has more than one part, and clears it.
     fn keep(&mut self, path: &mut Vec<String>) {
         if path.len() > 1 {
             self.paths.insert(std::mem::take(path));
@@ -366,13 +382,14 @@ impl<'a> Visit<'a> for Module {
     }
 
     fn visit_item_use(&mut self, used: &'a syn::ItemUse) {
-        // Within a function: its names are not the module's.
+        // This `use` is inside a function, so the module does not get its names.
         let mut inner = Module::default();
         inner.used(&used.tree, &mut Vec::new());
         self.paths.extend(inner.all_paths());
     }
 }
 
+/// Returns the attributes of an item.
 fn attributes(item: &Item) -> &[Attribute] {
     match item {
         Item::Const(item) => &item.attrs,
@@ -390,7 +407,8 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// `#[cfg(test)]`, and not `#[cfg(any(test, …))]`, which is more than tests.
+/// Whether an item is for tests only: `#[cfg(test)]` or `#[cfg(all(test, …))]`. `#[cfg(any(test, …))]` also has other
+/// uses.
 fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let syn::Meta::List(list) = &attribute.meta else {
@@ -402,7 +420,7 @@ fn is_for_tests(attributes: &[Attribute]) -> bool {
     })
 }
 
-/// The name that an item defines in its module.
+/// Returns the name that an item defines in its module.
 fn defined(item: &Item) -> Option<String> {
     let ident = match item {
         Item::Const(item) => &item.ident,
@@ -418,6 +436,7 @@ fn defined(item: &Item) -> Option<String> {
     Some(ident.to_string())
 }
 
+/// Formats a module's name for a message.
 fn shown(name: &Name) -> String {
     match name.is_empty() {
         true => "the crate's root".to_owned(),

@@ -1,5 +1,7 @@
-//! The client to compare with: the least that an epoll client can do that measures. Level-triggered, a write, a read, a
-//! comparison and two clock readings a message; no histogram, no schedule, no thought for whatever may go wrong.
+//! The minimal client: the least work of an epoll client that measures.
+//!
+//! Level-triggered; a write, a read, a comparison and two clock readings a message. No histogram, no schedule, no
+//! handling of errors.
 
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -9,7 +11,8 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::time::{ClockId, clock_gettime};
 
-/// Warms up, measures, and prints messages, nanoseconds of processor time and the median latency in nanoseconds.
+/// Warms up and measures. Prints the number of messages, nanoseconds of processor time and the median latency in
+/// nanoseconds.
 pub(crate) fn measure(address: &str) -> io::Result<()> {
     let message: Vec<u8> = (0..SIZE).map(|n| (n * 31 % 251) as u8).collect();
     let mut echo = [0; 64 * 1024];
@@ -61,11 +64,15 @@ pub(crate) fn measure(address: &str) -> io::Result<()> {
     writeln!(io::stdout(), "{messages} {} {median}", processor.as_nanos())
 }
 
+/// Returns the processor time of this thread.
 fn processor_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 pub(crate) const CONNECTIONS: usize = 50;
+/// Size of a message, in bytes.
 pub(crate) const SIZE: usize = 64;
+/// Time before the window.
 pub(crate) const WARMUP: Duration = Duration::from_millis(100);
+/// Length of the window.
 pub(crate) const DURATION: Duration = Duration::from_millis(400);

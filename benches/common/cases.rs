@@ -1,4 +1,4 @@
-//! What an echo can be, for the server's state machine and for the client's, with no kernel in it.
+//! Kinds of messages, run through the server's state machine and the client's without a kernel.
 
 #![allow(
     dead_code,
@@ -8,14 +8,15 @@
 use mio_echo::bench_support::{Pump, Pumped, TURN};
 use mio_echo::load::bench_support::Conversation;
 
-/// One of them: each call of `run` is one message.
+/// One kind of message. Each call of `run` echoes one message.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
+    /// Size of the message, in bytes.
     pub(crate) bytes: u64,
     pub(crate) run: Box<dyn FnMut()>,
 }
 
-/// All of them.
+/// Returns all kinds.
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         server("small message", 64, false, |pump| {
@@ -26,20 +27,20 @@ pub(crate) fn cases() -> Vec<Case> {
             let blocked = pump.pump(READ, usize::MAX, usize::MAX, TURN);
             assert_eq!(blocked, Pumped::Blocked);
         }),
-        server("256 KiB by the pipe", TURN, true, |pump| {
+        server("256 KiB through the pipe", TURN, true, |pump| {
             let before = pump.spliced();
             let yielded = pump.pump(TURN, usize::MAX, usize::MAX, TURN);
             assert_eq!(yielded, Pumped::Yielded);
             let blocked = pump.pump(0, usize::MAX, usize::MAX, TURN);
             assert_eq!(blocked, Pumped::Blocked);
-            // The first is read, as nothing has shown yet how much comes.
+            // The first message is read: the server splices only after it has seen that much input comes.
             assert!(pump.spliced() > before || before == 0);
         }),
         server("short writes", 64, false, |pump| {
             let blocked = pump.pump(64, 16, usize::MAX, TURN);
             assert_eq!(blocked, Pumped::Blocked);
         }),
-        server("spill and flush", 64, false, |pump| {
+        server("pending write", 64, false, |pump| {
             let blocked = pump.pump(64, usize::MAX, 16, TURN);
             assert_eq!(blocked, Pumped::Blocked);
             let blocked = pump.pump(0, usize::MAX, usize::MAX, TURN);
@@ -58,6 +59,7 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
+/// A message through the server's connection.
 fn server(name: &'static str, bytes: usize, splices: bool, message: fn(&mut Pump)) -> Case {
     let mut pump = Pump::new(READ, splices);
     let bytes = bytes as u64;
@@ -69,6 +71,7 @@ fn server(name: &'static str, bytes: usize, splices: bool, message: fn(&mut Pump
     Case { name, bytes, run }
 }
 
+/// A message through the load generator's exchange, which makes and verifies its bytes.
 fn client(name: &'static str, size: usize) -> Case {
     let mut conversation = Conversation::new(size as u32);
     let run = Box::new(move || assert_eq!(conversation.message(), 1, "{name}"));
@@ -76,4 +79,5 @@ fn client(name: &'static str, size: usize) -> Case {
     Case { name, bytes, run }
 }
 
+/// Size of a read, in bytes.
 const READ: usize = 64 * 1024;

@@ -1,4 +1,4 @@
-//! What the benches share: servers in processes of their own, what those cost, and how figures are summed up.
+//! Code that the benches share: servers in processes of their own, their costs, medians and quartiles.
 
 #![allow(
     dead_code,
@@ -12,7 +12,7 @@ pub(crate) mod own;
 pub(crate) mod process;
 pub(crate) mod spread;
 
-/// The machine, in one line.
+/// Returns the program's version and the machine, in one line.
 pub(crate) fn environment() -> String {
     let here = mio_echo::load::Environment::here();
     format!(
@@ -25,7 +25,10 @@ pub(crate) fn environment() -> String {
     )
 }
 
-/// Parses how long a measurement is.
+/// Parses the length of a measurement.
+///
+/// # Errors
+/// If the text is not a duration, or shorter than 50 ms.
 pub(crate) fn window(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(window) if window >= Duration::from_millis(50) => Ok(window),

@@ -1,8 +1,8 @@
-//! What a bench prints: tables on standard output, progress on standard error.
+//! Output of a bench: tables for standard output, progress on standard error.
 
 use std::io::{self, IsTerminal, Write};
 
-/// A Markdown table whose columns line up on a terminal too.
+/// Returns a Markdown table whose columns are aligned on a terminal too. The first line is the header.
 pub(crate) fn aligned<const N: usize>(lines: &[[String; N]]) -> String {
     let width = |column: usize| {
         let cells = lines.iter().map(|line| line[column].chars().count());
@@ -34,8 +34,8 @@ pub(crate) fn aligned<const N: usize>(lines: &[[String; N]]) -> String {
     text
 }
 
-/// One line of progress on standard error, over the last one.
-pub(crate) fn tell(what: &str) {
+/// Overwrites the line of progress on standard error. Prints nothing if standard error is not a terminal.
+pub(crate) fn show_progress(what: &str) {
     let mut output = io::stderr();
     if output.is_terminal() {
         let _ = write!(output, "\r\x1b[K{what}");

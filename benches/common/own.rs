@@ -1,4 +1,5 @@
-//! Our own server as a process: the bench starts itself again, so there is no other binary to build.
+//! This project's server in a process of its own. The bench starts its own binary again, so that no other one must be
+//! built.
 
 use std::io::{self, Write};
 use std::process::{Command, ExitCode};
@@ -7,8 +8,9 @@ use std::time::Duration;
 use clap::Parser;
 use mio_echo::{Config, Server};
 
-/// The command that runs the server with these options of `mio-echo serve`: `--no-splice`, `--busy-poll TIME` or
-/// `--idle-timeout TIME`. It prints `listening on ADDRESS`, and its statistics as one line of JSON at its end.
+/// Returns the command that runs the server with these options of `mio-echo serve`: `--no-splice`, `--busy-poll TIME`
+/// or `--idle-timeout TIME`. The server prints `listening on ADDRESS`, and at its end its statistics as one line of
+/// JSON.
 ///
 /// # Errors
 /// If the path of this program is not known.
@@ -18,7 +20,7 @@ pub(crate) fn server(options: &[&str]) -> io::Result<Command> {
     Ok(command)
 }
 
-/// Runs the server if this process was started for that. Every bench calls it first.
+/// Runs the server if the first argument asks for it; returns `None` otherwise. Every bench calls this first.
 pub(crate) fn serve_if_asked() -> Option<ExitCode> {
     let mut arguments = std::env::args();
     if arguments.nth(1).as_deref() != Some(OWN_SERVER) {
@@ -34,6 +36,7 @@ pub(crate) fn serve_if_asked() -> Option<ExitCode> {
     })
 }
 
+/// Options of the server's process.
 #[derive(Parser, Debug)]
 struct Options {
     #[arg(long)]
@@ -63,4 +66,5 @@ fn serve(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// The argument that turns the bench's process into the server.
 const OWN_SERVER: &str = "--own-server";

@@ -1,23 +1,26 @@
-//! Medians and how far apart what they are of lies: on a shared machine one without the other says nothing.
+//! Medians, and how widely the values around them are spread. On a shared machine a median without its spread says
+//! nothing.
 
 use std::fmt;
 
 use statrs::distribution::{Binomial, DiscreteCDF};
 
-/// A median between its quartiles.
+/// A median and its quartiles.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
+    /// The lower quartile.
     pub(crate) low: f64,
     pub(crate) median: f64,
+    /// The upper quartile.
     pub(crate) high: f64,
 }
 
 impl Spread {
-    /// Of nothing, all three are `NaN`.
+    /// Computes all three. They are `NaN` if there are no values.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Spread {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
-        // Between two values, in proportion: with five rounds the quartiles would be the second and the fourth.
+        // A quartile between two values is interpolated. Of five values the quartiles are the second and the fourth.
         let at = |share: f64| -> f64 {
             let place = share * (values.len() as f64 - 1.0);
             let (below, above) = (place.floor() as usize, place.ceil() as usize);
@@ -37,13 +40,15 @@ impl Spread {
 /// A median and, if there are enough values, its 95 % confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Median {
-    /// `NaN` of no values.
+    /// `NaN` if there are no values.
     pub(crate) value: f64,
-    /// The lower and the upper end. `None` of fewer than 6 values: the range of 5 holds the median with 93.75 % only.
+    /// The lower and the upper end. `None` if there are fewer than 6 values: even the whole range of 5 values
+    /// contains the median with a probability of only 93.75 %.
     pub(crate) interval: Option<(f64, f64)>,
 }
 
 impl Median {
+    /// Computes both.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Median {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
@@ -54,11 +59,13 @@ impl Median {
     }
 }
 
-/// Returns the ranks, from 1, of the order statistics between which the median of `n` independent values lies with at
-/// least 95 %, whatever their distribution. Of 20 values these are the 6th and the 15th.
+/// Returns the ranks, counted from 1, of two of `n` sorted independent values. The median of their distribution lies
+/// between those two values with a probability of at least 95 %, for any distribution. Of 20 values these are the 6th
+/// and the 15th.
 ///
-/// The number of values below the median is binomial (`n`, 1/2). The lower rank `k` is the largest with at most 2.5 % for
-/// fewer than `k` values below the median; the upper one is its mirror image.
+/// The number of values below the median is binomial (`n`, 1/2). The lower rank is the largest `k` for which the
+/// probability that fewer than `k` values lie below the median is at most 2.5 %. The upper rank is as far from the
+/// other end.
 fn ranks(n: usize) -> Option<(usize, usize)> {
     let below = Binomial::new(0.5, n as u64).ok()?;
     let lower = (1..=n / 2)
@@ -67,7 +74,7 @@ fn ranks(n: usize) -> Option<(usize, usize)> {
     Some((lower, n + 1 - lower))
 }
 
-/// With two digits after the point, or as many as asked for, and the interval in brackets.
+/// Writes the median and, in brackets, the interval, with two digits after the point or the precision of the format.
 impl fmt::Display for Median {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(2);
@@ -79,7 +86,7 @@ impl fmt::Display for Median {
     }
 }
 
-/// With two digits after the point, or as many as asked for.
+/// Writes the median and, in brackets, the quartiles, with two digits after the point or the precision of the format.
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(2);

@@ -1,4 +1,4 @@
-//! What is counted beside what is expected.
+//! Compares the counts with the expected ones.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,20 +10,20 @@ use crate::cases::cases;
 use crate::common::environment;
 use crate::{instructions, memory, system_calls};
 
-/// All that is counted, by name.
+/// All counts, by name.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Counts {
-    /// The compiler that the instructions are of.
+    /// The compiler of the program whose instructions were counted.
     rustc: String,
-    /// A message of 64 bytes, 50 clients in ping-pong.
+    /// System calls of the server for a message of 64 bytes. 50 clients send the next message when an echo is back.
     system_calls_a_message: BTreeMap<String, f64>,
-    /// Connect, ask, close, one after the other.
+    /// System calls of the server for a connection with one message. The connections run one after the other.
     system_calls_a_short_connection: BTreeMap<String, f64>,
-    /// By kind of message.
+    /// Allocations, by kind of message.
     allocations_a_message: BTreeMap<String, f64>,
-    /// By kind of message, in user space.
+    /// Instructions in user space, by kind of message.
     instructions_a_message: BTreeMap<String, f64>,
-    /// Of memory, for a connection that is idle.
+    /// Bytes of the server's memory for an idle connection.
     bytes_an_idle_connection: BTreeMap<String, f64>,
 }
 
@@ -38,17 +38,18 @@ pub(crate) fn main() -> ExitCode {
     let known = ["--update", "--bench"];
     if let Some(unknown) = arguments[1..].iter().find(|a| !known.contains(&a.as_str())) {
         eprintln!(
-            "counts: {unknown:?} is unknown. --update writes what is counted to benches/counts/expected.json"
+            "counts: unknown option {unknown:?}. The only option is --update: it writes the counts to \
+             benches/counts/expected.json"
         );
         return ExitCode::from(2);
     }
-    // As for the tests: what is missing here is a failure there.
+    // As in the tests: with this variable, as in CI, a missing tool is an error.
     let must = std::env::var_os("MIO_ECHO_ALL_TOOLS").is_some();
     for tool in ["strace", "valgrind"] {
         let there = Command::new(tool).arg("--version").output().is_ok();
         if !there && !must {
             println!(
-                "counts: nothing is counted, {tool} is missing (apt-get install strace valgrind)"
+                "counts: nothing was counted: {tool} is missing (apt-get install strace valgrind)"
             );
             return ExitCode::SUCCESS;
         }
@@ -80,7 +81,7 @@ fn count() -> io::Result<Counts> {
 
 fn allocations() -> BTreeMap<String, f64> {
     let counted = cases().into_iter().map(|mut case| {
-        // The first few may fill a pool.
+        // The first messages may allocate: they fill a buffer pool.
         (0..8).for_each(|_| (case.run)());
         let made = allocation_counter::measure(|| (0..1000).for_each(|_| (case.run)()));
         (case.name.to_owned(), made.count_total as f64 / 1000.0)
@@ -88,19 +89,20 @@ fn allocations() -> BTreeMap<String, f64> {
     counted.collect()
 }
 
-/// Prints all of it, and says whether it is as expected.
+/// Prints all counts, and returns true if they are as expected. With `update` the counts become the expected ones
+/// first.
 fn check(counts: &Counts, update: bool) -> io::Result<bool> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/counts/expected.json");
     if update {
         std::fs::write(path, serde_json::to_string_pretty(counts)? + "\n")?;
     }
     let expected: Counts = serde_json::from_str(&std::fs::read_to_string(path)?)?;
-    // Another compiler makes other instructions: then only a change of their order of magnitude says something.
+    // Another compiler generates other instructions, so their tolerance is then 25 % instead of 3 %.
     let same_compiler = counts.rustc == expected.rustc;
     let instructions = if same_compiler { 0.03 } else { 0.25 };
     if !same_compiler {
         println!(
-            "the expected instructions are those of {}, and this is {}: they may differ by {:.0} %",
+            "expected instructions are from {}, this compiler is {}: they may differ by {:.0} %",
             expected.rustc,
             counts.rustc,
             instructions * 100.0
@@ -157,7 +159,7 @@ fn check(counts: &Counts, update: bool) -> io::Result<bool> {
     for (title, counted, expected, tolerance) in groups {
         println!("\n{title}");
         if counted.keys().ne(expected.keys()) {
-            println!("  other names are expected: {:?}", expected.keys());
+            println!("  the names differ; expected: {:?}", expected.keys());
             good = false;
         }
         for (name, count) in counted {
@@ -169,13 +171,17 @@ fn check(counts: &Counts, update: bool) -> io::Result<bool> {
         }
     }
     if !good {
-        println!("\nnot as expected: if that is meant, cargo bench --bench counts -- --update");
+        println!(
+            "\nnot as expected; to accept the new counts: cargo bench --bench counts -- --update"
+        );
     }
     Ok(good)
 }
 
-/// How far a count may be from what is expected: a share of that, or so many.
+/// How far a count may be from the expected one: the larger of the two.
 struct Tolerance {
+    /// A share of the expected count.
     share: f64,
+    /// An absolute difference.
     by: f64,
 }

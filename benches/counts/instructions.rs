@@ -1,4 +1,4 @@
-//! Instructions in user space, counted by valgrind.
+//! Counts instructions in user space with valgrind.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,7 +6,8 @@ use std::process::Command;
 
 use crate::cases::cases;
 
-/// For each kind of message: two runs, the longer less the shorter, so that starting the program is not in it.
+/// Returns the instructions of each kind of message. The difference of a long and a short run excludes the start of the
+/// program.
 pub(crate) fn count() -> io::Result<BTreeMap<String, f64>> {
     let mut counted = BTreeMap::new();
     for case in cases() {
@@ -16,6 +17,7 @@ pub(crate) fn count() -> io::Result<BTreeMap<String, f64>> {
     Ok(counted)
 }
 
+/// Runs this program under valgrind, and returns the instructions of so many messages.
 fn collect(name: &str, messages: u32) -> io::Result<f64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
@@ -29,10 +31,10 @@ fn collect(name: &str, messages: u32) -> io::Result<f64> {
     let collected = said
         .lines()
         .find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
-    collected.ok_or_else(|| io::Error::other(format!("valgrind said no count:\n{said}")))
+    collected.ok_or_else(|| io::Error::other(format!("valgrind printed no count:\n{said}")))
 }
 
-/// What runs under valgrind.
+/// The part that runs under valgrind: echoes so many messages of the kind `name`.
 pub(crate) fn repeat(name: &str, messages: &str) {
     let messages: u32 = messages.parse().unwrap_or(0);
     for mut case in cases() {
@@ -42,10 +44,11 @@ pub(crate) fn repeat(name: &str, messages: &str) {
     }
 }
 
-/// The compiler's name and version.
+/// Returns the compiler's name and version.
 pub(crate) fn rustc() -> io::Result<String> {
     let output = Command::new("rustc").arg("--version").output()?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// The argument for [`repeat`].
 pub(crate) const REPEAT: &str = "--repeat";

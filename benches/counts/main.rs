@@ -1,8 +1,8 @@
-//! What can be counted, and so does not depend on the machine's mood: `cargo bench --bench counts`.
+//! Counts that do not depend on the speed and load of the machine: `cargo bench --bench counts`.
 //!
-//! System calls a message and a short connection, allocations and instructions a message, bytes a connection. They are
-//! compared with `benches/counts/expected.json`; a difference is an error, for better or for worse, until
-//! `cargo bench --bench counts -- --update` has written it down.
+//! System calls a message and a short connection, allocations and instructions a message, memory bytes an idle
+//! connection. The bench compares them with `benches/counts/expected.json`. A difference beyond the tolerance is an
+//! error, also an improvement; `cargo bench --bench counts -- --update` writes the new counts to that file.
 
 #[cfg(target_os = "linux")]
 #[path = "../common/cases.rs"]
@@ -26,5 +26,5 @@ fn main() -> std::process::ExitCode {
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    println!("these counts are Linux's: they are read from /proc and made by strace and valgrind");
+    println!("this bench needs Linux: it counts with strace and valgrind and reads /proc");
 }

@@ -1,4 +1,4 @@
-//! Bytes of resident memory an idle connection.
+//! Measures resident memory an idle connection, in bytes.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -7,9 +7,9 @@ use std::net::TcpStream;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::own;
-use crate::common::process::{Server, crowd};
+use crate::common::process::{Server, connect_clients};
 
-/// What 14,000 more connections cost, without timeouts for them and with.
+/// Returns the bytes that each of 14,000 more connections costs, without an idle timeout and with one.
 pub(crate) fn count() -> io::Result<BTreeMap<String, f64>> {
     let with_timeouts: &[&str] = &["--idle-timeout", "1h"];
     let mut counted = BTreeMap::new();
@@ -19,10 +19,10 @@ pub(crate) fn count() -> io::Result<BTreeMap<String, f64>> {
     ] {
         let server = Server::start(&mut own::server(options)?)?;
         let descriptors = server.descriptors()?;
-        let few = crowd(server.address, FEW)?;
+        let few = connect_clients(server.address, FEW)?;
         fill_a_batch(&server, &few)?;
         let before = server.resident()?;
-        let more = crowd(server.address, MORE)?;
+        let more = connect_clients(server.address, MORE)?;
         let grown = server.resident()? - before;
         counted.insert(name.to_owned(), grown as f64 / MORE as f64);
         drop((few, more));
@@ -32,10 +32,12 @@ pub(crate) fn count() -> io::Result<BTreeMap<String, f64>> {
     Ok(counted)
 }
 
-/// Has the server find an event of each of these connections in one poll, so that its list of events, which is shared by all, has
-/// its full size. Otherwise that depends on the scheduler.
+/// Makes the server find an event of each of these connections in one poll: stops it, sends a byte on each
+/// connection, and continues it. The server's list of events, which all connections share, then has its full size.
+/// Otherwise that size would depend on the scheduler.
 fn fill_a_batch(server: &Server, clients: &[TcpStream]) -> io::Result<()> {
-    let pid = Pid::from_raw(server.pid() as i32).ok_or_else(|| io::Error::other("no process"))?;
+    let pid = Pid::from_raw(server.pid() as i32)
+        .ok_or_else(|| io::Error::other("the server has no process id"))?;
     kill_process(pid, Signal::STOP)?;
     for mut client in clients {
         client.write_all(b"!")?;
@@ -47,6 +49,7 @@ fn fill_a_batch(server: &Server, clients: &[TcpStream]) -> io::Result<()> {
     Ok(())
 }
 
-/// More than a poll has events for.
+/// More connections than one poll has events for.
 const FEW: usize = 1_100;
+/// The connections whose memory is measured.
 const MORE: usize = 14_000;

@@ -1,4 +1,4 @@
-//! System calls, counted by strace.
+//! Counts the server's system calls with strace.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use mio_echo::load::{Plan, Stopper, Until, run};
 use crate::common::own;
 use crate::common::process::Server;
 
-/// Those of a message and those of a short connection, by name.
+/// Returns the system calls of a message, and those of a short connection, by name.
 pub(crate) fn count() -> io::Result<(BTreeMap<String, f64>, BTreeMap<String, f64>)> {
     let a_message = calls(20_000, |plan| plan.connections = 50)?;
     let a_short_connection = calls(2_000, |plan| {
@@ -29,7 +29,7 @@ pub(crate) fn count() -> io::Result<(BTreeMap<String, f64>, BTreeMap<String, f64
     Ok((a_message.into(), a_short_connection))
 }
 
-/// The calls of the server a message, for so many messages of this plan.
+/// Runs so many messages, and returns the server's system calls a message. `choose` sets the connections of the plan.
 fn calls(messages: u64, choose: impl Fn(&mut Plan)) -> io::Result<BTreeMap<String, f64>> {
     let folder = tempfile::tempdir()?;
     let table = folder.path().join("calls");
@@ -59,14 +59,14 @@ fn calls(messages: u64, choose: impl Fn(&mut Plan)) -> io::Result<BTreeMap<Strin
     let mut counted: BTreeMap<String, f64> = BTreeMap::new();
     for line in text.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
-        // Share, seconds, microseconds a call, calls, errors if any, name.
+        // Columns: share, seconds, microseconds a call, calls, errors (may be empty), name.
         let (Some(name), Some(count)) = (words.last(), words.get(3)) else {
             continue;
         };
         let Ok(count) = count.parse::<f64>() else {
             continue;
         };
-        // How many messages a poll finds is the scheduler's choice.
+        // Left out: the number of polls depends on the scheduler, which decides how many messages a poll finds.
         if !["epoll_wait", "total"].contains(name) {
             let name = if MOVING.contains(name) {
                 *name
@@ -79,5 +79,6 @@ fn calls(messages: u64, choose: impl Fn(&mut Plan)) -> io::Result<BTreeMap<Strin
     Ok(counted)
 }
 
-/// Those that every connection causes. The others are made when the program starts, few as they are by the messages.
+/// The calls that every message or connection causes. The others are made at the program's start; their number a
+/// message is small.
 const MOVING: [&str; 5] = ["accept4", "epoll_ctl", "recvfrom", "sendto", "close"];

@@ -1,4 +1,4 @@
-//! One block of one server: a fresh process, a load, and what both say of it.
+//! One measurement of one server: a fresh process under the load of one workload.
 
 use std::io;
 use std::process::Command;
@@ -8,45 +8,49 @@ use std::time::{Duration, Instant};
 use mio_echo::load::{Progress, Stopper, run};
 
 use crate::common::own;
-use crate::common::process::{Server, crowd};
+use crate::common::process::{Server, connect_clients};
 use crate::workloads::Workload;
 
-/// Whom to measure.
+/// A server that takes part in the comparison.
 #[derive(Clone, Debug)]
 pub(crate) struct Contender {
+    /// Its name in the tables.
     pub(crate) name: String,
     pub(crate) start: Start,
 }
 
-/// How to start it.
+/// How to start a server.
 #[derive(Clone, Debug)]
 pub(crate) enum Start {
-    /// Our own, with these options.
+    /// This project's server, with these options of `mio-echo serve`.
     Ours(&'static [&'static str]),
-    /// One of the peers of this bench.
+    /// The server of this name from [`crate::servers::PEERS`].
     Peer(&'static str),
-    /// Any program.
+    /// Any program: a command line in which `{port}` stands for the port.
     Command(String),
 }
 
-/// What one block showed.
+/// The figures of one measurement.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
     /// Messages a second.
     pub(crate) rate: f64,
     /// The server's processor time a message, in microseconds.
     pub(crate) cpu_us: f64,
-    /// From the offer of a message to the last byte of its echo, in microseconds.
+    /// The median time from the first write of a message to the last byte of its echo, in microseconds.
     pub(crate) p50_us: f64,
+    /// The 99th percentile of the same time, in microseconds.
     pub(crate) p99_us: f64,
-    /// The server's memory a connection, in KiB.
+    /// The growth of the server's memory, in KiB a connection.
     pub(crate) kib: f64,
 }
 
-/// How long to look.
+/// How long one measurement takes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timing {
+    /// The time under load before the window. It is not measured.
     pub(crate) warmup: Duration,
+    /// The time that is measured.
     pub(crate) window: Duration,
 }
 
@@ -68,10 +72,10 @@ impl Contender {
     }
 }
 
-/// Starts the server, loads it, and looks at it well within the window.
+/// Starts the server, puts the load on it, and measures it during the window.
 ///
 /// # Errors
-/// Why it could not be measured, or what came back wrong: such a server is not compared with others.
+/// If the server cannot be measured, or if an echo is wrong: such a server is not compared with others.
 pub(crate) fn measure(
     contender: &Contender,
     workload: &Workload,
@@ -79,25 +83,25 @@ pub(crate) fn measure(
 ) -> io::Result<Sample> {
     let server = contender.launch()?;
     let before = server.resident()?;
-    let idle = crowd(server.address, workload.idle)?;
+    let idle = connect_clients(server.address, workload.idle)?;
     let plan = workload.plan(server.address, timing.warmup, timing.window);
-    let mut looked = Ok((0.0, before));
+    let mut usage = Ok((0.0, before));
     let recording = thread::scope(|scope| {
-        let mut looker = None;
+        let mut sampler = None;
         let recording = run(&plan, &Stopper::default(), |progress| {
             if matches!(progress, Progress::Started) {
-                looker = Some(scope.spawn(|| look(&server, timing)));
+                sampler = Some(scope.spawn(|| measure_usage(&server, timing)));
             }
         });
-        if let Some(looker) = looker {
-            looked = looker
+        if let Some(sampler) = sampler {
+            usage = sampler
                 .join()
-                .unwrap_or_else(|_| Err(io::Error::other("panicked")));
+                .unwrap_or_else(|_| Err(io::Error::other("the measuring thread panicked")));
         }
         recording
     })
     .map_err(io::Error::other)?;
-    let (utilisation, resident) = looked?;
+    let (utilisation, resident) = usage?;
     drop(idle);
     server.stop()?;
 
@@ -109,7 +113,7 @@ pub(crate) fn measure(
         return Err(io::Error::other(what));
     }
     if rate > 1_000.0 && utilisation < 1e-3 {
-        let what = "another process than the one that was started does the work: name that one, not a wrapper";
+        let what = "the started process does not do the work: it is a wrapper; name the server's program itself";
         return Err(io::Error::other(what));
     }
     Ok(Sample {
@@ -121,8 +125,8 @@ pub(crate) fn measure(
     })
 }
 
-/// The share of a processor that the server takes in the midst of the window, and its memory then.
-fn look(server: &Server, timing: Timing) -> io::Result<(f64, i64)> {
+/// Returns the share of a processor that the server uses inside the window, and its memory in bytes at the end of that.
+fn measure_usage(server: &Server, timing: Timing) -> io::Result<(f64, i64)> {
     thread::sleep(timing.warmup + MARGIN);
     let (start, cpu) = (Instant::now(), server.cpu()?);
     thread::sleep(timing.window.saturating_sub(2 * MARGIN));
@@ -131,5 +135,6 @@ fn look(server: &Server, timing: Timing) -> io::Result<(f64, i64)> {
     Ok((share, server.resident()?))
 }
 
-/// The run begins a few milliseconds after it says so, and at its end connections close, which is not what is measured.
+/// Keeps the measurement of processor time away from both ends of the window. The run starts a few milliseconds after
+/// it reports `Started`, and at its end connections close; neither is to be measured.
 const MARGIN: Duration = Duration::from_millis(10);

@@ -1,4 +1,6 @@
-//! A hundred pingers beside one connection that never stops sending: what a turn's budget is good for.
+//! Latency of 100 pingers beside one firehose, with and without the budget that a connection has in each turn.
+//!
+//! A pinger sends a small message every 10 ms. A firehose is a connection that never stops sending.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -14,7 +16,7 @@ use crate::common::process::Server;
 use crate::common::spread::Spread;
 use crate::race::OURS;
 
-/// Our server, but for the end of a turn.
+/// Runs this project's server without the budget: a connection runs until it has nothing left to do.
 pub(crate) fn serve_without_budget() -> io::Result<()> {
     let config = Config {
         addresses: vec!["127.0.0.1:auto".parse().map_err(io::Error::other)?],
@@ -27,7 +29,7 @@ pub(crate) fn serve_without_budget() -> io::Result<()> {
     Ok(())
 }
 
-/// The pingers' p99 with the budget and without it, in turns.
+/// Measures the pingers' p99 with the budget and without it, one after the other in each round.
 pub(crate) fn measure(rounds: usize) -> io::Result<String> {
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for _ in 0..rounds.min(MOST_ROUNDS) {
@@ -44,10 +46,10 @@ pub(crate) fn measure(rounds: usize) -> io::Result<String> {
     );
     let (with, without) = (Spread::of(with), Spread::of(without));
     Ok(format!(
-        "## Fairness\n\n{PINGERS} pingers, each with a message of {SIZE} bytes every {} ms, beside one connection that \
-         never stops sending: their p99, in milliseconds (quartiles in brackets).\n\n\
-         | | p99, ms |\n|---|---:|\n| with a turn's budget | {with} |\n| without one | {without} |\n\
-         | with ÷ without | {ratio:.3} |\n\n- {}: at most 0.10\n",
+        "## Fairness\n\n{PINGERS} pingers send a message of {SIZE} bytes every {} ms, while another connection \
+         never stops sending. The p99 of the pingers' latency, in milliseconds; in brackets the quartiles.\n\n\
+         | | p99, ms |\n|---|---:|\n| with the budget of a turn | {with} |\n| without it | {without} |\n\
+         | with ÷ without | {ratio:.3} |\n\n- {}: with ÷ without at most 0.10\n",
         EVERY.as_millis(),
         if ratio.median <= 0.1 {
             "reached"
@@ -57,14 +59,15 @@ pub(crate) fn measure(rounds: usize) -> io::Result<String> {
     ))
 }
 
-/// The pingers' p99, in milliseconds. What has not come back at the end counts with its age.
+/// Returns the pingers' p99, in milliseconds. A message without an echo at the end counts with the time since it was
+/// due.
 fn round(server: &Server) -> io::Result<f64> {
     let over = AtomicBool::new(false);
     let hose = TcpStream::connect(server.address)?;
     hose.set_read_timeout(Some(PATIENCE))?;
     hose.set_write_timeout(Some(PATIENCE))?;
     thread::scope(|scope| {
-        // Also when something goes wrong: the scope ends when all its threads have.
+        // Also ends the firehose's threads after an error: the scope waits for all its threads.
         let _end = End(&over, &hose);
         scope.spawn(|| send_for_ever(&hose, &over));
         scope.spawn(|| read_for_ever(&hose, &over));
@@ -99,7 +102,8 @@ impl Drop for End<'_> {
     }
 }
 
-/// One message after the other as the schedule says, each with its latency from when it was due.
+/// Sends one message after the other on schedule, and returns their latencies. A latency counts from the time at
+/// which the message was due.
 fn ping(mut stream: &TcpStream, first: Instant) -> io::Result<Vec<Duration>> {
     let message = [b'?'; SIZE];
     let mut echo = [0; SIZE];
@@ -109,7 +113,7 @@ fn ping(mut stream: &TcpStream, first: Instant) -> io::Result<Vec<Duration>> {
         thread::sleep(due.saturating_duration_since(Instant::now()));
         let end = first + EVERY * MESSAGES;
         if Instant::now() >= end {
-            // It would have been sent, had the one before come back.
+            // Not sent, because the echo before it is still missing.
             latencies.push(end - due);
             continue;
         }
@@ -128,28 +132,33 @@ fn ping(mut stream: &TcpStream, first: Instant) -> io::Result<Vec<Duration>> {
 }
 
 fn send_for_ever(mut hose: &TcpStream, over: &AtomicBool) {
-    step_back();
+    lower_priority();
     let bytes = vec![b'#'; 1 << 20];
     while !over.load(Ordering::Relaxed) && hose.write_all(&bytes).is_ok() {}
 }
 
 fn read_for_ever(mut hose: &TcpStream, over: &AtomicBool) {
-    step_back();
+    lower_priority();
     let mut bytes = vec![0; 1 << 20];
     while !over.load(Ordering::Relaxed) && hose.read(&mut bytes).is_ok_and(|n| n > 0) {}
 }
 
-/// The pingers share a core with the firehose, and are not to wait for it there.
-fn step_back() {
+/// Gives this thread the lowest priority, so that the pingers on the same core do not wait for the firehose's threads.
+fn lower_priority() {
     let _ = rustix::process::nice(19);
 }
 
+/// The name of the server without the budget for `--serve`.
 pub(crate) const WITHOUT_BUDGET: &str = "without a budget";
 const PINGERS: u32 = 100;
+/// Size of a message, in bytes.
 const SIZE: usize = 64;
+/// Time between two messages of a pinger.
 const EVERY: Duration = Duration::from_millis(10);
+/// Messages of each pinger.
 const MESSAGES: u32 = 100;
+/// How long the firehose's reads and writes may block.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// They take a second each, twice.
+/// A round takes two seconds: one with the budget, one without it.
 const MOST_ROUNDS: usize = 5;

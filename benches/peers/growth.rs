@@ -1,4 +1,4 @@
-//! What a message costs from ten connections to fifteen thousand, beside the epoll limit.
+//! Processor time a message from 10 to 15,000 connections: our server and the epoll limit.
 
 use std::io;
 
@@ -7,15 +7,21 @@ use crate::common::spread::Spread;
 use crate::race::{LIMIT, OURS};
 use crate::workloads::ping_pong;
 
-/// One point of the curve.
+/// One point of both curves.
 pub(crate) struct Point {
     pub(crate) clients: usize,
-    /// Microseconds of processor time a message.
+    /// Our server's processor time, in microseconds a message.
     pub(crate) ours: Spread,
+    /// That of the epoll limit.
     pub(crate) limit: Spread,
+    /// Ours ÷ the limit's, round by round.
     pub(crate) ratio: Spread,
 }
 
+/// Measures both servers at each number of clients. They swap places from round to round.
+///
+/// # Errors
+/// If a server cannot be measured.
 pub(crate) fn measure(rounds: usize, timing: Timing) -> io::Result<Vec<Point>> {
     let contenders = [
         Contender::new(OURS, Start::Ours(&[])),

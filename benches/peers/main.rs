@@ -1,8 +1,8 @@
-//! Ours beside what people use, in one interleaved run: `cargo bench --bench peers`.
+//! Compares our server with others in one interleaved run: `cargo bench --bench peers`.
 //!
-//! Each server runs in a process of its own on one core, the load on the other: our own load generator, which verifies
-//! every byte. Every round starts each server afresh, as where the system puts a process in memory alone makes a
-//! difference of some percent, and has them in turns from first to last and back.
+//! Each server runs in a process of its own on one core. The project's load generator runs on the other core and
+//! verifies every byte. Every round starts a new process for each server: the place of a process in memory alone
+//! changes the figures by some percent. The order of the servers changes from round to round.
 
 #[cfg(target_os = "linux")]
 mod block;
@@ -36,6 +36,6 @@ fn main() -> std::process::ExitCode {
 #[cfg(not(target_os = "linux"))]
 fn main() {
     println!(
-        "what a server costs is read from Linux's /proc, and its cores are set by Linux's calls"
+        "this bench needs Linux: it reads a server's costs from /proc and pins processes to cores"
     );
 }

@@ -1,4 +1,4 @@
-//! The command line of the bench, and what it leads to.
+//! The command line of the bench, and the run that it asks for.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::block::Timing;
-use crate::common::process::{crowd, end_servers_on_signals, pin_load};
+use crate::common::process::{connect_clients, end_servers_on_signals, pin_load};
 use crate::common::{environment, window};
 use crate::workloads::{WORKLOADS, Workload};
 use crate::{fairness, goals, growth, race, report, servers};
@@ -17,31 +17,31 @@ use crate::{fairness, goals, growth, race, report, servers};
 #[derive(Parser, Debug)]
 #[command(bin_name = "cargo bench --bench peers --")]
 struct Args {
-    /// Only workloads whose name contains one of these; growth and fairness are names too
+    /// Measure only the workloads whose name contains one of these; "growth" and "fairness" are names too
     #[arg(value_name = "WORKLOAD")]
     only: Vec<String>,
 
-    /// Measure another program too; {port} in its command is where it has to listen, on 127.0.0.1
+    /// Measure another server too; it must listen on 127.0.0.1, on the port that replaces {port} in its command
     #[arg(long, value_name = "NAME=COMMAND {port}")]
     peer: Vec<String>,
 
-    /// How often everything is measured
+    /// Number of rounds; every server is measured once in each
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
 
-    /// How long each measurement is
+    /// Length of each measurement
     #[arg(long, value_name = "TIME", default_value = "400ms", value_parser = window)]
     window: Duration,
 
-    /// Where to write peers.md, peers.svg and growth.svg
+    /// Folder for peers.md, peers.svg and growth.svg
     #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers"))]
     out: PathBuf,
 
-    /// Be a peer, on a free port
+    /// Run the server of this name on a free port
     #[arg(long, hide = true)]
     serve: Option<String>,
 
-    /// What cargo says to every bench
+    /// Accepted and ignored: cargo passes it to every bench
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -67,9 +67,9 @@ fn compare(args: &Args) -> io::Result<()> {
     end_servers_on_signals()?;
     let contenders = race::contenders(&args.peer)?;
     for contender in &contenders[contenders.len() - args.peer.len()..] {
-        // Rather now than in each round of each workload.
+        // A command that does not work fails here, once, and not in each round of each workload.
         let server = contender.launch()?;
-        crowd(server.address, 1).map_err(|error| {
+        connect_clients(server.address, 1).map_err(|error| {
             io::Error::other(format!("{} does not echo: {error}", contender.name))
         })?;
     }
@@ -81,7 +81,7 @@ fn compare(args: &Args) -> io::Result<()> {
     if workloads.is_empty() && !grows && !is_fair {
         let names: Vec<_> = WORKLOADS.iter().map(|workload| workload.name).collect();
         return Err(io::Error::other(format!(
-            "no workload is called {}: there are {}, growth, fairness",
+            "no workload is called {}; the names are: {}; growth; fairness",
             args.only.join(" or "),
             names.join("; ")
         )));
@@ -97,13 +97,13 @@ fn compare(args: &Args) -> io::Result<()> {
     report.say(&report::heading(&machine, pinned, rounds, timing));
     let mut failures = 0;
     if !workloads.is_empty() {
-        let heats = race::run(&workloads, &contenders, rounds, timing);
-        for heat in &heats {
-            report.say(&report::table(heat));
+        let comparisons = race::run(&workloads, &contenders, rounds, timing);
+        for comparison in &comparisons {
+            report.say(&report::table(comparison));
         }
-        report.say(&goals::of(&heats));
-        failures = race::failures(&heats);
-        report.keep("peers.svg", &crate::plot::ratios(&heats))?;
+        report.say(&goals::of(&comparisons));
+        failures = race::failures(&comparisons);
+        report.keep("peers.svg", &crate::plot::ratios(&comparisons))?;
     }
     if grows {
         let curve = growth::measure(rounds, timing)?;
@@ -117,12 +117,13 @@ fn compare(args: &Args) -> io::Result<()> {
     match failures {
         0 => Ok(()),
         n => Err(io::Error::other(format!(
-            "{n} rows are of servers that could not be measured or echoed wrong: see below their tables"
+            "{n} rows failed: the server could not be measured, or an echo was wrong; the reasons are below the tables"
         ))),
     }
 }
 
 impl Args {
+    /// Returns true if the workload of this name was asked for.
     fn wants(&self, name: &str) -> bool {
         self.only.is_empty()
             || self

@@ -1,23 +1,24 @@
-//! Two pictures as SVG: processor time by the limit's, workload by workload, and its growth with the clients.
+//! Two pictures as SVG: processor time ÷ that of the epoll limit for each workload, and processor time over the
+//! number of clients.
 
 use maud::{Markup, html};
 
 use crate::common::spread::Spread;
 use crate::growth::Point;
-use crate::race::{Heat, LIMIT};
+use crate::race::{Comparison, LIMIT};
 
-/// For each workload and server a point, and a line from quartile to quartile, on a logarithmic axis.
-pub(crate) fn ratios(heats: &[Heat]) -> String {
+/// Draws a point for each workload and server, and a line between its quartiles, on a logarithmic axis.
+pub(crate) fn ratios(comparisons: &[Comparison]) -> String {
     let mut marks = Vec::new();
     let mut names: Vec<&str> = Vec::new();
     let mut y = TOP;
-    for heat in heats {
+    for comparison in comparisons {
         y += LINE;
-        marks.push(html! { text x="8" y=(y) font-weight="bold" { (heat.workload.name) } });
-        let Some(limit) = heat.row(LIMIT) else {
+        marks.push(html! { text x="8" y=(y) font-weight="bold" { (comparison.workload.name) } });
+        let Some(limit) = comparison.row(LIMIT) else {
             continue;
         };
-        for row in heat.rows.iter().filter(|row| row.name != LIMIT) {
+        for row in comparison.rows.iter().filter(|row| row.name != LIMIT) {
             let ratio = row.by(limit, |sample| sample.cpu_us);
             if ratio.median.is_nan() {
                 continue;
@@ -39,7 +40,8 @@ pub(crate) fn ratios(heats: &[Heat]) -> String {
     let bottom = y + LINE / 2;
     let axis = html! {
         @for tick in [0.5, 1.0, 2.0, 4.0] {
-            line x1=(at(tick)) x2=(at(tick)) y1=(TOP) y2=(bottom) stroke="#8888" stroke-dasharray=(if tick == 1.0 { "none" } else { "2 4" }) {}
+            line x1=(at(tick)) x2=(at(tick)) y1=(TOP) y2=(bottom) stroke="#8888"
+                stroke-dasharray=(if tick == 1.0 { "none" } else { "2 4" }) {}
             text x=(at(tick)) y=(TOP - 6) text-anchor="middle" { (tick) "×" }
         }
     };
@@ -51,7 +53,7 @@ pub(crate) fn ratios(heats: &[Heat]) -> String {
     )
 }
 
-/// Both curves over the number of clients.
+/// Draws both curves over the number of clients.
 pub(crate) fn growth(points: &[Point]) -> String {
     let most = points
         .iter()
@@ -71,17 +73,19 @@ pub(crate) fn growth(points: &[Point]) -> String {
         html! {
             polyline points=(path.join(" ")) fill="none" stroke=(colour) stroke-width="2" {}
             @for point in points {
-                line x1=(x(point.clients)) x2=(x(point.clients)) y1=(y(of(point).low)) y2=(y(of(point).high)) stroke=(colour) {}
+                line x1=(x(point.clients)) x2=(x(point.clients)) stroke=(colour)
+                    y1=(y(of(point).low)) y2=(y(of(point).high)) {}
                 circle cx=(x(point.clients)) cy=(y(of(point).median)) r="3" fill=(colour) {}
             }
         }
     };
+    let step = 2.0_f64.powf((most / 4.0).log2().floor());
     let body = html! {
         line x1=(left) x2=(right) y1=(bottom) y2=(bottom) stroke="#888" {}
         @for point in points {
             text x=(x(point.clients)) y=(bottom + 18.0) text-anchor="middle" { (short(point.clients)) }
         }
-        @for tick in (0..10).map(|n| f64::from(n) * 2.0_f64.powf((most / 4.0).log2().floor())).filter(|tick| *tick < most) {
+        @for tick in (0..10).map(|n| f64::from(n) * step).filter(|tick| *tick < most) {
             text x=(left - 8.0) y=(y(tick) + 4.0) text-anchor="end" { (tick) }
             line x1=(left) x2=(right) y1=(y(tick)) y2=(y(tick)) stroke="#8884" {}
         }
@@ -95,9 +99,10 @@ pub(crate) fn growth(points: &[Point]) -> String {
 }
 
 fn picture(title: &str, height: u32, body: &Markup) -> String {
-    // Readable on a light page and on a dark one: the background is the picture's own.
+    // The picture has its own background, so that it is readable on a light page and on a dark one.
     html! {
-        svg xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {WIDTH} {height}")) font-family="sans-serif" font-size="12" {
+        svg xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {WIDTH} {height}"))
+            font-family="sans-serif" font-size="12" {
             title { (title) }
             rect width="100%" height="100%" fill="#fff" {}
             text x="8" y="16" font-size="14" { (title) }
@@ -107,7 +112,7 @@ fn picture(title: &str, height: u32, body: &Markup) -> String {
     .into_string()
 }
 
-/// `15k` for 15,000: they stand close together.
+/// Shortens 15,000 to `15k`: the labels of the axis stand close together.
 fn short(clients: usize) -> String {
     match clients {
         1_000.. if clients.is_multiple_of(1_000) => format!("{}k", clients / 1_000),
@@ -115,17 +120,20 @@ fn short(clients: usize) -> String {
     }
 }
 
-/// Where a ratio stands: from 0.4 to 6.
+/// Returns the horizontal position of a ratio. Ratios below 0.4 and above 6 are drawn at the ends of the axis.
 fn at(ratio: f64) -> f64 {
     let share = (ratio.clamp(0.4, 6.0) / 0.4).ln() / (6.0_f64 / 0.4).ln();
     200.0 + share * 400.0
 }
 
+/// Width of a picture.
 const WIDTH: u32 = 760;
+/// Height of the title.
 const TOP: u32 = 44;
+/// Height of a line of text.
 const LINE: u32 = 16;
 
-/// Told apart by those who see few colours too (Okabe and Ito, 2008).
+/// Colours that colour-blind readers can tell apart too (Okabe and Ito, 2008).
 const COLOURS: [&str; 7] = [
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000",
 ];

@@ -1,42 +1,44 @@
-//! What the servers are asked to do.
+//! The workloads: the kinds of load that each server is measured under.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use mio_echo::load::{Plan, Sizes, Until};
 
-/// One kind of load. Every connection is in a closed loop: it asks again when it has its answer.
+/// One kind of load. Every connection is a closed loop: it sends the next message when an echo has come back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Workload {
+    /// Name on the command line and in the report.
     pub(crate) name: &'static str,
-    /// Connections that talk.
+    /// Connections that send messages.
     pub(crate) clients: usize,
-    /// Connections that have said one byte and nothing since.
+    /// Idle connections: each sends one byte before the measurement and then nothing.
     pub(crate) idle: usize,
-    /// Of a message, in bytes.
+    /// Size of a message, in bytes.
     pub(crate) size: u32,
-    /// Messages under way on each connection.
+    /// Messages in flight on each connection.
     pub(crate) pipeline: usize,
-    /// Whether the client never sleeps: what it takes to wake it up is then not in the latency.
-    pub(crate) awake: bool,
-    /// Whether each connection is closed after one message, and made anew.
+    /// True if the client polls without sleeping, so that the latency does not include the client's wake-up.
+    pub(crate) never_sleeps: bool,
+    /// True if each connection is closed after one message, and the next message uses a new one.
     pub(crate) reconnects: bool,
 }
 
+/// One client that sends messages of 64 bytes, one after the other.
 const PING_PONG: Workload = Workload {
     name: "",
     clients: 1,
     idle: 0,
     size: 64,
     pipeline: 1,
-    awake: false,
+    never_sleeps: false,
     reconnects: false,
 };
 
 pub(crate) const WORKLOADS: [Workload; 9] = [
     Workload {
         name: "1 client",
-        awake: true,
+        never_sleeps: true,
         ..PING_PONG
     },
     Workload {
@@ -86,7 +88,7 @@ pub(crate) const WORKLOADS: [Workload; 9] = [
     },
 ];
 
-/// As many clients as there are points on a curve.
+/// Returns the workload for one point of the growth curve: this many clients.
 pub(crate) fn ping_pong(clients: usize) -> Workload {
     Workload {
         name: "growth",
@@ -96,17 +98,19 @@ pub(crate) fn ping_pong(clients: usize) -> Workload {
 }
 
 impl Workload {
+    /// Returns the number of all connections, busy and idle.
     pub(crate) fn connections(&self) -> usize {
         self.clients + self.idle
     }
 
+    /// Returns the load generator's plan for the busy connections.
     pub(crate) fn plan(&self, address: SocketAddr, warmup: Duration, window: Duration) -> Plan {
         let mut plan = Plan::new(address.into());
         plan.connections = self.clients;
         plan.sizes = Sizes::one(self.size).unwrap_or_default();
         plan.pipeline = self.pipeline;
         plan.reconnect = self.reconnects.then_some(1);
-        plan.never_sleep = self.awake;
+        plan.never_sleep = self.never_sleeps;
         plan.warmup = warmup;
         plan.until = Until::Elapsed(window);
         plan

@@ -1,6 +1,6 @@
 //! The load: eight connections on one thread that send messages and count the bytes that come back.
 //!
-//! Does not verify the echo and measures no latency.
+//! It does not verify the echo and measures no latency.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -12,21 +12,26 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-/// Connections that send messages of one size, each the next one when the whole echo of the last has come back.
+/// Connections that send messages of one size. Each sends the next message when the whole echo of the last has come
+/// back.
 pub(crate) struct Generator {
     epoll: OwnedFd,
     connections: Vec<Connection>,
     events: Vec<Event>,
+    /// Bytes to send; every write starts at its first byte.
     outgoing: Vec<u8>,
+    /// Buffer for reads.
     incoming: Vec<u8>,
 }
 
 /// The bytes that came back in a window.
 pub(crate) struct Received {
     pub(crate) bytes: u64,
+    /// Length of the window, which may be a little longer than asked for.
     pub(crate) elapsed: Duration,
 }
 
+/// One connection and the progress of its message.
 struct Connection {
     stream: TcpStream,
     /// Size of each message, in bytes.
@@ -35,12 +40,12 @@ struct Connection {
     sent: u64,
     /// Bytes of this message's echo that have come back.
     received: u64,
-    /// Whether the selector reports that the send buffer has room.
+    /// True if the connection is registered for writable events too.
     writable_events: bool,
 }
 
 impl Generator {
-    /// Connects; the first message is sent in the first [`Generator::run`].
+    /// Connects. The first call of [`Generator::run`] sends the first messages.
     pub(crate) fn connect(server: SocketAddr, message: u64) -> io::Result<Generator> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let mut connections = Vec::with_capacity(CONNECTIONS);
@@ -66,10 +71,11 @@ impl Generator {
         })
     }
 
-    /// Sends and receives for so long, and until something has come back.
+    /// Sends and receives for the length of the window, or longer until the first byte has come back.
     ///
     /// # Errors
-    /// If a connection fails or is closed, if more came back than was sent, or if nothing came back [`PATIENCE`] later.
+    /// If a connection fails or is closed, if more bytes came back than were sent, or if no byte has come back
+    /// [`PATIENCE`] after the end of the window.
     pub(crate) fn run(&mut self, window: Duration) -> io::Result<Received> {
         let start = Instant::now();
         let mut bytes = 0;
@@ -79,14 +85,14 @@ impl Generator {
                 return Ok(Received { bytes, elapsed });
             }
             if elapsed >= window + PATIENCE {
-                return Err(io::Error::other("nothing came back in time"));
+                return Err(io::Error::other("no byte came back in time"));
             }
             bytes += self.turn()?;
         }
     }
 
-    /// Waits for events once and handles them: at most one read and one write for each connection, so that neither
-    /// direction waits for the other. Returns the bytes that came back.
+    /// Waits for events once and handles them, with at most one read and one write for each connection: so neither
+    /// direction waits for the other. Returns the number of bytes that came back.
     fn turn(&mut self) -> io::Result<u64> {
         self.events.clear();
         let buffer = rustix::buffer::spare_capacity(&mut self.events);
@@ -121,6 +127,7 @@ impl Generator {
 }
 
 impl Connection {
+    /// Reads once. Returns the number of bytes, 0 if there are none.
     fn read(&mut self, incoming: &mut [u8]) -> io::Result<u64> {
         let n = match recv(&self.stream, incoming, RecvFlags::empty()) {
             Ok((0, _)) => return Err(io::Error::other("the server closed a connection")),
@@ -130,12 +137,12 @@ impl Connection {
         };
         self.received += n;
         if self.received > self.sent {
-            return Err(io::Error::other("more came back than was sent"));
+            return Err(io::Error::other("more bytes came back than were sent"));
         }
         Ok(n)
     }
 
-    /// Returns true if the whole echo has come back, so that the next message is due.
+    /// Starts the next message if the whole echo has come back, and returns true.
     fn start_next_message(&mut self) -> bool {
         let is_back = self.received == self.message;
         if is_back {
@@ -144,6 +151,7 @@ impl Connection {
         is_back
     }
 
+    /// Writes once.
     fn write(&mut self, outgoing: &[u8]) -> io::Result<()> {
         let n = (outgoing.len() as u64).min(self.message - self.sent) as usize;
         match send(&self.stream, &outgoing[..n], SendFlags::NOSIGNAL) {
@@ -159,24 +167,25 @@ fn data(n: usize) -> EventData {
     EventData::new_u64(n as u64)
 }
 
-/// A message that no run comes to the end of.
+/// A message size that no run can send completely: a stream without end.
 pub(crate) const WITHOUT_END: u64 = u64::MAX;
 
 pub(crate) const CONNECTIONS: usize = 8;
 
 const READABLE: EventFlags = EventFlags::IN;
 
-/// What one call may send, in bytes: the kernel takes as much of it as the send buffer has room for.
+/// The most bytes of one send(2). The kernel accepts as many as its send buffer has room for.
 const LONGEST_WRITE: u64 = 1024 * 1024;
 
-/// What one call may receive, in bytes: stays in the processor's cache, so that the copy's source decides its speed.
+/// The most bytes of one recv(2). This buffer stays in the processor's cache, so that the speed of the copy depends
+/// on its source only.
 const LONGEST_READ: usize = 64 * 1024;
 
-/// Long enough to cost nothing, short enough to end a window on time when nothing comes back.
+/// The most time of one wait: long enough to cost nothing, short enough to end a window on time without events.
 const LONGEST_WAIT: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 20_000_000,
 };
 
-/// How long the first byte of a window may be late: on a busy machine the server waited a second for its core.
+/// The longest delay of the first byte after the window. On a busy machine the server waited one second for its core.
 const PATIENCE: Duration = Duration::from_secs(10);

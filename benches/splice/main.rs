@@ -1,8 +1,8 @@
-//! Where moving bulk through a pipe (`splice(2)`) pays, beside plain read and write: `cargo bench --bench splice`.
+//! Compares bulk through a pipe (`splice(2)`) with plain read and write: `cargo bench --bench splice`.
 //!
-//! Both contenders are our own server, once with `--no-splice`. The load is a plain epoll client that does not verify:
-//! verification reads every byte, which would hide what the pipe costs the peer. So this bench says nothing about whether
-//! the echo is right.
+//! Both servers are our own, one of them with `--no-splice`. The load is a plain epoll client that does not verify
+//! the echo: verification reads every byte, which would hide what the pipe costs the peer. So this bench does not
+//! show whether the echo is right.
 
 #[cfg(target_os = "linux")]
 #[path = "../common/mod.rs"]
@@ -23,5 +23,7 @@ fn main() -> std::process::ExitCode {
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    println!("splice(2) is a Linux system call, and elsewhere the server does not use a pipe");
+    println!(
+        "this bench needs Linux: splice(2) is a Linux system call, and elsewhere the server uses no pipe"
+    );
 }

@@ -1,4 +1,4 @@
-//! The command line of the bench, and what it leads to.
+//! The command line of the bench, and the run that it asks for.
 
 use std::io;
 use std::process::ExitCode;
@@ -11,28 +11,29 @@ use crate::common::{environment, window};
 use crate::pairs::{self, Placement, Row, Timing, WORKLOADS};
 use crate::report;
 
-/// Measure where moving bulk through a pipe pays, beside read and write
+/// Compare bulk through a pipe with read and write: rate and processor time
 #[derive(Parser, Debug)]
 #[command(bin_name = "cargo bench --bench splice --")]
 struct Args {
-    /// Only workloads and placements whose name contains one of these: 16 KiB, 64 KiB, 256 KiB, 1 MiB, stream; own
-    /// cores, one core. Without a workload all of them, and the same for placements
+    /// Measure only workloads and placements whose name contains one of these. Workloads: 16 KiB, 64 KiB, 256 KiB,
+    /// 1 MiB, stream. Placements: own cores, one core. If no workload is named, all are measured; the same holds for
+    /// placements
     #[arg(value_name = "NAME")]
     only: Vec<String>,
 
-    /// How often both servers are measured; an interval needs 6
+    /// Number of pairs: each measures both servers once. A confidence interval needs at least 6
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
 
-    /// How long each measurement is
+    /// Length of each measurement
     #[arg(long, value_name = "TIME", default_value = "300ms", value_parser = window)]
     window: Duration,
 
-    /// Only see whether it runs: one pair of 50 ms each, judged by nothing
+    /// Only check that the bench runs: one pair of 50 ms each, no goals are judged
     #[arg(long)]
     test: bool,
 
-    /// What cargo says to every bench
+    /// Accepted and ignored: cargo passes it to every bench
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -69,13 +70,16 @@ fn compare(args: &Args) -> io::Result<()> {
     match rows.iter().filter(|row| row.fault.is_some()).count() {
         0 => Ok(()),
         n => Err(io::Error::other(format!(
-            "{n} rows could not be measured: see below the table"
+            "{n} rows could not be measured; the reasons are below the table"
         ))),
     }
 }
 
 impl Args {
-    /// Returns what the names leave, without the rows that need more cores than there are.
+    /// Returns the rows that the names select, without rows that need more cores than there are.
+    ///
+    /// # Errors
+    /// If a name is part of no workload's or placement's name.
     fn rows(&self) -> io::Result<Vec<Row>> {
         let workloads = WORKLOADS.map(|workload| workload.name);
         let placements = Placement::ALL.map(Placement::name);
@@ -86,7 +90,7 @@ impl Args {
                 .any(|name| contains(name, only))
             {
                 return Err(io::Error::other(format!(
-                    "no workload or placement is called {only}: there are {}; {}",
+                    "no workload or placement is called {only}; workloads: {}; placements: {}",
                     workloads.join(", "),
                     placements.join(", ")
                 )));
@@ -108,7 +112,7 @@ impl Args {
         Ok(rows)
     }
 
-    /// Returns true if `name` is asked for, or none of its `kind` is.
+    /// Returns true if the command line selects `name`, or selects no name of its `kind`.
     fn wants(&self, name: &str, kind: &[&str]) -> bool {
         let is_asked_for = |name: &str| self.only.iter().any(|only| contains(name, only));
         is_asked_for(name) || !kind.iter().any(|name| is_asked_for(name))

@@ -1,15 +1,15 @@
-//! What is measured, and how: interleaved pairs of both servers, each in a fresh process.
+//! The measurement: interleaved pairs of both servers, each server in a new process.
 
 use std::io;
 use std::time::Duration;
 
-use crate::common::output::tell;
+use crate::common::output::show_progress;
 use crate::common::own;
 use crate::common::process::{LOAD_CORE, SERVER_CORE, Server, pin};
 use crate::common::spread::{Median, Spread};
 use crate::generator::{Generator, Received, WITHOUT_END};
 
-/// What each connection sends.
+/// The messages that each connection sends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
@@ -62,47 +62,50 @@ impl Placement {
     }
 }
 
-/// One workload at one placement, with what was measured of it.
+/// One workload at one placement, and its measurements.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) workload: Workload,
     pub(crate) placement: Placement,
-    /// The pairs of which both halves could be measured.
+    /// The pairs in which both servers could be measured.
     pairs: Vec<Pair>,
     /// The last error, if a pair could not be measured.
     pub(crate) fault: Option<io::Error>,
 }
 
-/// Both servers, one right after the other.
+/// One measurement of each server, one right after the other.
 #[derive(Debug)]
 pub(crate) struct Pair {
+    /// The server with the pipe.
     pub(crate) pipe: Sample,
+    /// The server with `--no-splice`.
     pub(crate) plain: Sample,
 }
 
-/// What one process of the server did in its window.
+/// The figures of one process of the server in its window.
 #[derive(Debug)]
 pub(crate) struct Sample {
     /// Bytes that came back, in MiB a second.
     pub(crate) rate: f64,
-    /// The server's processor time, in nanoseconds a KiB.
+    /// The server's processor time, in nanoseconds a KiB of echo.
     pub(crate) cpu: f64,
-    /// The share of the bytes that went through the pipe, from the server's start to its end.
+    /// The share of the bytes that went through the pipe, from the server's start to its end, warm-up included.
     pub(crate) spliced: f64,
 }
 
-/// How often and how long everything is measured.
+/// How many pairs are measured, and for how long each server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timing {
     pub(crate) pairs: u32,
     pub(crate) window: Duration,
 }
 
-/// Measures all rows once for each pair, so that a change of the machine's speed meets all of them.
+/// Measures one pair of every row, then the next pair of every row: so a change of the machine's speed affects all
+/// rows.
 pub(crate) fn run(rows: &mut [Row], timing: Timing) {
     for n in 0..timing.pairs {
         for row in rows.iter_mut() {
-            tell(&format!(
+            show_progress(&format!(
                 "pair {} of {}: {}",
                 n + 1,
                 timing.pairs,
@@ -114,7 +117,7 @@ pub(crate) fn run(rows: &mut [Row], timing: Timing) {
             }
         }
     }
-    tell("");
+    show_progress("");
 }
 
 impl Row {
@@ -127,6 +130,7 @@ impl Row {
         }
     }
 
+    /// Returns the name in the report.
     pub(crate) fn name(&self) -> String {
         format!("{}, {}", self.workload.name, self.placement.name())
     }
@@ -136,12 +140,12 @@ impl Row {
         !self.pairs.is_empty()
     }
 
-    /// Returns the median of a figure of one sample of each pair.
+    /// Returns the median of one figure over the pairs.
     pub(crate) fn median(&self, figure: fn(&Pair) -> f64) -> f64 {
         Spread::of(self.pairs.iter().map(figure)).median
     }
 
-    /// Returns the median of the rate with the pipe by the rate without it.
+    /// Returns the median of rate with the pipe ÷ rate without it, pair by pair.
     pub(crate) fn rate_ratio(&self) -> Median {
         Median::of(
             self.pairs
@@ -150,7 +154,7 @@ impl Row {
         )
     }
 
-    /// Returns the median of the processor time a byte with the pipe by that without it.
+    /// Returns the median of processor time a byte with the pipe ÷ that without it, pair by pair.
     pub(crate) fn cpu_ratio(&self) -> Median {
         Median::of(self.pairs.iter().map(|pair| pair.pipe.cpu / pair.plain.cpu))
     }
@@ -167,11 +171,11 @@ impl Row {
         })
     }
 
-    /// Measures one fresh process of the server.
+    /// Measures one new process of the server.
     fn measure(&self, options: &[&str], window: Duration) -> io::Result<Sample> {
         let server = Server::start(&mut own::server(options)?)?;
         if !pin(None, self.placement.generator_core()) {
-            return Err(io::Error::other("cannot set the generator's core"));
+            return Err(io::Error::other("cannot pin the generator to its core"));
         }
         let mut generator = Generator::connect(server.address, self.workload.message)?;
         let measured = measure_window(&server, &mut generator, window);
@@ -191,20 +195,21 @@ impl Row {
     }
 }
 
-/// Returns what came back in the window after the warm-up, and the server's processor time in that window.
+/// Returns the bytes that came back in the window after the warm-up, and the server's processor time in that window.
 fn measure_window(
     server: &Server,
     generator: &mut Generator,
     window: Duration,
 ) -> io::Result<(Received, Duration)> {
     generator.run(WARMUP)?;
-    // The clock of a process that runs on another core is as old as that core's last tick, by 4 ms at 250 Hz.
+    // The kernel updates the CPU clock of a process on another core only at that core's timer tick. So the value may be
+    // up to 4 ms old at 250 Hz.
     let before = server.cpu()?;
     let received = generator.run(window)?;
     Ok((received, server.cpu()? - before))
 }
 
-/// Returns the share of the bytes that went through the pipe, of the server's final statistics.
+/// Reads from the server's final statistics the share of the bytes that went through the pipe.
 fn spliced(statistics: &str) -> io::Result<f64> {
     let statistics: serde_json::Value = serde_json::from_str(statistics)
         .map_err(|error| io::Error::other(format!("the server's statistics: {error}")))?;
@@ -215,6 +220,7 @@ fn spliced(statistics: &str) -> io::Result<f64> {
     Ok(count("bytes_spliced")? as f64 / count("bytes_in")? as f64)
 }
 
+/// Time under load before the window.
 pub(crate) const WARMUP: Duration = Duration::from_millis(100);
 
 const NO_SPLICE: &[&str] = &["--no-splice"];

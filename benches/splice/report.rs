@@ -1,4 +1,4 @@
-//! What was measured, as a Markdown table, and what it should reach.
+//! The measurements as a Markdown table, and the goals.
 
 use crate::common::output::aligned;
 use crate::common::process::has_two_cores;
@@ -6,22 +6,24 @@ use crate::common::spread::Median;
 use crate::generator::CONNECTIONS;
 use crate::pairs::{Placement, Row, Timing, WARMUP};
 
+/// Returns the title, the machine and how it was measured.
 pub(crate) fn heading(machine: &str, timing: Timing) -> String {
     let only_one_core = match has_two_cores() {
         true => "",
-        false => " Only one core is allowed, so \"own cores\" is skipped.",
+        false => " Only one core is allowed, so the placement \"own cores\" is left out.",
     };
     format!(
-        "# Bulk through a pipe beside read and write\n\n\
-         {machine}. Pairs: {}, {} ms each after {} ms of warm-up; {CONNECTIONS} connections, nothing verified.{only_one_core} \
-         Ratios: pipe ÷ read and write of the same pair, the median and in brackets its 95 % interval. CPU is the server's.\n",
+        "# Bulk through a pipe compared with read and write\n\n\
+         {machine}. Pairs: {}, {} ms each after {} ms of warm-up. {CONNECTIONS} connections; the echo is not \
+         verified.{only_one_core} Ratios are pipe ÷ read and write of the same pair: the median and in brackets its \
+         95 % confidence interval. CPU is the server's processor time.\n",
         timing.pairs,
         timing.window.as_millis(),
         WARMUP.as_millis(),
     )
 }
 
-/// One line for each row, and the errors of those that could not be measured.
+/// Returns a line for each row, and below the table the errors of rows that could not be measured.
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut lines = vec![
         [
@@ -32,7 +34,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
             "pipe, ns/KiB",
             "r/w, ns/KiB",
             "CPU ratio",
-            "by the pipe",
+            "through the pipe",
         ]
         .map(str::to_owned),
     ];
@@ -65,7 +67,7 @@ fn cells(row: &Row) -> [String; 8] {
     ]
 }
 
-/// One line for each goal of the rows that were measured.
+/// Returns one line for each goal of the measured rows.
 pub(crate) fn goals(rows: &[Row]) -> String {
     let mut lines = Vec::new();
     for row in rows.iter().filter(|row| row.is_measured()) {
@@ -87,13 +89,14 @@ pub(crate) fn goals(rows: &[Row]) -> String {
     format!("## Goals\n\n{}\n", lines.join("\n"))
 }
 
+/// The bound of a goal.
 #[derive(Clone, Copy, Debug)]
 enum Bound {
     AtLeast(f64),
     AtMost(f64),
 }
 
-/// Judges by the whole interval: a median alone can be on either side by chance.
+/// Judges by the whole confidence interval: a median alone can be on the wrong side of the bound by chance.
 fn judge(ratio: Median, bound: Bound) -> &'static str {
     let Some((low, high)) = ratio.interval else {
         return "too few pairs to judge";
@@ -105,9 +108,11 @@ fn judge(ratio: Median, bound: Bound) -> &'static str {
     match (reached, missed) {
         (true, _) => "reached",
         (_, true) => "**missed**",
-        _ => "not shown",
+        _ => "undecided",
     }
 }
 
+/// The least ratio of rates.
 const LEAST_RATE: f64 = 0.97;
+/// The largest ratio of processor times for messages of 1 MiB.
 const MOST_CPU: f64 = 0.8;

@@ -1,4 +1,4 @@
-//! `mio-echo bench`, run and read.
+//! Runs `mio-echo bench` and reads its report.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command, Stdio};
@@ -11,21 +11,23 @@ use serde_json::Value;
 
 use super::mio_echo;
 
-/// What `mio-echo bench` said and wrote.
+/// The results of a run of `mio-echo bench`.
 #[derive(Debug)]
 pub(crate) struct Benched {
+    /// The exit code; `None` if a signal ended it.
     pub(crate) code: Option<i32>,
+    /// The report as JSON.
     pub(crate) report: Value,
     pub(crate) stderr: String,
 }
 
 impl Benched {
-    /// The first run.
+    /// Returns the first run of the report.
     pub(crate) fn run(&self) -> &Value {
         &self.report["runs"][0]
     }
 
-    /// A number of the first run, by its path.
+    /// Returns a number of the first run, by its JSON pointer.
     #[track_caller]
     pub(crate) fn number(&self, path: &str) -> f64 {
         let value = self.run().pointer(path);
@@ -34,7 +36,7 @@ impl Benched {
             .unwrap_or_else(|| panic!("no {path} in {self:#?}"))
     }
 
-    /// The error of this kind.
+    /// Returns the errors of this kind in the first run.
     #[track_caller]
     pub(crate) fn error(&self, kind: &str) -> &Value {
         let errors = self.run()["errors"].as_array().unwrap();
@@ -44,8 +46,8 @@ impl Benched {
             .unwrap_or_else(|| panic!("no {kind} among {errors:#?}"))
     }
 
-    /// Fails unless it was measured. On a busy machine a report may rightly say that its generator was given too little of
-    /// the processor; what the test is about holds all the same.
+    /// Fails unless the report is valid, or invalid only because the generator got too little processor time. A busy
+    /// machine causes the latter, and the test's own assertions hold all the same.
     #[track_caller]
     pub(crate) fn assert_measured(&self) {
         assert!(
@@ -54,47 +56,50 @@ impl Benched {
         );
     }
 
-    /// Whether the measurement is invalid, and the generator's lack of a processor is all that speaks against it.
+    /// Returns true if the measurement is invalid only because the generator got too little processor time.
     pub(crate) fn blames_the_machine(&self) -> bool {
         self.code == Some(4)
             && self.report["validity"]["verdict"] == "invalid"
             && self.only_the_machine()
     }
 
-    /// Whether nothing but the generator's lack of a processor speaks against the measurement.
+    /// Returns true if the report gives no reason against the measurement except too little processor time.
     pub(crate) fn only_the_machine(&self) -> bool {
         let reasons = self.report["validity"]["reasons"].as_array().unwrap();
         reasons.iter().all(|reason| {
             let reason = reason.as_str().unwrap();
-            ["stood still", "left late", "was the limit"]
+            ["stood still", "sent late", "was the limit"]
                 .iter()
                 .any(|part| reason.contains(part))
         })
     }
 
+    /// Returns the reasons against the measurement, as text.
     pub(crate) fn reasons(&self) -> String {
         self.report["validity"]["reasons"].to_string()
     }
 
+    /// Returns the notes on the measurement, as text.
     pub(crate) fn notes(&self) -> String {
         self.report["validity"]["notes"].to_string()
     }
 }
 
+/// Returns the command `mio-echo bench` with these arguments.
 pub(crate) fn bench_command(args: &[&str]) -> Command {
     let mut command = mio_echo();
     command.arg("bench").args(args).stdin(Stdio::null());
     command
 }
 
-/// Measures again if an assertion fails, four times at the most: for figures that only a generator with a processor of its own
-/// gets right. A busy machine makes some of the measurements fail, a defect makes all of them fail.
+/// Measures again if an assertion fails, at most four times. For figures that are right only if the generator has a
+/// processor of its own: a busy machine makes some of the measurements fail, a defect makes all of them fail.
 pub(crate) fn measure_until_it_holds(measure_and_assert: impl Fn()) {
     for attempt in 1..5 {
         if catch_unwind(AssertUnwindSafe(&measure_and_assert)).is_ok() {
             return;
         }
-        println!("measurement {attempt} failed, as said above; measuring again");
+        println!("measurement {attempt} failed (see above); measuring again");
     }
     measure_and_assert();
 }
@@ -112,7 +117,8 @@ pub(crate) fn bench(args: &[&str]) -> Benched {
     benched(child)
 }
 
-/// Waits for its end, and reads its report. One that does not end is killed, and what it said is told.
+/// Waits until the process has ended, and reads its report. Kills it after [`LONGEST`], and fails with its standard
+/// error.
 #[track_caller]
 pub(crate) fn benched(child: Child) -> Benched {
     let (done, over) = mpsc::channel::<()>();
@@ -130,12 +136,12 @@ pub(crate) fn benched(child: Child) -> Benched {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
         !hung,
-        "it did not end within {LONGEST:?}, and said {stderr}"
+        "mio-echo bench did not end within {LONGEST:?}; standard error: {stderr}"
     );
     let report = match serde_json::from_slice(&output.stdout) {
         Ok(report) => report,
         Err(error) => panic!(
-            "{error}: exit {:?}, {:?} and on standard error {stderr}",
+            "{error}: exit code {:?}, standard output {:?}, standard error {stderr}",
             output.status.code(),
             String::from_utf8_lossy(&output.stdout)
         ),
@@ -147,5 +153,5 @@ pub(crate) fn benched(child: Child) -> Benched {
     }
 }
 
-/// Longer than any run of a test takes.
+/// Time limit of one run: longer than any test's run takes.
 const LONGEST: Duration = Duration::from_secs(90);

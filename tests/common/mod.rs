@@ -1,7 +1,7 @@
-//! What the tests share: servers in this process and in their own, clients, and waiting without luck.
+//! Code that the tests share: servers in this process and in processes of their own, clients, and waiting for a state.
 //!
-//! Every client has a time limit, so that a hang fails its test with a message. Nothing sleeps for a state: it is
-//! looked for until it is there, or until the limit has passed and the test says what it saw instead.
+//! Every client has a time limit, so that a hang fails its test with a message. A test does not sleep and hope for a
+//! state: it checks until the state is there. After the time limit it fails with the state that it found instead.
 
 #![allow(
     dead_code,
@@ -23,10 +23,10 @@ use mio_echo::{Config, Handle, RunningServer, Server, Stats};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 use socket2::{Domain, SockRef, Socket, Type};
 
-/// How long anything may take. Far longer than it should on a busy machine: it tells a hang from slowness.
+/// The time limit of every step. It is far longer than any step takes on a busy machine, so exceeding it means a hang.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
-/// A server bound in this process that does not run yet.
+/// A server that is bound in this process and does not run yet: clients can connect, and wait in the backlog.
 pub(crate) struct Bound {
     server: Server,
     pub(crate) address: SocketAddr,
@@ -43,6 +43,7 @@ impl Bound {
         }
     }
 
+    /// Starts the server's thread.
     pub(crate) fn run(self) -> Embedded {
         Embedded {
             address: self.address,
@@ -59,7 +60,7 @@ pub(crate) struct Embedded {
     pub(crate) handle: Handle,
 }
 
-/// A configuration for tests: a port that the system chooses, and a short drain.
+/// Returns a configuration for tests: a port that the system chooses, and a drain timeout of 2 s.
 pub(crate) fn config() -> Config {
     Config {
         addresses: vec!["127.0.0.1:auto".parse().unwrap()],
@@ -81,31 +82,34 @@ impl Embedded {
         self.server.stats()
     }
 
-    /// Waits until the statistics are as `wanted`.
+    /// Waits until the statistics are as `wanted`, and returns them. `what` names that state in the message of a
+    /// failure.
     #[track_caller]
     pub(crate) fn until(&self, what: &str, wanted: impl FnMut(&Stats) -> bool) -> Stats {
-        self.server
-            .wait_for(LIMIT, wanted)
-            .unwrap_or_else(|stats| panic!("waited {LIMIT:?} for {what}, and saw {stats}"))
+        self.server.wait_for(LIMIT, wanted).unwrap_or_else(|stats| {
+            panic!("waited {LIMIT:?} for {what}; the statistics are {stats}")
+        })
     }
 
-    /// Shuts it down and returns its final statistics. A panic or an error of the loop is the test's.
+    /// Shuts the server down and returns its final statistics. Fails if its event loop panicked or returned an error.
     pub(crate) fn stop(self) -> Stats {
         self.server.stop().unwrap()
     }
 }
 
-/// A `mio-echo` process of the test's own, killed when it is dropped.
+/// A process that runs `mio-echo`. Dropping it kills the process.
 pub(crate) struct Process {
     child: Child,
     stdout: BufReader<ChildStdout>,
+    /// Its standard error so far.
     pub(crate) stderr: Arc<Mutex<String>>,
+    /// The thread that reads its standard error.
     collector: Option<JoinHandle<()>>,
-    /// What it said that it listens on.
+    /// The addresses that it printed at its start.
     pub(crate) addresses: Vec<String>,
 }
 
-/// How a process ended.
+/// The end of a process.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
@@ -114,24 +118,25 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
+/// Returns the command `mio-echo` without arguments.
 pub(crate) fn mio_echo() -> Command {
     Command::new(env!("CARGO_BIN_EXE_mio-echo"))
 }
 
 impl Process {
-    /// `mio-echo serve` with these arguments, on a port that the system chooses.
+    /// Starts `mio-echo serve` with these arguments, on a port that the system chooses.
     pub(crate) fn serve(args: &[&str]) -> Process {
         let mut command = mio_echo();
         command.arg("serve").arg("127.0.0.1:auto").args(args);
         Process::start(command, 1)
     }
 
-    /// A command that listens on so many addresses, and says so.
+    /// Starts a command, and reads the `listening on` lines of so many addresses.
     pub(crate) fn start(command: Command, addresses: usize) -> Process {
         Process::start_with_errors_to(Stdio::piped(), command, addresses)
     }
 
-    /// The same with this as its standard error. Only what comes through a new pipe is read.
+    /// The same with `errors` as standard error. [`Process::stderr`] has its text only if `errors` is `Stdio::piped()`.
     pub(crate) fn start_with_errors_to(
         errors: impl Into<Stdio>,
         mut command: Command,
@@ -166,14 +171,17 @@ impl Process {
             let mut line = String::new();
             process.stdout.read_line(&mut line).unwrap();
             let Some(address) = line.strip_prefix("listening on ") else {
-                panic!("said {line:?}, and on standard error: {}", process.stderr());
+                panic!(
+                    "the first line is {line:?}; standard error: {}",
+                    process.stderr()
+                );
             };
             process.addresses.push(address.trim_end().to_owned());
         }
         process
     }
 
-    /// Its first address.
+    /// Returns its first address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses[0].parse().unwrap()
     }
@@ -186,12 +194,12 @@ impl Process {
         rustix::process::kill_process(self.pid(), signal).unwrap();
     }
 
-    /// What it has said on standard error so far.
+    /// Returns its standard error so far.
     pub(crate) fn stderr(&self) -> String {
         self.stderr.lock().unwrap().clone()
     }
 
-    /// Waits until it has said this on standard error, and returns all that it has said.
+    /// Waits until its standard error contains this text, and returns all of its standard error so far.
     #[track_caller]
     pub(crate) fn until_it_says(&self, text: &str) -> String {
         eventually(text, || {
@@ -208,14 +216,14 @@ impl Process {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits for its end.
+    /// Waits until it has ended.
     pub(crate) fn wait(mut self) -> Ended {
         let status = eventually("the process to end", || {
-            self.child.try_wait().unwrap().ok_or("it runs")
+            self.child.try_wait().unwrap().ok_or("it is running")
         });
         let mut stdout = String::new();
         self.stdout.read_to_string(&mut stdout).unwrap();
-        // To the end of the pipe: what it said last may still be on the way.
+        // Reads to the end of the pipe: the last lines may still be in it when the process has ended.
         if let Some(collector) = self.collector.take() {
             collector.join().unwrap();
         }
@@ -226,32 +234,33 @@ impl Process {
         }
     }
 
-    /// Asks it to stop, waits for that, and returns the statistics that `--json` printed.
+    /// Sends SIGTERM, waits until it has ended, and returns the statistics that `--json` printed.
     pub(crate) fn stop_and_count(self) -> serde_json::Value {
         self.signal(Signal::TERM);
         self.counts()
     }
 
-    /// Waits for its end, and returns the statistics that `--json` printed.
+    /// Waits until it has ended with success, and returns the statistics that `--json` printed.
     pub(crate) fn counts(self) -> serde_json::Value {
         let ended = self.wait();
         assert_eq!(ended.status.code(), Some(0), "{ended:?}");
         serde_json::from_str(ended.stdout.trim()).unwrap_or_else(|e| panic!("{e}: {ended:?}"))
     }
 
+    /// Reads a file of the process from `/proc`.
     fn proc(&self, file: &str) -> String {
         std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
     }
 
-    /// Its state as a letter of proc(5): `T` is stopped.
+    /// Returns its state as a letter of proc(5): `T` is stopped.
     pub(crate) fn state(&self) -> char {
         let stat = self.proc("stat");
-        // The name before it is in parentheses and may hold anything.
+        // The field before the state is the program's name in parentheses. The name may contain any character.
         let (_, rest) = stat.rsplit_once(") ").unwrap();
         rest.chars().next().unwrap()
     }
 
-    /// How many descriptors it has open.
+    /// Returns the number of its open descriptors.
     pub(crate) fn descriptors(&self) -> usize {
         self.open_descriptors().len()
     }
@@ -271,7 +280,8 @@ impl Process {
             .collect()
     }
 
-    /// Its resident memory, in bytes, without the program's own file: that is read page by page as it is first used.
+    /// Returns its resident memory in bytes, without pages of the program's file: the kernel loads those when they are
+    /// first used.
     pub(crate) fn resident(&self) -> u64 {
         let status = self.proc("status");
         let line = status
@@ -282,17 +292,17 @@ impl Process {
         kib * 1024
     }
 
-    /// The processor time that it has used.
+    /// Returns the processor time that its main thread has used.
     pub(crate) fn cpu(&self) -> Duration {
         let schedstat = self.proc("schedstat");
         let ns = schedstat.split_whitespace().next().unwrap();
         Duration::from_nanos(ns.parse().unwrap())
     }
 
-    /// Leaves it room for so many descriptors more than it has open.
+    /// Sets its limit so that it can open exactly this number of further descriptors.
     pub(crate) fn leave_room_for(&self, descriptors: usize) {
-        // A new descriptor is the lowest free number (open(2)), and the limit is on numbers. One that was inherited may have
-        // a high number.
+        // A new descriptor gets the lowest free number (open(2)), and the limit is on the numbers. An inherited
+        // descriptor may have a high number, so the count of open descriptors is not enough.
         let open = self.open_descriptors();
         let limit = (0..)
             .filter(|n| !open.contains(n))
@@ -308,13 +318,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // A stopped process dies of it too; one that has ended already is only waited for.
+        // SIGKILL also ends a stopped process. If the process has ended already, only the wait has an effect.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Looks until `look` has found something, and fails with what it found instead.
+/// Calls `look` every millisecond until it returns `Ok`. Fails after [`LIMIT`], with its last error.
 #[track_caller]
 pub(crate) fn eventually<T, E: Debug>(what: &str, mut look: impl FnMut() -> Result<T, E>) -> T {
     let start = Instant::now();
@@ -323,14 +333,14 @@ pub(crate) fn eventually<T, E: Debug>(what: &str, mut look: impl FnMut() -> Resu
             Ok(found) => return found,
             Err(instead) => assert!(
                 start.elapsed() < LIMIT,
-                "waited {LIMIT:?} for {what}, and saw {instead:?}"
+                "waited {LIMIT:?} for {what}; found instead: {instead:?}"
             ),
         }
         thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// A client whose reads and writes fail after [`LIMIT`].
+/// Connects a client whose reads and writes fail after [`LIMIT`].
 #[track_caller]
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect_timeout(&address, LIMIT).unwrap();
@@ -339,10 +349,10 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// A client with a receive buffer of a few KiB, so that little is enough to fill it.
+/// Connects a client with a receive buffer of a few KiB, which a small echo fills.
 pub(crate) fn connect_narrow(address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    // Before the connection is made, or the window has been offered already.
+    // Before connect(2): later the client's kernel has already announced a larger receive window.
     socket.set_recv_buffer_size(4096).unwrap();
     socket.connect(&address.into()).unwrap();
     let stream = TcpStream::from(socket);
@@ -350,12 +360,13 @@ pub(crate) fn connect_narrow(address: SocketAddr) -> TcpStream {
     stream
 }
 
+/// Sets the time limit of reads and writes.
 fn limit(stream: &TcpStream) {
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     stream.set_write_timeout(Some(LIMIT)).unwrap();
 }
 
-/// Resets the connection.
+/// Resets the connection: a linger time of 0 makes close(2) send RST (socket(7)).
 pub(crate) fn reset(stream: TcpStream) {
     let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
 }
@@ -372,7 +383,7 @@ pub(crate) fn ping(mut stream: &TcpStream, message: &[u8]) {
     );
 }
 
-/// Bytes in which every offset can be told from its neighbours.
+/// Returns pseudo-random bytes, so that missing, repeated or swapped bytes are found.
 pub(crate) fn pattern(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     std::iter::repeat_with(|| {
@@ -385,19 +396,19 @@ pub(crate) fn pattern(length: usize) -> Vec<u8> {
     .collect()
 }
 
-/// Fails with the first offset at which the two differ, not with megabytes of both.
+/// Fails if the echo differs, with the first offset that differs instead of megabytes of both.
 #[track_caller]
 pub(crate) fn assert_same(echo: &[u8], sent: &[u8]) {
     let same = echo.iter().zip(sent).take_while(|(a, b)| a == b).count();
     assert!(
         echo.len() == sent.len() && same == sent.len(),
-        "{} of {} bytes came back, the first {same} of them right",
+        "{} bytes came back of {} sent; the first {same} are correct",
         echo.len(),
         sent.len()
     );
 }
 
-/// Sends on a thread of its own, then ends the stream.
+/// Sends all bytes on another thread, then shuts down writing.
 pub(crate) fn send_and_finish(stream: &TcpStream, bytes: Vec<u8>) -> JoinHandle<()> {
     let mut stream = stream.try_clone().unwrap();
     thread::spawn(move || {
@@ -406,7 +417,7 @@ pub(crate) fn send_and_finish(stream: &TcpStream, bytes: Vec<u8>) -> JoinHandle<
     })
 }
 
-/// Writes until the kernel has taken nothing for `still`, and returns how much it took.
+/// Writes until the kernel has accepted no byte for `still`, and returns how many bytes it accepted.
 pub(crate) fn send_until_stopped(mut stream: &TcpStream, bytes: &[u8], still: Duration) -> usize {
     stream.set_nonblocking(true).unwrap();
     let mut sent = 0;
@@ -430,15 +441,16 @@ pub(crate) fn send_until_stopped(mut stream: &TcpStream, bytes: &[u8], still: Du
 /// One end of a TCP connection in the kernel's table (proc(5), `/proc/net/tcp`).
 #[derive(Debug)]
 pub(crate) struct KernelSocket {
+    /// The state in hexadecimal, as in `include/net/tcp_states.h`: 0A is LISTEN.
     pub(crate) state: String,
     /// Bytes that the other end's kernel has not acknowledged.
     pub(crate) send_queue: usize,
-    /// Bytes that wait for a read.
+    /// Received bytes that the process has not read.
     pub(crate) receive_queue: usize,
 }
 
-/// The connections of 127.0.0.1 with this local port, also those that no process has open any more. Listeners and
-/// connections in TIME_WAIT, which hold nothing, are left out.
+/// Returns the connections of 127.0.0.1 with this local port, also those that no process has open any more. Listeners
+/// and connections in TIME_WAIT are left out: they hold no bytes.
 pub(crate) fn kernel_sockets(local_port: u16) -> Vec<KernelSocket> {
     const LISTEN: &str = "0A";
     const TIME_WAIT: &str = "06";
@@ -461,7 +473,7 @@ pub(crate) fn kernel_sockets(local_port: u16) -> Vec<KernelSocket> {
     sockets.collect()
 }
 
-/// Reads to the end of the stream.
+/// Reads until the end of the stream, and returns all bytes.
 #[track_caller]
 pub(crate) fn read_to_end(mut stream: &TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();

@@ -1,1 +1,1 @@
-//! Nothing: see the tests.
+//! This library is empty. The package contains only the tests in `tests/`.

@@ -1,4 +1,4 @@
-//! Backlogs, caps, and descriptors that run out.
+//! The backlog, the cap on connections, and descriptors that run out.
 
 use std::net::TcpStream;
 use std::thread;
@@ -9,8 +9,8 @@ use rustix::process::{Resource, Rlimit};
 
 use crate::common::*;
 
-/// mio's `TcpListener::bind` fixes a backlog of 128; clients beyond it hang in SYN_SENT for a second and more. Nobody
-/// accepts here, so all of them have to find room.
+/// mio's `TcpListener::bind` always sets a backlog of 128; clients beyond it stay in SYN_SENT for a second and more.
+/// The server does not run yet and accepts none, so the backlog must hold all clients.
 #[test]
 fn the_backlog_holds_hundreds_that_connect_at_once() {
     let bound = Bound::new(&config());
@@ -24,16 +24,20 @@ fn the_backlog_holds_hundreds_that_connect_at_once() {
     }
 }
 
-/// And a backlog that was asked for is the one that the kernel has: clients beyond it do not connect.
+/// With `backlog` set to 1, clients beyond the kernel's small backlog cannot connect.
 #[test]
-fn a_backlog_that_was_asked_for_is_kept() {
+fn the_kernel_uses_the_configured_backlog() {
     let bound = Bound::new(&Config {
         backlog: Some(1),
         ..config()
     });
     let try_one = || TcpStream::connect_timeout(&bound.address, Duration::from_millis(200));
     let connected: Vec<_> = (0..4).filter_map(|_| try_one().ok()).collect();
-    assert!((1..4).contains(&connected.len()), "{}", connected.len());
+    assert!(
+        (1..4).contains(&connected.len()),
+        "{} of 4 clients connected",
+        connected.len()
+    );
 }
 
 /// Fault 26.
@@ -45,15 +49,15 @@ fn one_client_more_than_the_cap_is_turned_away_visibly() {
         ping(client, b"inside");
     }
     for _ in 0..100 {
-        // It sends nothing, so there is nothing unread that would turn the close into a reset.
+        // The client sends nothing: a close with unread input would be a reset instead of the end of the stream.
         assert_eq!(read_to_end(&connect(server.address())), b"");
     }
     for client in &clients {
         ping(client, b"undisturbed");
     }
     drop(clients);
-    // The listener was not lost with the cap: as places get free, newcomers are served.
-    eventually("a free place", || {
+    // The listener still accepts after the cap: new clients are served when connections have closed.
+    eventually("a client below the cap to be served", || {
         let mut client = connect(server.address());
         use std::io::{Read, Write};
         let _ = client.write_all(b"x");
@@ -64,14 +68,15 @@ fn one_client_more_than_the_cap_is_turned_away_visibly() {
     let lines = log.matches("turned 127.0.0.1").count();
     assert!(
         (1..=3).contains(&lines),
-        "{lines} lines for 100 clients: {log}"
+        "{lines} log lines for 100 rejected clients: {log}"
     );
     let stats = server.stop_and_count();
     assert!(stats["rejected"].as_u64() >= Some(100), "{stats}");
     assert_eq!(stats["peak"], 3, "{stats}");
 }
 
-/// Faults 14 and 15; and uSockets (98,000 failed accepts in 10 s), fortio, libevent, asio's example.
+/// Faults 14 and 15. Programs with this bug: uSockets (98,000 failed accepts in 10 s), fortio, libevent, asio's
+/// example.
 #[test]
 fn out_of_descriptors_it_idles_and_serves_the_backlog_when_some_are_freed() {
     let server = Process::serve(&["--json"]);
@@ -91,18 +96,19 @@ fn out_of_descriptors_it_idles_and_serves_the_backlog_when_some_are_freed() {
     );
     assert!(
         cpu < Duration::from_millis(50),
-        "{cpu:?} of processor time in a second of waiting"
+        "{cpu:?} of processor time in one second without a free descriptor"
     );
     assert!(
         lines <= 2,
-        "{lines} lines in a second:\n{}",
+        "{lines} log lines in one second:\n{}",
         server.stderr()
     );
     for client in &clients {
         ping(client, b"served meanwhile");
     }
 
-    // Eight leave and nobody new connects, so no event announces those who wait. Four times over.
+    // Eight clients close and no new client connects, so no event announces the clients in the backlog. This happens
+    // four times.
     for group in waiting.chunks(8) {
         drop(std::mem::take(&mut clients));
         for client in group {
@@ -112,7 +118,7 @@ fn out_of_descriptors_it_idles_and_serves_the_backlog_when_some_are_freed() {
             ping(client, b"from the backlog");
         }
         for client in group {
-            // The clone was one handle, this is the other: both have to go for the server to see an end.
+            // `clients` holds a clone of this socket, so dropping one handle would not close the connection.
             client.shutdown(std::net::Shutdown::Both).unwrap();
         }
     }
@@ -123,7 +129,7 @@ fn out_of_descriptors_it_idles_and_serves_the_backlog_when_some_are_freed() {
     );
 }
 
-/// Fault 15, the other way: descriptors become free and no connection of ours has closed.
+/// Fault 15 in another way: descriptors become free although the server has closed no connection.
 #[test]
 fn a_backlog_is_served_when_the_limit_is_raised() {
     let server = Process::serve(&[]);
@@ -140,14 +146,14 @@ fn a_backlog_is_served_when_the_limit_is_raised() {
     }
 }
 
-/// Fault 31, first half: connections of the last run linger in TIME_WAIT, and the port can be had all the same.
+/// Fault 31, first half: the port can be bound although a connection of the last run is in TIME_WAIT.
 #[test]
 fn the_same_port_can_be_bound_again_at_once() {
     let server = Embedded::start();
     let address = server.address;
     let client = connect(address);
     ping(&client, b"hello");
-    // The server closes first, so it is on its side that the connection lingers.
+    // The server closes first, so its side of the connection goes to TIME_WAIT.
     server.handle.shutdown();
     assert_eq!(read_to_end(&client), b"");
     drop(client);
@@ -159,7 +165,7 @@ fn the_same_port_can_be_bound_again_at_once() {
     ping(&connect(again.address), b"again");
 }
 
-/// Fault 31, second half.
+/// Fault 31, second half: another server listens on the port.
 #[test]
 fn a_port_that_is_taken_is_a_clear_error() {
     let server = Embedded::start();
@@ -173,7 +179,7 @@ fn a_port_that_is_taken_is_a_clear_error() {
     assert!(said.contains("in use") && said.contains("auto"), "{said}");
 }
 
-/// `--reuse-port`: two servers on one port, and the kernel spreads the clients.
+/// `--reuse-port`: two servers listen on one port, and the kernel distributes the clients.
 #[test]
 fn servers_may_share_a_port() {
     let one = Process::serve(&["--reuse-port", "--json"]);
@@ -182,7 +188,7 @@ fn servers_may_share_a_port() {
     command.args(["serve", &address, "--reuse-port", "--json"]);
     let two = Process::start(command, 1);
     for _ in 0..64 {
-        ping(&connect(one.address()), b"whoever");
+        ping(&connect(one.address()), b"either server");
     }
     let counts = [one, two].map(|server| server.stop_and_count()["accepted"].as_u64().unwrap());
     assert_eq!(counts.iter().sum::<u64>(), 64);

@@ -1,4 +1,4 @@
-//! Bulk, which goes from socket to socket through a pipe in the kernel on Linux.
+//! Bulk: on Linux it goes from socket to socket through a pipe in the kernel (splice(2)).
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use socket2::SockRef;
 
 use crate::common::{Embedded, config, connect, eventually, pattern};
 
-/// Sends all of it from a thread of its own and reads as much as it has sent.
+/// Sends all bytes from another thread, and returns as many bytes of echo.
 fn through(client: &TcpStream, bytes: &[u8]) -> Vec<u8> {
     let mut echo = vec![0; bytes.len()];
     thread::scope(|scope| {
@@ -20,8 +20,8 @@ fn through(client: &TcpStream, bytes: &[u8]) -> Vec<u8> {
     echo
 }
 
-/// Sends bulk and checks its echo until the server has spliced some of it. Where the client runs on the server's processor
-/// it does not, and the scheduler decides that: so the client keeps to another one.
+/// Sends bulk and checks its echo until the server has spliced some of it. The server splices only for a client on
+/// another processor, so the caller must have pinned both (`on_two_processors`).
 fn until_bulk_is_spliced(server: &Embedded, client: &TcpStream, bulk: &[u8]) {
     let before = server.stats().bytes_spliced;
     eventually("bulk to be spliced", || {
@@ -34,14 +34,14 @@ fn until_bulk_is_spliced(server: &Embedded, client: &TcpStream, bulk: &[u8]) {
     });
 }
 
-/// Keeps this thread, and those that it starts from here on, to one of the processors.
+/// Pins this thread, and all threads that it starts later, to one processor.
 fn keep_to_processor(n: usize) {
     let mut processors = CpuSet::new();
     processors.set(n);
     sched_setaffinity(None, &processors).unwrap();
 }
 
-/// A server on one processor; the caller is on another from here on.
+/// Starts a server on processor 0, and pins the caller to processor 1.
 fn on_two_processors(config: &Config) -> Embedded {
     keep_to_processor(0);
     let server = Embedded::with(config);
@@ -49,7 +49,7 @@ fn on_two_processors(config: &Config) -> Embedded {
     server
 }
 
-/// The pipe is used where there is one, and not where it is turned off.
+/// The server splices bulk where it can, and never with `splice: false`.
 #[test]
 fn bulk_is_spliced_and_comes_back_whole() {
     let bulk = pattern(1 << 20);
@@ -71,7 +71,7 @@ fn bulk_is_spliced_and_comes_back_whole() {
     assert_eq!((stats.bytes_in, stats.bytes_out), (20 << 20, 20 << 20));
 }
 
-/// On one processor with its peer the server would save copies that the peer then pays for.
+/// If server and client share a processor, splicing only moves the cost of the copy from the server to the client.
 #[test]
 fn bulk_from_the_servers_own_processor_is_not_spliced() {
     keep_to_processor(0);
@@ -85,7 +85,7 @@ fn bulk_from_the_servers_own_processor_is_not_spliced() {
     assert_eq!(stats.bytes_spliced, 0, "{stats:?}");
 }
 
-/// splice(2) says `EAGAIN` in front of an urgent byte for as long as that stands there, whatever follows it.
+/// splice(2) returns `EAGAIN` while an urgent byte is the next one, even if more bytes follow.
 #[test]
 fn an_urgent_byte_behind_bulk_holds_up_nothing() {
     let server = on_two_processors(&config());
@@ -95,7 +95,7 @@ fn an_urgent_byte_behind_bulk_holds_up_nothing() {
         if PIPED {
             until_bulk_is_spliced(&server, &client, &bulk);
         }
-        // Little enough for the kernel to take it at once. The connection may still be with the pipe.
+        // Few enough bytes for the kernel to accept them in one write. The connection may still be splicing.
         let mut sent = bulk[..32 * 1024].to_vec();
         (&client).write_all(&sent).unwrap();
         SockRef::from(&client).send_out_of_band(b"!").unwrap();
@@ -107,16 +107,16 @@ fn an_urgent_byte_behind_bulk_holds_up_nothing() {
     }
 }
 
-/// That nothing is left in the pipe for the next when a peer is reset between a splice in and a splice out needs luck
-/// here: the simulator has it. A reset with output pending needs none.
+/// A reset while output is pending. The simulator tests a reset between the splice into the pipe and the splice out
+/// of it, which happens here only by chance.
 #[test]
-fn a_reset_in_mid_bulk_leaves_nothing_to_the_next() {
+fn a_reset_during_bulk_leaves_no_bytes_for_the_next_connection() {
     let server = Embedded::start();
     let bulk = pattern(1 << 20);
     for round in 0..20_u8 {
         let rude = connect(server.address);
         SockRef::from(&rude).set_nonblocking(true).unwrap();
-        // Until both directions are full: the pipe has been emptied into a spill once.
+        // Until both directions are full: then the server has moved the pipe's bytes to a pending write once.
         let mut sent = 0;
         let spills = server.stats().spills;
         while server.stats().spills == spills {
@@ -138,7 +138,8 @@ fn a_reset_in_mid_bulk_leaves_nothing_to_the_next() {
     assert_eq!(stats.pending_bytes, 0, "{stats:?}");
 }
 
-/// On Linux, and where a short read proves something.
+/// True if the server splices here: on Linux with epoll. With poll(2) a short read does not mean that the queue is
+/// empty.
 const PIPED: bool = cfg!(all(
     target_os = "linux",
     not(mio_unsupported_force_poll_poll)

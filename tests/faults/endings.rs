@@ -1,4 +1,4 @@
-//! How connections end: in order, half-way, by a reset.
+//! Ends of connections: the end of the stream, a half-close, a reset.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -7,8 +7,8 @@ use std::thread;
 
 use crate::common::*;
 
-/// Fault 1; and muduo #130, libuv's documented example, rustls' mio example, the multi-connection server of RealPython:
-/// there the end of the stream drops what is queued.
+/// Fault 1. In muduo #130, libuv's documented example, rustls' mio example and RealPython's multi-connection server
+/// the end of the stream drops the pending bytes.
 #[test]
 fn echoes_what_is_left_after_half_close() {
     let server = Embedded::start();
@@ -23,22 +23,22 @@ fn echoes_what_is_left_after_half_close() {
     assert_eq!(stats.closed.end_of_stream, 1, "{stats}");
 }
 
-/// miri #5106: the end of the stream arrives in the same event as the last bytes. The short read that fetches them
-/// must not count as drained, or the end is never read: no further edge will announce it.
+/// miri #5106: the end of the stream arrives in the same event as the last bytes. A short read must not mean that the
+/// queue is empty here: the end would never be read, because no further edge announces it.
 #[test]
 fn sees_the_end_that_came_with_the_last_bytes() {
     let bound = Bound::new(&config());
     let client = connect(bound.address);
     (&client).write_all(b"bye").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
-    // Only now does the server run, so it finds both at once.
+    // The server starts only now, so that one event reports both.
     let server = bound.run();
     assert_eq!(read_to_end(&client), b"bye");
     let stats = server.stop();
     assert_eq!(stats.closed.end_of_stream, 1, "{stats}");
 }
 
-/// Fault 2; and mio's tcp_server example, evio, tokio's echo example: there one peer's reset ends the process.
+/// Fault 2. In mio's tcp_server example, evio and tokio's echo example one peer's reset ends the process.
 #[test]
 fn reset_by_an_idle_peer_frees_its_slot_alone() {
     let server = Embedded::start();
@@ -52,7 +52,7 @@ fn reset_by_an_idle_peer_frees_its_slot_alone() {
     ping(&other, b"after");
 }
 
-/// Fault 3.
+/// Fault 3: a reset while bytes are on their way in both directions.
 #[test]
 fn reset_in_mid_transfer_frees_its_slot_and_its_memory() {
     let server = Embedded::start();
@@ -62,17 +62,19 @@ fn reset_in_mid_transfer_frees_its_slot_and_its_memory() {
     let sending = thread::spawn(move || while sender.write_all(&[7; 65536]).is_ok() {});
     server.until("output to be pending", |stats| stats.pending_bytes > 0);
     ping(&other, b"meanwhile");
-    // Every handle of the socket has to go: shutting down wakes the sender, whose clone goes with its thread.
+    // The reset needs the last handle of the socket. The shutdown ends the sender's thread, which drops its clone.
     client.shutdown(Shutdown::Both).unwrap();
     sending.join().unwrap();
     reset(client);
     let stats = server.until("the reset", |stats| stats.open == 1);
     assert_eq!(stats.closed.reset, 1, "{stats}");
     ping(&other, b"after");
-    server.until("the memory", |stats| stats.pending_bytes == 0);
+    server.until("the pending write to be released", |stats| {
+        stats.pending_bytes == 0
+    });
 }
 
-/// Fault 4. The server runs only after all of them are gone, so each was reset before it was accepted.
+/// Fault 4. The server starts after all clients are closed, so each connection was reset before accept(2).
 #[test]
 fn a_thousand_resets_before_accept_leave_an_empty_table() {
     let bound = Bound::new(&config());
@@ -83,15 +85,15 @@ fn a_thousand_resets_before_accept_leave_an_empty_table() {
     }
     let server = bound.run();
     let aborted = |stats: &mio_echo::Stats| stats.closed.reset + stats.accept_errors.aborted;
-    let stats = server.until("the table to empty", |stats| {
+    let stats = server.until("the table to be empty", |stats| {
         stats.open == 0 && aborted(stats) == 1000
     });
     assert_eq!(stats.closed_in_all(), stats.accepted, "{stats}");
     ping(&connect(server.address), b"still here");
 }
 
-/// Fault 25. A Unix-domain peer that is gone answers a write with `EPIPE` and SIGPIPE; the process that serves must
-/// get the one and not the other.
+/// Fault 25. A write to a closed Unix-domain peer fails with `EPIPE` and raises SIGPIPE (write(2)). The server must
+/// see the error, and must not get the signal.
 #[test]
 fn a_write_to_a_peer_that_is_gone_is_one_close_and_no_signal() {
     let folder = tempfile::tempdir().unwrap();
@@ -101,7 +103,8 @@ fn a_write_to_a_peer_that_is_gone_is_one_close_and_no_signal() {
     let server = Process::start(command, 2);
     let mut client = UnixStream::connect(&path["unix:".len()..]).unwrap();
     client.set_nonblocking(true).unwrap();
-    // More than the buffers hold, and nothing of it read: the server has output pending when the peer goes.
+    // Writes until the kernel has accepted nothing for 100 ms, and reads nothing: the server has a pending write when
+    // the client closes.
     let mut still = 0;
     while still < 100 {
         still = match client.write(&[7; 65536]) {
@@ -124,9 +127,9 @@ fn a_write_to_a_peer_that_is_gone_is_one_close_and_no_signal() {
     assert_eq!(stats["closed"]["end_of_stream"], 1, "{stats}");
 }
 
-/// A peer that ends its stream and keeps reading is served like any other until its own end.
+/// A client that shuts down writing and keeps reading still gets its whole echo.
 #[test]
-fn many_endings_at_once_are_each_served() {
+fn many_clients_that_half_close_at_once_all_get_their_echo() {
     let server = Embedded::start();
     let clients: Vec<_> = (0..100)
         .map(|n: u32| {

@@ -1,4 +1,4 @@
-//! What the selector reports, and what must not be made of it.
+//! Events of the selector: which ones the server may wake up for, and what it may conclude from them.
 
 use std::io::{Read, Write};
 use std::thread;
@@ -9,8 +9,8 @@ use socket2::SockRef;
 
 use crate::common::*;
 
-/// The RealPython multi-connection server asks for writability all the time and so keeps a core busy for each idle
-/// client. Nothing may happen here in a third of a second of nothing.
+/// RealPython's multi-connection server is always registered for writable events, so one idle client keeps a core
+/// busy. Here an idle server must not poll for 0.3 s.
 #[test]
 fn idle_clients_cause_no_wake_ups() {
     let server = Embedded::start();
@@ -21,14 +21,14 @@ fn idle_clients_cause_no_wake_ups() {
     let before = server.stats().polls;
     thread::sleep(Duration::from_millis(300));
     let polls = server.stats().polls - before;
-    // On the poll(2) selector the last ping's `WouldBlock` re-arms a writability that is reported once.
-    assert!(polls <= 1, "{polls} polls while nothing happened");
+    // On the poll(2) selector the `WouldBlock` after the last ping re-arms writable events, and one is reported.
+    assert!(polls <= 1, "{polls} polls although no client sent anything");
 }
 
-/// The same with output pending and input waiting: the readiness that is not waited for must not wake anybody either.
-/// Where a `WouldBlock` re-arms both directions (poll(2), Windows), trying the wrong one would spin.
+/// The same with a pending write and unread input: input must not wake up a server that waits until it can write.
+/// Where a `WouldBlock` re-arms both directions (poll(2), Windows), a read in this state would make the loop spin.
 #[test]
-fn a_stalled_client_with_more_to_say_causes_no_wake_ups() {
+fn a_stalled_client_with_unread_input_causes_no_wake_ups() {
     let server = Embedded::start();
     let client = connect_narrow(server.address);
     send_until_stopped(&client, &vec![7; 256 << 20], Duration::from_millis(300));
@@ -36,12 +36,15 @@ fn a_stalled_client_with_more_to_say_causes_no_wake_ups() {
     let before = server.stats().polls;
     thread::sleep(Duration::from_millis(300));
     let polls = server.stats().polls - before;
-    // The peer's kernel probes the closed window now and then, and a probe may be an event.
-    assert!(polls <= 10, "{polls} polls while nothing could be done");
+    // Sometimes the kernel probes the closed window, and a probe may cause an event.
+    assert!(
+        polls <= 10,
+        "{polls} polls although the server could do nothing"
+    );
 }
 
-/// Fault 30. TCP's reads stop in front of an urgent byte however much follows it, so a short read is no proof that the
-/// queue is drained; and without `SO_OOBINLINE` the byte would be missing from the stream.
+/// Fault 30. A TCP read stops before an urgent byte even if more bytes follow, so a short read does not mean that the
+/// queue is empty. Without `SO_OOBINLINE` (socket(7)) the urgent byte would be missing from the stream.
 #[test]
 fn an_urgent_byte_keeps_its_place_and_holds_up_nothing() {
     let bound = Bound::new(&config());
@@ -49,7 +52,7 @@ fn an_urgent_byte_keeps_its_place_and_holds_up_nothing() {
     (&client).write_all(b"before ").unwrap();
     SockRef::from(&client).send_out_of_band(b"!").unwrap();
     (&client).write_all(b" after").unwrap();
-    // Only now does the server run, so it finds all three at once, and no further edge will come.
+    // The server starts only now: one edge reports all bytes, and no further edge comes.
     let server = bound.run();
     let mut echo = [0; 14];
     (&client).read_exact(&mut echo).unwrap();
@@ -61,7 +64,7 @@ fn an_urgent_byte_keeps_its_place_and_holds_up_nothing() {
     ping(&client, b"and on");
 }
 
-/// The same on a Unix-domain socket, whose accepted streams do not inherit the option.
+/// The same on a Unix-domain socket: its accepted streams do not inherit `SO_OOBINLINE` from the listener.
 #[test]
 fn an_urgent_byte_keeps_its_place_on_a_unix_socket_too() {
     use rustix::net::{SendFlags, send};
@@ -80,8 +83,8 @@ fn an_urgent_byte_keeps_its_place_on_a_unix_socket_too() {
     assert_eq!(&echo, b"before ! after");
 }
 
-/// tokio #5866, mio #1612, and frevib's epoll echo (one `recv` per edge, then silence): messages of every size around
-/// the read buffer's, one after the other on one connection.
+/// Messages whose size is near that of the read buffer, one after the other on one connection. They hang in tokio
+/// #5866, in mio #1612, and in frevib's epoll echo, which calls `recv` only once for each edge.
 #[test]
 fn messages_around_the_size_of_a_read_do_not_hang() {
     let server = Embedded::with(&mio_echo::Config {
@@ -94,7 +97,7 @@ fn messages_around_the_size_of_a_read_do_not_hang() {
     }
 }
 
-/// The kernel buffers of the poll's own kind: a whole pipeline of small messages.
+/// The client sends 1 MiB in messages of 37 bytes without waiting for an echo.
 #[test]
 fn a_pipeline_of_small_messages_is_echoed_in_order() {
     let server = Embedded::start();
@@ -113,7 +116,8 @@ fn a_pipeline_of_small_messages_is_echoed_in_order() {
     assert_same(&echo, &sent);
 }
 
-/// Fault 19, second half; and mio #494, quiche #1798, where `EINTR` ends the poll: a storm of signals neither ends the loop nor moves its timers.
+/// Fault 19, second half: a storm of signals neither ends the loop nor delays its timers. In mio #494 and quiche
+/// #1798 an `EINTR` from the poll ends the program.
 #[test]
 fn a_storm_of_signals_ends_nothing_and_delays_no_timer() {
     let mut server = Process::serve(&["--idle-timeout", "300ms", "--json"]);
@@ -135,7 +139,7 @@ fn a_storm_of_signals_ends_nothing_and_delays_no_timer() {
     assert_eq!(stats["closed"]["idle"], 1, "{signals} signals: {stats}");
 }
 
-/// Several listeners on one loop, of both families and both kinds.
+/// Three listeners on one event loop: IPv4, IPv6 and a Unix-domain socket.
 #[test]
 fn one_loop_serves_every_address() {
     let folder = tempfile::tempdir().unwrap();
@@ -155,12 +159,12 @@ fn one_loop_serves_every_address() {
     assert_eq!(echo, "unix");
     server.signal(Signal::TERM);
     assert!(server.wait().status.success());
-    assert!(!path.exists(), "the socket file goes with the server");
+    assert!(!path.exists(), "the server must remove its socket file");
 }
 
-/// A loop that polls without sleeping has to come to an end with it: an idle server costs nothing.
+/// Busy polling must stop after its time, so that an idle server uses no processor time.
 #[test]
-fn a_busy_poll_sleeps_when_nobody_says_more() {
+fn busy_polling_stops_when_no_events_come() {
     let server = Embedded::with(&mio_echo::Config {
         busy_poll: Some(Duration::from_millis(200)),
         ..config()
@@ -170,7 +174,7 @@ fn a_busy_poll_sleeps_when_nobody_says_more() {
     server.until("polls without an event", |stats| {
         stats.polls > stats.events + 20
     });
-    eventually("it to sleep", || {
+    eventually("the server to sleep", || {
         let before = server.stats().polls;
         thread::sleep(Duration::from_millis(50));
         let polls = server.stats().polls - before;

@@ -1,4 +1,4 @@
-//! Standard error that does not take the log: the loop goes on.
+//! Standard error that does not accept the log: the event loop must go on.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek};
@@ -14,18 +14,18 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::common::*;
 
-/// Far more lines than fit into any standard error that is not read, and into the queue before it: a message is four lines at
-/// the level of `-vv`.
+/// Messages of a test. With `-vv` a message is about four log lines: far more than an unread standard error and the log
+/// queue can hold.
 const MESSAGES: u64 = 10_000;
 
-/// A server that logs every step to this.
+/// Starts a server with the log level of `-vv` and this standard error.
 fn serve_with_log_to(errors: impl Into<Stdio>) -> Process {
     let mut command = mio_echo();
     command.args(["serve", "127.0.0.1:auto", "-vv", "--json"]);
     Process::start_with_errors_to(errors, command, 1)
 }
 
-/// The server answers, and ends soon with success when it is told to.
+/// Asserts that the server echoes all messages, and ends with success soon after SIGTERM.
 fn answers_and_ends(server: Process) {
     let client = connect(server.address());
     for _ in 0..MESSAGES {
@@ -36,18 +36,18 @@ fn answers_and_ends(server: Process) {
     let stats = server.stop_and_count();
     let took = start.elapsed();
     assert_eq!(stats["bytes_out"], 11 * MESSAGES, "{stats}");
-    // The last lines are waited for, and not longer than half a second.
+    // At its end the server waits for the last log lines, at most half a second.
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
-/// Fault 38, and 32. A pseudo-terminal stands for a terminal that was stopped with Ctrl-S.
+/// Faults 38 and 32. The pseudo-terminal behaves as a terminal that the user has stopped with Ctrl-S.
 #[test]
 fn a_terminal_that_is_not_read_stops_nothing() {
     let (_terminal, errors) = terminal();
     answers_and_ends(serve_with_log_to(errors));
 }
 
-/// A terminal's two ends.
+/// Returns the two ends of a pseudo-terminal: ours, and the one for the server.
 fn terminal() -> (OwnedFd, File) {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&ours).unwrap();
@@ -61,12 +61,13 @@ fn terminal() -> (OwnedFd, File) {
     (ours, theirs)
 }
 
+/// The log lines in the pipe are complete and in order.
 #[test]
-fn a_full_pipe_stops_nothing_and_what_it_has_is_whole_lines_in_order() {
+fn a_full_pipe_stops_nothing_and_holds_whole_lines_in_order() {
     let (reader, errors) = pipe().unwrap();
     let ours = errors.try_clone().unwrap();
     answers_and_ends(serve_with_log_to(errors));
-    // O_NONBLOCK would be there for every process that shares the descriptor.
+    // The server must not set O_NONBLOCK: it would apply to every process that shares the descriptor.
     assert!(!fcntl_getfl(&ours).unwrap().contains(OFlags::NONBLOCK));
     drop(ours);
     let mut log = String::new();
@@ -76,7 +77,7 @@ fn a_full_pipe_stops_nothing_and_what_it_has_is_whole_lines_in_order() {
     assert!(!log.contains("\x1b[31m\r"), "{log}");
 }
 
-/// The time stamps of the lines, which stand first in each, never go back.
+/// Asserts that the time stamps at the start of the lines never decrease.
 fn assert_in_order(log: &str) {
     let times: Vec<_> = log
         .lines()
@@ -89,7 +90,7 @@ fn assert_in_order(log: &str) {
     }
 }
 
-/// When the reader comes back it is told how many lines it has missed, between those before and those after.
+/// When the pipe is read again, the log states how many lines are missing, at the place where they are missing.
 #[test]
 fn left_out_lines_are_counted_where_they_are_missing() {
     let (reader, errors) = pipe().unwrap();
@@ -100,18 +101,18 @@ fn left_out_lines_are_counted_where_they_are_missing() {
     }
     let mut reader = std::io::BufReader::new(File::from(reader));
     let mut log = String::new();
-    let note = "log lines left out, as standard error did not take them: ";
+    let note = "log lines left out because standard error did not accept them: ";
     while !log.contains(note) {
         let read = std::io::BufRead::read_line(&mut reader, &mut log).unwrap();
         assert!(read > 0, "no note in\n{log}");
     }
     let left_out: u64 = log.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
-    // Each message is the line of a poll, of a read and of a write, and perhaps of a read that found nothing.
+    // A message causes a line for a poll, a read and a write, and sometimes one for a read that returned `WouldBlock`.
     let lines = log.lines().count() as u64 - 1;
     let all = lines + left_out;
     assert!(
         (3 * MESSAGES..5 * MESSAGES).contains(&all),
-        "{lines} lines and {left_out} left out for {MESSAGES} messages"
+        "{lines} lines and {left_out} missing lines for {MESSAGES} messages"
     );
     ping(&client, b"after");
     server.signal(Signal::TERM);
@@ -123,7 +124,7 @@ fn left_out_lines_are_counted_where_they_are_missing() {
     server.counts();
 }
 
-/// Another process may fill the pipe between a question for room and a write.
+/// Another process can fill the pipe after the server has checked that it has room, and before the server writes.
 #[test]
 fn a_pipe_that_another_process_fills_stops_nothing() {
     let (_reader, errors) = pipe().unwrap();
@@ -136,7 +137,7 @@ fn a_pipe_that_another_process_fills_stops_nothing() {
     other.wait().unwrap();
 }
 
-/// As systemd's journal has it.
+/// Under systemd standard error is a socket of the journal.
 #[test]
 fn a_socket_that_is_not_read_stops_nothing() {
     let (_reader, errors) = UnixStream::pair().unwrap();
@@ -156,7 +157,7 @@ fn a_device_that_is_full_stops_nothing() {
     answers_and_ends(serve_with_log_to(errors));
 }
 
-/// And standard error may be closed altogether.
+/// Standard error is closed when the server starts.
 #[test]
 fn a_closed_log_stops_nothing() {
     let mut command = Command::new("sh");
@@ -169,7 +170,7 @@ fn a_closed_log_stops_nothing() {
     answers_and_ends(Process::start(command, 1));
 }
 
-/// A file takes every line. The end waits for the last.
+/// A file accepts every line, and the server waits for the last one before it ends.
 #[test]
 fn a_file_has_every_line() {
     let mut file = tempfile::tempfile().unwrap();
@@ -192,7 +193,7 @@ fn a_file_has_every_line() {
     );
 }
 
-/// A failure's message has its place behind the log lines, also where nothing is read.
+/// The error message of a failed start comes after the log lines. If standard error is not read, the program gives up.
 #[test]
 fn an_error_message_waits_for_a_full_pipe_half_a_second() {
     let (_reader, errors) = pipe().unwrap();
@@ -206,7 +207,9 @@ fn an_error_message_waits_for_a_full_pipe_half_a_second() {
         .stderr(errors)
         .spawn()
         .unwrap();
-    let status = eventually("the end", || server.try_wait().unwrap().ok_or("it runs"));
+    let status = eventually("the end", || {
+        server.try_wait().unwrap().ok_or("it is running")
+    });
     assert_eq!(status.code(), Some(1));
     assert!(start.elapsed() < Duration::from_secs(10));
 }

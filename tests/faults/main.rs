@@ -1,7 +1,7 @@
-//! The faults that an echo server has to survive, each as a test on real sockets.
+//! The faults that an echo server must survive, each as a test on real sockets.
 //!
-//! Those that need a tool (strace, a network namespace) are in `tests/tools`, those that need ten thousand clients in
-//! `tests/crowd.rs`.
+//! The numbers of the faults are those of `docs/FAULTS.md`. Faults that need a tool (strace, a network namespace) are
+//! in `tests/tools`, faults that need ten thousand clients in `tests/crowd.rs`.
 
 #![cfg(target_os = "linux")]
 

@@ -1,4 +1,4 @@
-//! Peers that do not read, read late, or send in a way that costs.
+//! Clients that do not read, read late, or send in an expensive way.
 
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
@@ -12,11 +12,11 @@ use socket2::SockRef;
 
 use crate::common::*;
 
-/// Long enough that a peer which is being read would have been.
+/// If the kernel accepts nothing for this long, the server has stopped reading from the client.
 const STILL: Duration = Duration::from_millis(300);
 
-/// Fault 9; and libuv's example, gnet #764, uSockets, muduo, rustls' example: there the queue for a peer that does not
-/// read grows for as long as it sends.
+/// Fault 9. In libuv's example, gnet #764, uSockets, muduo and rustls' example the queue for a client that does not
+/// read grows as long as the client sends.
 #[test]
 fn a_reader_that_never_reads_is_stopped_by_tcp_and_costs_one_buffer() {
     let server = Process::serve(&[]);
@@ -24,19 +24,19 @@ fn a_reader_that_never_reads_is_stopped_by_tcp_and_costs_one_buffer() {
     let before = server.resident();
     let client = connect_narrow(server.address());
     let sent = send_until_stopped(&client, &vec![7; 256 << 20], STILL);
-    assert!(sent < 256 << 20, "the sender was never stopped");
+    assert!(sent < 256 << 20, "TCP never stopped the sender");
     let growth = server.resident().saturating_sub(before);
     assert!(
         growth < 1 << 20,
-        "{sent} bytes were sent, and memory grew by {growth}"
+        "{sent} bytes were sent, and the server's memory grew by {growth} bytes"
     );
     ping(&connect(server.address()), b"others are served");
 }
 
-/// Fault 10; and uSockets' echo example, which writes new bytes before older pending ones, and busybox inetd, which
-/// takes a partial write for a whole one.
+/// Fault 10. uSockets' echo example writes new bytes before older pending ones; busybox inetd takes a partial write
+/// for a whole one.
 #[test]
-fn that_reader_resumes_and_gets_everything_in_order() {
+fn a_reader_that_resumes_gets_everything_in_order() {
     let server = Embedded::start();
     let client = connect_narrow(server.address);
     let bytes = pattern(32 << 20);
@@ -46,7 +46,7 @@ fn that_reader_resumes_and_gets_everything_in_order() {
         stats.pending_bytes > 0 && sent < bytes.len(),
         "{sent}: {stats}"
     );
-    // The reader wakes up, and the rest follows meanwhile.
+    // Now the client reads, and sends the rest at the same time.
     let sending = send_and_finish(&client, bytes[sent..].to_vec());
     assert_same(&read_to_end(&client), &bytes);
     sending.join().unwrap();
@@ -55,8 +55,8 @@ fn that_reader_resumes_and_gets_everything_in_order() {
     assert!(stats.peak_pending_bytes <= 64 * 1024, "{stats}");
 }
 
-/// What hundreds of clients left behind who did not read goes back to the system within seconds. The clients go in an order
-/// that leaves no long free piece of an allocator's heap.
+/// The memory of 200 clients that did not read returns to the system within seconds. The clients close in an order that
+/// leaves no long free block in an allocator's heap.
 #[test]
 fn memory_of_a_burst_goes_back() {
     let server = Process::serve(&[]);
@@ -73,8 +73,8 @@ fn memory_of_a_burst_goes_back() {
             client
         })
         .collect();
-    // Until most of them have a spill. How much of each is resident depends on how much of a read the kernel took back.
-    let most = eventually("the burst", || {
+    // Until most connections have a pending write. Its resident size depends on how much of a read the kernel accepted.
+    let most = eventually("the memory of the burst to be in use", || {
         for mut client in &clients {
             let _ = client.write(&bytes);
         }
@@ -90,19 +90,19 @@ fn memory_of_a_burst_goes_back() {
     }
     drop(clients);
     let start = Instant::now();
-    eventually("memory to go back", || {
+    eventually("the memory to return to the system", || {
         let kept = server.resident().saturating_sub(before);
         match kept < 512 << 10 {
             true => Ok(()),
-            false => Err(format!("{kept} of {most} bytes are kept")),
+            false => Err(format!("the server still holds {kept} of {most} bytes")),
         }
     });
     let took = start.elapsed();
     assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
-/// The budget of all spills together: with none, everything still comes back, in order, and nobody waits for the
-/// peers that do not read.
+/// The memory limit of all pending writes is 0: still every byte comes back in order, and other clients do not wait for
+/// clients that do not read.
 #[test]
 fn without_memory_for_pending_writes_nothing_is_lost() {
     let server = Embedded::with(&Config {
@@ -126,7 +126,7 @@ fn without_memory_for_pending_writes_nothing_is_lost() {
     assert!(stats.peeks > 0, "{stats}");
 }
 
-/// The budget again: many slow readers, and room for the spills of two.
+/// The memory limit allows pending writes of two connections, and six clients do not read.
 #[test]
 fn pending_writes_stay_within_their_budget() {
     let server = Embedded::with(&Config {
@@ -139,7 +139,7 @@ fn pending_writes_stay_within_their_budget() {
         .iter()
         .map(|client| send_and_finish(client, bytes.clone()))
         .collect();
-    let stats = server.until("both spills to be lent", |stats| {
+    let stats = server.until("two pending writes and four peeks", |stats| {
         stats.spills >= 2 && stats.peeks >= 4
     });
     assert!(stats.peak_pending_bytes <= 2 * 64 * 1024, "{stats}");
@@ -156,7 +156,7 @@ fn pending_writes_stay_within_their_budget() {
     assert_eq!(stats.closed.end_of_stream, 6, "{stats}");
 }
 
-/// Fault 11.
+/// Fault 11: 65,536 writes of one byte.
 #[test]
 fn byte_at_a_time_is_exact_and_costs_a_bounded_number_of_calls() {
     const BYTES: usize = 64 * 1024;
@@ -186,7 +186,7 @@ fn byte_at_a_time_is_exact_and_costs_a_bounded_number_of_calls() {
 
 /// Fault 12: a client process is stopped for five seconds in the middle of its transfer.
 #[test]
-fn a_stopped_client_disturbs_nobody_and_loses_nothing() {
+fn a_stopped_client_delays_no_other_client_and_loses_nothing() {
     let server = Embedded::start();
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("input");
@@ -207,7 +207,7 @@ fn a_stopped_client_disturbs_nobody_and_loses_nothing() {
     let stats = server.stats();
     assert!(
         stats.bytes_in < bytes.len() as u64,
-        "it was over too soon: {stats}"
+        "the transfer ended before the client was stopped: {stats}"
     );
     let other = connect(server.address);
     let stopped = Instant::now();
@@ -224,7 +224,7 @@ fn a_stopped_client_disturbs_nobody_and_loses_nothing() {
     assert_same(&std::fs::read(&output).unwrap(), &bytes);
 }
 
-/// Fault 13: a firehose that never stops sending, and reads, beside a hundred pingers.
+/// Fault 13: a firehose, a client that never stops sending and reading, beside 100 clients with small messages.
 #[test]
 fn a_firehose_does_not_starve_a_hundred_pingers() {
     let server = Embedded::start();
@@ -256,16 +256,16 @@ fn a_firehose_does_not_starve_a_hundred_pingers() {
     let stats = server.stats();
     assert!(
         stats.yields > 0,
-        "the firehose never used up a turn: {stats}"
+        "the firehose never used up its budget in a turn: {stats}"
     );
     firehose.shutdown(std::net::Shutdown::Both).unwrap();
     sending.join().unwrap();
     reading.join().unwrap();
 }
 
-/// An idle timeout reaps who is idle, and only who is.
+/// The idle timeout closes idle connections, and no others.
 #[test]
-fn the_idle_timeout_reaps_the_idle_and_not_the_busy() {
+fn the_idle_timeout_closes_only_idle_connections() {
     let server = Embedded::with(&Config {
         idle_timeout: Some(Duration::from_millis(500)),
         ..config()
@@ -283,9 +283,9 @@ fn the_idle_timeout_reaps_the_idle_and_not_the_busy() {
     ping(&busy, b"still here");
 }
 
-/// A stall timeout resets who takes nothing, whatever else it sends.
+/// The stall timeout resets a client that reads nothing, even if it keeps sending.
 #[test]
-fn the_stall_timeout_reaps_who_takes_nothing() {
+fn the_stall_timeout_resets_a_client_that_reads_nothing() {
     let server = Embedded::with(&Config {
         stall_timeout: Some(Duration::from_millis(300)),
         idle_timeout: Some(Duration::from_millis(100)),
@@ -293,9 +293,11 @@ fn the_stall_timeout_reaps_who_takes_nothing() {
     });
     let client = connect_narrow(server.address);
     let mut sender = client.try_clone().unwrap();
-    // Ends with an error as the server resets the connection.
+    // Ends with an error when the server resets the connection.
     let sending = thread::spawn(move || while sender.write_all(&[7; 65536]).is_ok() {});
-    let stats = server.until("the reaper", |stats| stats.open == 0 && stats.accepted == 1);
+    let stats = server.until("the stall timeout to close it", |stats| {
+        stats.open == 0 && stats.accepted == 1
+    });
     assert_eq!(
         (stats.closed.stalled, stats.pending_bytes),
         (1, 0),
@@ -304,8 +306,8 @@ fn the_stall_timeout_reaps_who_takes_nothing() {
     sending.join().unwrap();
 }
 
-/// Closed in the plain way, a peer that takes nothing would occupy the kernel's send buffer for minutes more. Nothing
-/// of its input is left unread here, so it is not that which resets the connection.
+/// After a plain close the echo for a client that reads nothing would stay in the kernel's send buffer for minutes.
+/// Here the server has read all input, so unread input is not the reason for the reset.
 #[test]
 fn a_stalled_peer_is_reset_and_not_merely_closed() {
     let server = Embedded::with(&Config {
@@ -317,14 +319,14 @@ fn a_stalled_peer_is_reset_and_not_merely_closed() {
     loop {
         client.write_all(&[7; 16 * 1024]).unwrap();
         sent += 16 * 1024;
-        let stats = server.until("the message to be read and dealt with", |stats| {
+        let stats = server.until("the message to be read, and written or pending", |stats| {
             stats.bytes_in == sent && (stats.bytes_out == sent || stats.pending_bytes > 0)
         });
         if stats.pending_bytes > 0 {
             break;
         }
     }
-    let stats = server.until("the reaper", |stats| stats.open == 0);
+    let stats = server.until("the stall timeout to close it", |stats| stats.open == 0);
     assert_eq!(stats.closed.stalled, 1, "{stats}");
     let error = client.read_to_end(&mut Vec::new()).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);

@@ -1,4 +1,4 @@
-//! Signals and draining.
+//! Signals, and draining: the shutdown that echoes all received bytes.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use crate::common::*;
 
-/// Fault 21.
+/// Fault 21: SIGTERM or SIGINT without clients.
 #[test]
 fn sigterm_when_idle_ends_at_once_with_success() {
     for signal in [Signal::TERM, Signal::INT] {
@@ -20,15 +20,19 @@ fn sigterm_when_idle_ends_at_once_with_success() {
         let ended = server.wait();
         assert_eq!(ended.status.code(), Some(0), "{ended:?}");
         assert!(start.elapsed() < Duration::from_secs(1), "{ended:?}");
-        assert!(ended.stderr.contains("served: "), "no summary: {ended:?}");
+        assert!(
+            ended.stderr.contains("served: "),
+            "the log has no summary: {ended:?}"
+        );
         assert_eq!(
             ended.stdout, "",
-            "only the address, and that was read before"
+            "standard output must have no line after the address"
         );
     }
 }
 
-/// The same with idle clients that do not leave of themselves: they get the end of the stream, and are not waited for.
+/// The same with idle clients that keep their connections open: they get the end of the stream, and the server does
+/// not wait for them to close.
 #[test]
 fn sigterm_does_not_wait_for_idle_clients() {
     let server = Process::serve(&["--drain-timeout", "20s"]);
@@ -50,7 +54,8 @@ fn sigterm_does_not_wait_for_idle_clients() {
     );
 }
 
-/// A client that has sent nothing is owed nothing, and no reset can overtake an echo: no second of silence is waited for.
+/// For a client that has sent nothing there is no echo that a reset could destroy. So the server skips the lingering
+/// close, which takes a second of silence.
 #[test]
 fn a_shutdown_with_a_client_that_has_sent_nothing_ends_at_once() {
     let server = Embedded::start();
@@ -64,7 +69,7 @@ fn a_shutdown_with_a_client_that_has_sent_nothing_ends_at_once() {
     assert!(took < Duration::from_millis(900), "{took:?}");
 }
 
-/// Fault 22: the reader is slow, but it reads, and in time.
+/// Fault 22: a slow client reads its echo before the drain timeout.
 #[test]
 fn draining_writes_out_what_was_received() {
     let server = Embedded::with(&Config {
@@ -74,21 +79,21 @@ fn draining_writes_out_what_was_received() {
     let client = connect_narrow(server.address);
     let bytes = pattern(32 << 20);
     let sent = send_until_stopped(&client, &bytes, Duration::from_millis(300));
-    // What has left the client's own queue has been acknowledged, and so received.
+    // The server's kernel has received the bytes that are no longer in the client's send queue: it acknowledged them.
     let received_before = sent - kernel_sockets(client.local_addr().unwrap().port())[0].send_queue;
     let read_before = server.stats().bytes_in as usize;
     assert!(
         read_before < received_before,
-        "nothing waits to be read: {sent} sent, {read_before} read"
+        "the server has no unread input: {sent} bytes sent, {read_before} read"
     );
     server.handle.shutdown();
     eventually("the listener to close", || {
         match TcpStream::connect(server.address) {
             Err(_) => Ok(()),
-            Ok(_) => Err("a new client was let in"),
+            Ok(_) => Err("a new client could connect"),
         }
     });
-    // All of that comes back, and then the end, although the client has not ended its own stream.
+    // All these bytes come back, and then the end of the stream, although the client has not shut down writing.
     let mut echo = Vec::new();
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -108,7 +113,7 @@ fn draining_writes_out_what_was_received() {
     assert_eq!(back as u64, stats.bytes_out, "{stats}");
     drop(client);
     let stats = server.stop();
-    // A client that looked whether the listener is closed may have been in the backlog.
+    // Connections that tested above whether the listener is closed may have been accepted from the backlog.
     assert_eq!(
         stats.closed.drained + stats.closed.reset,
         stats.accepted,
@@ -116,7 +121,7 @@ fn draining_writes_out_what_was_received() {
     );
 }
 
-/// Fault 22, the end of it: a reader that never reads is not waited for beyond the deadline.
+/// Fault 22, second half: for a client that never reads, the server waits until the drain timeout and no longer.
 #[test]
 fn draining_ends_at_the_deadline() {
     let server = Process::serve(&["--drain-timeout", "500ms", "--json"]);
@@ -127,14 +132,14 @@ fn draining_ends_at_the_deadline() {
     let took = start.elapsed();
     assert!(
         took >= Duration::from_millis(450),
-        "it did not try: {took:?}"
+        "it did not wait for the drain timeout: {took:?}"
     );
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert_eq!(stats["closed"]["abandoned"], 1, "{stats}");
     assert_eq!(stats["pending_bytes"], 0, "{stats}");
 }
 
-/// Fault 36: connections that were complete before SIGTERM wait in the backlog, with what they have sent.
+/// Fault 36: at SIGTERM the backlog holds established connections whose clients have sent bytes.
 #[test]
 fn the_backlog_is_echoed_before_the_end() {
     let server = Process::serve(&["--json", "--drain-timeout", "20s"]);
@@ -185,7 +190,7 @@ fn the_backlog_of_a_unix_socket_is_echoed_before_the_end() {
     assert_eq!(server.counts()["accepted"], 21);
 }
 
-/// Clients that have sent nothing are closed first, so that those in the backlog have their places.
+/// The server first closes clients that have sent nothing, so that the cap leaves room for the clients in the backlog.
 #[test]
 fn a_shutdown_at_the_cap_serves_the_backlog_instead_of_silent_clients() {
     let server = Process::serve(&["--max-connections", "21", "--json"]);
@@ -203,9 +208,9 @@ fn a_shutdown_at_the_cap_serves_the_backlog_instead_of_silent_clients() {
     );
 }
 
-/// Without descriptors the backlog cannot be accepted. That is counted and said.
+/// Without free descriptors the server cannot accept the backlog. It counts those connections and logs their number.
 #[test]
-fn a_backlog_that_cannot_be_accepted_is_counted_and_said() {
+fn a_backlog_that_cannot_be_accepted_is_counted_and_logged() {
     let server = Process::serve(&["--json"]);
     server.leave_room_for(6);
     let (accepted, clients) = in_the_backlog(&server, || connect(server.address()));
@@ -222,8 +227,8 @@ fn a_backlog_that_cannot_be_accepted_is_counted_and_said() {
     assert!(said.contains("unanswered: 15"), "{said}");
 }
 
-/// Stops the server (SIGSTOP), has 20 clients connect and send, sends SIGTERM and lets the server go on. Returns the client
-/// that was accepted before, and those 20.
+/// Stops the server (SIGSTOP), connects 20 clients that send, sends SIGTERM and continues the server (SIGCONT).
+/// Returns a client that was accepted before the stop, and the 20 clients.
 fn in_the_backlog<C: Read + Write>(server: &Process, connect: impl Fn() -> C) -> (C, Vec<C>) {
     let mut accepted = connect();
     accepted.write_all(b"!").unwrap();
@@ -242,16 +247,16 @@ fn in_the_backlog<C: Read + Write>(server: &Process, connect: impl Fn() -> C) ->
     (accepted, clients)
 }
 
-/// Fault 37: with megabytes of its echo in the kernel a slow reader is silent for longer than a lingering close waits, and
-/// then says one byte more.
+/// Fault 37: the kernel holds megabytes of the echo for a slow reader. The client sends nothing for longer than a
+/// lingering close waits, and then one more byte.
 #[test]
-fn a_slow_reader_that_still_talks_at_shutdown_gets_everything() {
+fn a_slow_reader_that_still_sends_at_shutdown_gets_everything() {
     let server = Process::serve(&["--json", "--drain-timeout", "20s"]);
     let mut client = connect(server.address());
     let bytes = pattern(2_800_000);
     client.write_all(&bytes).unwrap();
     let port = server.address().port();
-    eventually("the echo to lie in the kernel", || {
+    eventually("the kernel to hold the whole echo", || {
         let held = kernel_sockets(port);
         let is_echoed = held.iter().all(|socket| socket.receive_queue == 0);
         is_echoed.then_some(()).ok_or(held)
@@ -264,14 +269,14 @@ fn a_slow_reader_that_still_talks_at_shutdown_gets_everything() {
     let mut echo = Vec::new();
     let end = client.read_to_end(&mut echo);
     assert!(end.is_ok(), "after {} bytes: {end:?}", echo.len());
-    // The byte came after the last of what the server owes.
+    // The byte arrived after the final echo, so the server does not echo it.
     assert_same(&echo, &bytes);
     drop(client);
     let stats = server.counts();
     assert_eq!(stats["closed"]["drained"], 1, "{stats}");
 }
 
-/// Fault 23.
+/// Fault 23: a second SIGTERM while the server drains.
 #[test]
 fn a_second_signal_ends_at_once_and_not_with_success() {
     let server = Process::serve(&["--drain-timeout", "1h"]);
@@ -284,17 +289,17 @@ fn a_second_signal_ends_at_once_and_not_with_success() {
     assert_eq!(ended.status.code(), Some(128 + 15), "{ended:?}");
 }
 
-/// Fault 24; and, as in a test of turmoil's, a plain close over unread input, which makes the kernel reset the connection: the reset overtakes the
-/// tail of the echo, and the client loses bytes that the server has written.
+/// Fault 24. A close with unread input makes the kernel reset the connection. The reset overtakes the end of the
+/// echo, and the client loses bytes that the server has written. A test of turmoil shows the same.
 #[test]
-fn shutdown_while_a_peer_still_sends_loses_no_tail() {
+fn shutdown_while_a_client_still_sends_loses_no_echo() {
     let server = Embedded::start();
     let client = connect(server.address);
     let bytes = pattern(8 << 20);
     let mut sender = client.try_clone().unwrap();
     let endless = bytes.clone();
     let sending = thread::spawn(move || {
-        // Until the server has closed, which is after the client's reader has seen the end.
+        // The server closes only after the client has read the end of the stream, so the writes succeed until then.
         while sender.write_all(&endless).is_ok() {}
     });
     server.until("the transfer", |stats| stats.bytes_out > 1 << 20);
@@ -306,16 +311,16 @@ fn shutdown_while_a_peer_still_sends_loses_no_tail() {
     assert_eq!(
         echo.len() as u64,
         stats.bytes_out,
-        "the tail is missing: {stats}"
+        "the end of the echo is missing: {stats}"
     );
     client.shutdown(Shutdown::Both).unwrap();
     sending.join().unwrap();
     server.stop();
 }
 
-/// The longest and the shortest of every timer are times like any other.
+/// The shortest and the longest duration work for every timer.
 #[test]
-fn extreme_durations_are_taken() {
+fn extreme_durations_are_accepted() {
     for extreme in [Duration::MAX, Duration::ZERO] {
         let server = Bound::new(&Config {
             idle_timeout: Some(extreme.max(Duration::from_secs(1))),
@@ -333,7 +338,7 @@ fn extreme_durations_are_taken() {
     }
 }
 
-/// The handle outlives its server.
+/// A handle still works after its server has ended.
 #[test]
 fn a_handle_may_be_used_after_the_end() {
     let server = Embedded::start();

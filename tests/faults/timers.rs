@@ -1,4 +1,4 @@
-//! Timers, and what the kernel holds for a peer: what still moves is not cut off, and what does not is freed.
+//! Timers: connections that make progress stay open, and the kernel frees the queues of connections that do not.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -11,9 +11,9 @@ use rustix::process::Signal;
 use crate::common::*;
 
 /// Fault 33: a debugger or a suspended machine stops the server for longer than its idle timeout, and its clients send
-/// meanwhile. The timers have expired before the loop has looked at one socket.
+/// meanwhile. When the event loop continues, the timers have expired before it has read any socket.
 fn clients_that_send_to_a_stopped_server_are_served(clients: usize, args: &[&str]) {
-    // On a busy machine it takes more than a second until the last of 1,500 clients has its first echo.
+    // 4 s: on a busy machine the last of 1,500 clients gets its first echo after more than a second.
     let server = Process::serve(&[&["--idle-timeout", "4s", "--json"], args].concat());
     let clients: Vec<_> = (0..clients).map(|_| connect(server.address())).collect();
     for client in &clients {
@@ -37,24 +37,24 @@ fn a_stop_longer_than_the_idle_timeout_closes_no_client_that_has_sent() {
     clients_that_send_to_a_stopped_server_are_served(300, &[]);
 }
 
-/// One batch of events holds 1,024.
+/// A poll returns at most 1,024 events.
 #[test]
-fn nor_with_more_events_than_one_batch_holds() {
+fn a_long_stop_with_more_events_than_one_poll_returns_closes_no_client_that_has_sent() {
     clients_that_send_to_a_stopped_server_are_served(1500, &[]);
 }
 
 #[test]
-fn nor_with_busy_polling() {
+fn a_long_stop_with_busy_polling_closes_no_client_that_has_sent() {
     clients_that_send_to_a_stopped_server_are_served(300, &["--busy-poll", "50us"]);
 }
 
-/// Fault 33 with output pending: the client reads all that the kernel has while the server is stopped.
+/// Fault 33 with a pending write: while the server is stopped the client reads all bytes that the kernel has.
 #[test]
 fn a_stop_longer_than_the_stall_timeout_closes_no_client_that_has_read() {
     let server = Process::serve(&["--stall-timeout", "1s", "--json"]);
     let client = connect(server.address());
     let bytes = pattern(10 << 20);
-    // Until neither the client's write nor the server's finds room.
+    // Until neither the client nor the server can write.
     let sent = send_until_stopped(&client, &bytes, Duration::from_millis(50));
     let mut echo = Vec::new();
     server.stop_for(Duration::from_millis(1500), || {
@@ -67,9 +67,11 @@ fn a_stop_longer_than_the_stall_timeout_closes_no_client_that_has_read() {
     assert_same(&echo, &bytes);
 }
 
-/// Fault 33 and 34: the kernel's own timer does not look at acknowledgements. The loop puts it off for a peer that it has seen
-/// to read, far enough for a stop of many stall timeouts.
-/// `poll(2)` does not report the last acknowledgement, so there a half-closed connection is left to the kernel.
+/// Faults 33 and 34: the kernel's own timer (`TCP_USER_TIMEOUT`) ignores acknowledgements while the window is small.
+/// The event loop extends that timer for a client that has read something, by more than a stop of many stall
+/// timeouts.
+///
+/// `poll(2)` does not report the last acknowledgement, so there the kernel alone ends a half-closed connection.
 #[cfg_attr(
     mio_unsupported_force_poll_poll,
     ignore = "the last acknowledgement is not reported"
@@ -87,7 +89,7 @@ fn a_long_stop_resets_no_slow_reader_with_a_small_buffer() {
     (&reader.client).write_all(&bytes).unwrap();
     reader.client.shutdown(Shutdown::Write).unwrap();
     let mut echo = Vec::new();
-    // Two looks have seen it read by then.
+    // By then the event loop has checked the connection twice, and it was reading.
     let end = reader.read_for(Duration::from_millis(3500), &mut echo);
     assert_eq!(end, Ok(()), "before the stop");
     server.stop_for(Duration::from_secs(6), || {
@@ -99,7 +101,8 @@ fn a_long_stop_resets_no_slow_reader_with_a_small_buffer() {
     assert_same(&echo, &bytes);
 }
 
-/// The client sends nothing, and its kernel acknowledges the last of its echo shortly before the idle timeout.
+/// The client sends nothing more, and its kernel acknowledges the last bytes of its echo shortly before the idle
+/// timeout.
 #[test]
 fn a_client_that_has_just_read_its_echo_is_not_idle() {
     for stall in ["off", "1s", "1m"] {
@@ -121,8 +124,9 @@ fn a_client_that_has_just_read_its_echo_is_not_idle() {
     }
 }
 
-/// Without a stall timeout the idle timeout is the only one that reaches clients which read nothing.
-/// `poll(2)` does not report the last acknowledgement, so there a half-closed connection is left to the kernel.
+/// Without a stall timeout only the idle timeout closes clients that read nothing.
+///
+/// `poll(2)` does not report the last acknowledgement, so there the kernel alone ends a half-closed connection.
 #[cfg_attr(
     mio_unsupported_force_poll_poll,
     ignore = "the last acknowledgement is not reported"
@@ -145,7 +149,7 @@ fn without_a_stall_timeout_clients_that_read_nothing_are_idle() {
     assert!(took < Duration::from_secs(6), "{took:?}");
 }
 
-/// Reads until nothing has come for a tenth of a second.
+/// Reads until no byte has come for 0.1 s.
 fn read_what_is_there(mut client: &TcpStream, into: &mut Vec<u8>) {
     let still = Some(Duration::from_millis(100));
     client.set_read_timeout(still).unwrap();
@@ -154,7 +158,7 @@ fn read_what_is_there(mut client: &TcpStream, into: &mut Vec<u8>) {
     client.set_read_timeout(Some(LIMIT)).unwrap();
 }
 
-/// A client that reads `step` bytes every `pause` while its echo fills every queue.
+/// A client that reads `step` bytes every `pause`, while its echo fills all queues.
 struct SlowReader {
     name: &'static str,
     client: TcpStream,
@@ -163,7 +167,10 @@ struct SlowReader {
 }
 
 impl SlowReader {
-    /// Reads for so long. Returns the error that ends it before, and when.
+    /// Reads for this time.
+    ///
+    /// # Errors
+    /// The error of a read before that, and when it came.
     fn read_for(&self, time: Duration, echo: &mut Vec<u8>) -> Result<(), (Duration, ErrorKind)> {
         let start = Instant::now();
         let mut piece = vec![0; self.step];
@@ -178,8 +185,8 @@ impl SlowReader {
     }
 }
 
-/// Fault 34: the kernel of each of these acknowledges bytes at least once in a stall timeout of two seconds. With a receive
-/// buffer of the default size its window opens in steps of 64 to 128 KiB, with a small one in steps of its size.
+/// Fault 34: each client's kernel acknowledges bytes at least once in a stall timeout of 2 s. The receive window
+/// opens in steps: 64 to 128 KiB with a receive buffer of the default size, the size of the buffer with a small one.
 #[test]
 fn a_reader_above_the_bound_is_never_reset() {
     let server = serve_with_stall_timeout(2);
@@ -225,11 +232,11 @@ fn a_reader_above_the_bound_is_never_reset() {
             });
         }
     });
-    let stats = server.until("the ends", |stats| stats.open == 0);
+    let stats = server.until("all connections to be closed", |stats| stats.open == 0);
     assert_eq!(stats.closed.end_of_stream, 3, "{stats}");
 }
 
-/// The other side of the bound: so slow that the window opens more seldom than once in two stall timeouts.
+/// Clients that read so slowly that the receive window opens less often than once in two stall timeouts.
 #[test]
 fn a_reader_below_the_bound_is_reset_as_stalled() {
     let server = serve_with_stall_timeout(1);
@@ -259,7 +266,7 @@ fn a_reader_below_the_bound_is_reset_as_stalled() {
                     &vec![7; 32 << 20],
                     Duration::from_millis(50),
                 );
-                // What its kernel has received it can still read after the reset.
+                // After the reset the client can still read the bytes that its kernel has received.
                 let end = reader.read_for(Duration::from_secs(6), &mut Vec::new());
                 assert_eq!(end, Ok(()), "{}", reader.name);
                 let stats = server.stats();
@@ -271,9 +278,10 @@ fn a_reader_below_the_bound_is_reset_as_stalled() {
     assert_eq!(server.stats().closed.stalled, 2, "{}", server.stats());
 }
 
-/// Fault 35: what the server has written lies in the kernel's queues, where no write waits for room. Seconds after twice the
-/// stall timeout the connection is gone, and what the kernel held of it too.
-/// `poll(2)` does not report the last acknowledgement, so there a half-closed connection is left to the kernel.
+/// Fault 35: the kernel's queues hold the whole echo, and the server has no pending write. Seconds after twice the
+/// stall timeout the connection is closed, and the kernel has freed its queues.
+///
+/// `poll(2)` does not report the last acknowledgement, so there the kernel alone ends a half-closed connection.
 #[cfg_attr(
     mio_unsupported_force_poll_poll,
     ignore = "the last acknowledgement is not reported"
@@ -291,10 +299,10 @@ fn a_reader_that_never_reads_is_gone_from_the_kernel_after_two_stall_timeouts() 
         let held = kernel_sockets(server.address.port());
         assert!(
             held.iter().any(|socket| socket.send_queue > 0),
-            "nothing lies in the kernel: {held:?}"
+            "the kernel holds no bytes: {held:?}"
         );
         let start = Instant::now();
-        let stats = server.until("the reaper", |stats| stats.open == 0);
+        let stats = server.until("the stall timeout to close it", |stats| stats.open == 0);
         until_the_kernel_holds_nothing(server.address.port());
         let took = start.elapsed();
         assert!(took < Duration::from_secs(5), "{took:?}: {stats}");
@@ -304,14 +312,14 @@ fn a_reader_that_never_reads_is_gone_from_the_kernel_after_two_stall_timeouts() 
     }
 }
 
-/// The kernel alone is left to end it when the process has ended.
+/// After the end of the process only the kernel can end the connection (`TCP_USER_TIMEOUT`).
 #[test]
-fn what_the_kernel_holds_goes_when_the_server_was_killed() {
+fn the_kernel_frees_its_queues_after_the_server_was_killed() {
     let server = Process::serve(&["--stall-timeout", "1s"]);
     let port = server.address().port();
     let mut client = connect(server.address());
     client.write_all(&[7; 1 << 20]).unwrap();
-    eventually("the echo to lie in the kernel", || {
+    eventually("the kernel to hold the whole echo", || {
         let held = kernel_sockets(port);
         let echoed =
             |socket: &KernelSocket| socket.send_queue > 100_000 && socket.receive_queue == 0;
@@ -322,16 +330,17 @@ fn what_the_kernel_holds_goes_when_the_server_was_killed() {
     let held = kernel_sockets(port);
     assert!(
         held.iter().any(|socket| socket.send_queue > 0),
-        "nothing lies in the kernel: {held:?}"
+        "the kernel holds no bytes: {held:?}"
     );
     until_the_kernel_holds_nothing(port);
     let took = start.elapsed();
     assert!(took < Duration::from_secs(8), "{took:?}");
 }
 
-/// After its end of stream, too, a peer has its echo, however slowly it reads: it is not the kernel's alone, whose timer does
-/// not look at acknowledgements.
-/// `poll(2)` does not report the last acknowledgement, so there a half-closed connection is left to the kernel.
+/// A slow reader also gets its whole echo after it has shut down writing. The event loop keeps the connection until
+/// then, because the kernel's own timer (`TCP_USER_TIMEOUT`) would ignore the acknowledgements.
+///
+/// `poll(2)` does not report the last acknowledgement, so there the kernel alone ends a half-closed connection.
 #[cfg_attr(
     mio_unsupported_force_poll_poll,
     ignore = "the last acknowledgement is not reported"
@@ -348,7 +357,9 @@ fn a_slow_reader_that_has_half_closed_gets_everything() {
     let bytes = pattern(60_000);
     (&reader.client).write_all(&bytes).unwrap();
     reader.client.shutdown(Shutdown::Write).unwrap();
-    server.until("all of it", |stats| stats.bytes_out == 60_000);
+    server.until("the whole echo to be written", |stats| {
+        stats.bytes_out == 60_000
+    });
     let mut echo = Vec::new();
     let end = reader.read_for(Duration::from_secs(5), &mut echo);
     assert_eq!(end, Ok(()), "{}", server.stats());
@@ -358,7 +369,7 @@ fn a_slow_reader_that_has_half_closed_gets_everything() {
     assert_eq!(stats.closed.end_of_stream, 1, "{stats}");
 }
 
-/// What a Unix-domain socket's queue holds outlives the close (unix(7)), but the connection does not stay.
+/// The server closes the connection. Bytes in the queue of a Unix-domain socket stay there after the close (unix(7)).
 #[test]
 fn a_reader_that_never_reads_on_a_unix_socket_is_closed() {
     let folder = tempfile::tempdir().unwrap();
@@ -374,8 +385,8 @@ fn a_reader_that_never_reads_on_a_unix_socket_is_closed() {
     let client = std::os::unix::net::UnixStream::connect(&path).unwrap();
     client.set_nonblocking(true).unwrap();
     let start = Instant::now();
-    let stats = eventually("the reaper", || {
-        // More than all queues hold.
+    let stats = eventually("the stall timeout to close it", || {
+        // Writes more than all queues hold.
         let _ = (&client).write(&[7; 65536]);
         let stats = handle.stats();
         match stats.closed.stalled {
@@ -389,7 +400,7 @@ fn a_reader_that_never_reads_on_a_unix_socket_is_closed() {
     running.join().unwrap().unwrap();
 }
 
-/// Without a stall timeout a peer may take its time.
+/// Without a stall timeout a client may start to read late.
 #[test]
 fn without_a_stall_timeout_a_reader_that_reads_late_gets_everything() {
     let server = Embedded::with(&Config {
@@ -405,6 +416,7 @@ fn without_a_stall_timeout_a_reader_that_reads_late_gets_everything() {
     sending.join().unwrap();
 }
 
+/// Starts a server with this stall timeout, in seconds.
 fn serve_with_stall_timeout(seconds: u64) -> Embedded {
     Embedded::with(&Config {
         stall_timeout: Some(Duration::from_secs(seconds)),
@@ -412,10 +424,10 @@ fn serve_with_stall_timeout(seconds: u64) -> Embedded {
     })
 }
 
-/// Sends and reads nothing, until the server has echoed all of it into the kernel's queues.
+/// Sends bytes and reads nothing, until the server has written the whole echo into the kernel's queues.
 fn send_unread(server: &Embedded, mut client: &TcpStream, length: u64) -> Stats {
     client.write_all(&pattern(length as usize)).unwrap();
-    server.until("the echo to be in the kernel", |stats| {
+    server.until("the kernel to hold the whole echo", |stats| {
         stats.bytes_out == length
     })
 }
@@ -429,7 +441,7 @@ fn until_the_kernel_holds_nothing(port: u16) {
 }
 
 impl Process {
-    /// Stops the process (SIGSTOP) for at least so long, and does this meanwhile.
+    /// Stops the process (SIGSTOP) for at least this time, and calls `meanwhile` during the stop.
     fn stop_for(&self, time: Duration, meanwhile: impl FnOnce()) {
         self.signal(Signal::STOP);
         eventually("the process to stop", || match self.state() {

@@ -1,4 +1,4 @@
-//! What the figures must be when the truth is known: stops, rates, sizes, counts.
+//! Figures whose right values are known: rates, sizes and counts.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -8,12 +8,9 @@ use rustix::process::Signal;
 use crate::common::{Embedded, Process};
 use crate::{bench, bench_command, benched};
 
-/// A tenth of all messages fall due within the stop and wait for its end: from one second down to none. So of a hundred
-/// messages the slowest has waited for 0.9 s or more.
-/// Ten thousand connections, each with its own part of the schedule. Half of the messages leave within a fraction of a
-/// millisecond, whatever the machine does to the others.
+/// A client that writes without reading, against a server that reads only after its write, would block forever.
 #[test]
-fn messages_larger_than_all_buffers_are_no_deadlock() {
+fn messages_larger_than_all_socket_buffers_do_not_deadlock() {
     let server = Embedded::start();
     let target = server.address.to_string();
     let seen = bench(&[
@@ -42,7 +39,7 @@ fn every_message_of_a_count_is_sent_and_verified_over_threads_and_sizes() {
 }
 
 #[test]
-fn the_bytes_that_the_server_counts_are_those_that_are_reported() {
+fn the_report_and_the_server_count_the_same_bytes() {
     let server = Embedded::start();
     let target = server.address.to_string();
     let seen = bench(&[&target, "-n", "5000", "-s", "100-1000"]);
@@ -53,7 +50,7 @@ fn the_bytes_that_the_server_counts_are_those_that_are_reported() {
 }
 
 #[test]
-fn connect_ask_close_makes_a_connection_for_each_message() {
+fn reconnect_after_one_message_makes_a_connection_for_each_message() {
     let server = Embedded::start();
     let target = server.address.to_string();
     let seen = bench(&[&target, "-n", "2000", "-c", "10", "--reconnect", "1"]);
@@ -63,9 +60,9 @@ fn connect_ask_close_makes_a_connection_for_each_message() {
     assert!(server.stop().accepted >= 2000);
 }
 
-/// The first connections are there at once, the others as the ramp has it.
+/// The first connection is made at once, the last one after 99 × 5 ms.
 #[test]
-fn a_ramp_takes_its_time() {
+fn connect_rate_spreads_the_connections_over_time() {
     let server = Embedded::start();
     let target = server.address.to_string();
     let start = std::time::Instant::now();
@@ -76,7 +73,7 @@ fn a_ramp_takes_its_time() {
 }
 
 #[test]
-fn connections_come_from_the_addresses_that_are_named() {
+fn connections_come_from_the_source_addresses_in_turn() {
     let seen_by_server = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let peers = seen_by_server.clone();
     let target = crate::servers::server(move |_, stream| {
@@ -116,14 +113,15 @@ fn a_unix_domain_socket_is_measured_too() {
     let mut command = crate::common::mio_echo();
     command.args(["serve", &address]);
     let _server = Process::start(command, 1);
-    // More than a backlog has room for: connect(2) says EAGAIN, and no event tells when there is room.
+    // More connections than the backlog holds: connect(2) fails with EAGAIN, and no event reports when the backlog
+    // has room.
     let seen = bench(&[&address, "-c", "300", "-n", "3000"]);
     seen.assert_measured();
     assert_eq!(seen.number("/counts/ok"), 3000.0);
 }
 
 #[test]
-fn without_verification_the_report_says_so() {
+fn the_report_says_that_bytes_were_not_verified() {
     let seen = bench(&["-n", "100", "-c", "2", "--verify", "off"]);
     seen.assert_measured();
     assert!(
@@ -135,8 +133,8 @@ fn without_verification_the_report_says_so() {
 }
 
 #[test]
-fn the_highest_rate_that_holds_is_found_between_one_that_does_and_one_that_does_not() {
-    // A server whose two connections answer every 10 ms: 200 messages a second and no more.
+fn find_max_finds_the_highest_rate_at_which_the_condition_holds() {
+    // Two connections, each with one echo in 10 ms: at most 200 messages a second.
     let target = crate::servers::echoing(64, |_, _| {
         std::thread::sleep(Duration::from_millis(10));
         crate::servers::Then::GoOn
@@ -164,9 +162,9 @@ fn the_highest_rate_that_holds_is_found_between_one_that_does_and_one_that_does_
     assert!((100.0..215.0).contains(&holds), "{found}");
 }
 
-/// Which of `::1` and `127.0.0.1` comes first is the system's choice.
+/// The system chooses whether `::1` or `127.0.0.1` comes first. The server listens only on `127.0.0.1`.
 #[test]
-fn of_a_hostname_the_address_is_measured_where_somebody_listens() {
+fn a_hostname_is_measured_at_the_address_where_a_server_listens() {
     let server = Embedded::start();
     let target = format!("localhost:{}", server.address.port());
     let seen = bench(&[&target, "-n", "100", "-c", "2"]);
@@ -179,7 +177,7 @@ fn of_a_hostname_the_address_is_measured_where_somebody_listens() {
 }
 
 #[test]
-fn messages_further_apart_than_any_timeout_are_all_sent() {
+fn messages_with_intervals_longer_than_the_timeout_are_all_sent() {
     let server = Embedded::start();
     let target = server.address.to_string();
     let seen = bench(&[
@@ -200,7 +198,7 @@ fn messages_further_apart_than_any_timeout_are_all_sent() {
     );
 }
 
-/// Three connections cannot be dealt out evenly to two threads; the messages follow the connections.
+/// Two threads cannot have the same number of three connections. Each thread sends the messages of its connections.
 #[test]
 fn threads_share_count_rate_and_ramp() {
     let server = Embedded::start();
@@ -225,12 +223,12 @@ fn threads_share_count_rate_and_ramp() {
     let took = start.elapsed();
     assert!(
         took >= Duration::from_millis(1490),
-        "the third connection is made after half a second: {took:?}"
+        "the third connection is made after 0.5 s, and the window is 1 s: {took:?}"
     );
 }
 
 #[test]
-fn a_server_may_be_compared_with_itself() {
+fn a_comparison_alternates_the_order_of_its_two_targets() {
     let server = Embedded::start();
     let target = server.address.to_string();
     let seen = bench(&[&target, &target, "--runs", "3", "-w", "0s", "-d", "200ms"]);
@@ -245,7 +243,7 @@ fn a_server_may_be_compared_with_itself() {
 }
 
 #[test]
-fn an_interrupt_in_the_warm_up_measures_nothing_and_says_so() {
+fn an_interrupt_in_the_warm_up_reports_that_nothing_was_measured() {
     let server = Embedded::start();
     let mut command = bench_command(&[&server.address.to_string(), "-w", "60s", "--json", "-"]);
     let child = command
@@ -254,7 +252,7 @@ fn an_interrupt_in_the_warm_up_measures_nothing_and_says_so() {
         .spawn()
         .unwrap();
     let pid = rustix::process::Pid::from_child(&child);
-    server.until("everybody to be there", |stats| {
+    server.until("all 50 connections and the first messages", |stats| {
         stats.accepted == 50 && stats.bytes_in > 10_000
     });
     rustix::process::kill_process(pid, Signal::INT).unwrap();

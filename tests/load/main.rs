@@ -1,4 +1,5 @@
-//! The load generator: what it must see, what it must not be fooled by, and what it writes.
+//! Tests of the load generator: the errors that it must find, the figures that it must measure and the reports that
+//! it writes.
 #![cfg(unix)]
 
 #[path = "../common/mod.rs"]

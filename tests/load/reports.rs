@@ -1,4 +1,4 @@
-//! What is written, and what programs do with it: the schema, tables, comparisons, merging, conditions.
+//! Reports and their use: the schema, tables, comparisons, merging and conditions.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use crate::common::{Embedded, mio_echo};
 use crate::servers::{Then, echoing};
 use crate::{Benched, bench, bench_command};
 
-/// Every report that the tests of this file make is as the schema says.
-fn assert_as_the_schema_says(report: &Value) {
+/// Fails unless the report matches the published schema.
+fn assert_matches_the_schema(report: &Value) {
     let schema = include_str!("../../docs/bench.schema.json");
     let schema: Value = serde_json::from_str(schema).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
@@ -21,13 +21,14 @@ fn assert_as_the_schema_says(report: &Value) {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Runs `mio-echo bench` and checks its report against the schema.
 fn checked(args: &[&str]) -> Benched {
     let seen = bench(args);
-    assert_as_the_schema_says(&seen.report);
+    assert_matches_the_schema(&seen.report);
     seen
 }
 
-/// A short run, saved.
+/// Saves the report of a run without a warm-up as JSON. Returns the file's path.
 fn saved(folder: &Path, name: &str, args: &[&str]) -> PathBuf {
     let file = folder.join(name);
     let output = bench_command(args)
@@ -44,7 +45,7 @@ fn read(file: &Path) -> Value {
 }
 
 #[test]
-fn every_kind_of_report_is_as_the_schema_says() {
+fn every_kind_of_report_matches_the_schema() {
     let server = Embedded::start();
     let target = server.address.to_string();
     let short = ["-w", "0s", "-d", "200ms"];
@@ -90,7 +91,7 @@ fn every_kind_of_report_is_as_the_schema_says() {
             assert!(run["latency"]["service"]["percentiles"].is_object());
         }
     }
-    // A wrong server's too.
+    // The report of a wrong server matches too.
     let wrong = echoing(64, |n, echo| {
         echo[0] ^= u8::from(n == 5);
         Then::GoOn
@@ -100,15 +101,15 @@ fn every_kind_of_report_is_as_the_schema_says() {
 }
 
 #[test]
-fn a_schema_that_accepts_everything_would_be_noticed() {
+fn the_schema_refuses_a_wrong_report() {
     let mut report = bench(&["-n", "10", "-c", "1"]).report;
     report["runs"][0]["counts"]["ok"] = "many".into();
-    let checked = std::panic::catch_unwind(|| assert_as_the_schema_says(&report));
+    let checked = std::panic::catch_unwind(|| assert_matches_the_schema(&report));
     assert!(checked.is_err());
 }
 
 #[test]
-fn conditions_decide_on_the_exit_code() {
+fn conditions_decide_the_exit_code() {
     let server = Embedded::start();
     let target = server.address.to_string();
     for (condition, code) in [
@@ -118,7 +119,7 @@ fn conditions_decide_on_the_exit_code() {
         ("rate<1", Some(0)),
         ("rate>=1", Some(99)),
         ("max<1h", Some(99)),
-        // Five hundred messages have no p99.99.
+        // 500 messages are too few for a p99.99.
         ("p99.99>1h", Some(4)),
     ] {
         let seen = bench(&[&target, "-n", "500", "-c", "2", "--fail-if", condition]);
@@ -138,11 +139,11 @@ fn conditions_decide_on_the_exit_code() {
         "--fail-if",
         "p50>1ns",
     ]);
-    assert_eq!(seen.code, Some(99), "one of several is enough");
+    assert_eq!(seen.code, Some(99), "one of several conditions is enough");
 }
 
 #[test]
-fn tables_have_every_second_and_the_whole_distribution() {
+fn the_csv_has_every_second_and_the_hgrm_the_whole_distribution() {
     let folder = tempfile::tempdir().unwrap();
     let (csv, hgrm) = (folder.path().join("a.csv"), folder.path().join("a.hgrm"));
     let seen = bench(&[
@@ -160,7 +161,11 @@ fn tables_have_every_second_and_the_whole_distribution() {
     seen.assert_measured();
     let csv = fs::read_to_string(csv).unwrap();
     let lines: Vec<&str> = csv.lines().collect();
-    assert_eq!(lines.len(), 4, "a head, two seconds and a half: {csv}");
+    assert_eq!(
+        lines.len(),
+        4,
+        "a header, two seconds and a half second: {csv}"
+    );
     let columns = lines[0].split(',').count();
     assert!(
         lines.iter().all(|line| line.split(',').count() == columns),
@@ -178,7 +183,7 @@ fn tables_have_every_second_and_the_whole_distribution() {
         .map(|second| second["sent"].as_u64().unwrap())
         .collect();
     assert_eq!(of_the_table, of_the_report);
-    // On a busy machine some of the last messages leave after the last second.
+    // On a busy machine some of the last messages are sent after the window, and are in no second.
     let sum: u64 = of_the_table.iter().sum();
     assert!((2000..=2500).contains(&sum), "{csv}");
     let hgrm = fs::read_to_string(hgrm).unwrap();
@@ -187,12 +192,12 @@ fn tables_have_every_second_and_the_whole_distribution() {
 }
 
 #[test]
-fn the_text_says_the_verdict_first_and_then_the_figures() {
+fn the_text_begins_with_the_validity_and_then_has_the_figures() {
     let output = bench_command(&["-r", "1000", "-w", "0s", "-d", "2s"])
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    // On a busy machine it may be the other one.
+    // Both are possible: on a busy machine the run may be invalid.
     let verdict = text.lines().next().unwrap();
     assert!(["valid", "INVALID"].contains(&verdict), "{text}");
     for part in [
@@ -203,7 +208,7 @@ fn the_text_says_the_verdict_first_and_then_the_figures() {
         "service",
         "connect",
         "█",
-        "p99 a second:",
+        "p99 of each second:",
         "sends late by",
         "Jain's index",
     ] {
@@ -211,16 +216,17 @@ fn the_text_says_the_verdict_first_and_then_the_figures() {
     }
     assert!(
         text.lines().all(|line| !line.contains('\u{1b}')),
-        "no colours off a terminal"
+        "colours are for terminals only"
     );
     let progress = String::from_utf8(output.stderr).unwrap();
     assert!(progress.contains("connecting: 50 of 50"), "{progress}");
     assert!(
         progress.lines().count() >= 3 && !progress.contains('\r'),
-        "plain lines: {progress:?}"
+        "without a terminal, progress is plain lines: {progress:?}"
     );
 }
 
+/// Runs `mio-echo compare`. Returns its exit code and its output.
 fn compared(a: &Path, b: &Path, args: &[&str]) -> (Option<i32>, String) {
     let output = mio_echo()
         .arg("compare")
@@ -242,7 +248,7 @@ fn a_report_does_not_differ_from_itself_and_a_slower_server_is_worse() {
         });
         server.to_string()
     };
-    // So far apart that the machine's noise cannot hide the difference of four runs.
+    // With this difference four runs are enough, even on a busy machine.
     let (fast, slow) = (slow(2), slow(40));
     let args = |target: &'static str| ["-c", "20", "-d", "400ms", "--runs", "4", target];
     let a = saved(folder.path(), "a.json", &args(fast.leak()));
@@ -258,12 +264,12 @@ fn a_report_does_not_differ_from_itself_and_a_slower_server_is_worse() {
     assert_eq!(code, Some(99), "{text}");
     assert!(text.contains("B is worse"), "{text}");
     let (code, text) = compared(&b, &a, &fail_if);
-    assert_eq!(code, Some(0), "better is not worse: {text}");
+    assert_eq!(code, Some(0), "an improvement is not a regression: {text}");
     assert!(text.contains("B is better"), "{text}");
 }
 
 #[test]
-fn merging_adds_up_what_is_in_the_files() {
+fn merging_adds_up_the_counts_and_histograms_of_the_files() {
     let server = Embedded::start();
     let target = server.address.to_string();
     let folder = tempfile::tempdir().unwrap();
@@ -290,7 +296,7 @@ fn merging_adds_up_what_is_in_the_files() {
         String::from_utf8_lossy(&output.stderr)
     );
     let merged: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_as_the_schema_says(&merged);
+    assert_matches_the_schema(&merged);
     let run = &merged["runs"][0];
     assert_eq!(run["counts"]["ok"], 1500);
     assert_eq!(run["latency"]["response"]["count"], 1500);
@@ -304,11 +310,11 @@ fn merging_adds_up_what_is_in_the_files() {
 }
 
 #[test]
-fn what_is_no_report_is_refused_by_name() {
+fn a_file_that_is_not_a_report_is_refused_with_its_name() {
     let folder = tempfile::tempdir().unwrap();
     for (name, text, hint) in [
-        ("a.json", "not json", "is no JSON"),
-        ("b.json", "{}", "is no report"),
+        ("a.json", "not json", "is not JSON"),
+        ("b.json", "{}", "is not a report"),
         (
             "c.json",
             r#"{"schema":"mio-echo-bench/9"}"#,
@@ -325,8 +331,8 @@ fn what_is_no_report_is_refused_by_name() {
 }
 
 #[test]
-fn what_was_measured_is_written_although_the_next_run_could_not_be_made() {
-    // Four connections, and from then on nobody listens.
+fn a_run_that_cannot_be_made_does_not_lose_the_run_before_it() {
+    // The listener accepts four connections and is closed, so that the second run cannot connect.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let target = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
@@ -353,7 +359,7 @@ fn what_was_measured_is_written_although_the_next_run_could_not_be_made() {
 }
 
 #[test]
-fn a_search_without_an_answer_is_written_too() {
+fn a_search_without_a_result_is_reported_too() {
     let seen = bench(&["--find-max", "p99<1ns", "-w", "0s", "-d", "50ms"]);
     assert_eq!(seen.code, Some(4), "{seen:#?}");
     assert!(!seen.report["runs"].as_array().unwrap().is_empty());

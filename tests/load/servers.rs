@@ -1,4 +1,5 @@
-//! Echo servers that are wrong on purpose. Each connection has a thread; all ends with the test's process.
+//! Echo servers that are wrong or slow on purpose. Each connection has a thread. All threads end with the test's
+//! process.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-/// A server that does this with each connection, told how many there were before it.
+/// Starts a server that calls `talk` for each connection, with the connection's number (from 0) and its stream.
 pub(crate) fn server(
     talk: impl Fn(usize, &mut TcpStream) -> std::io::Result<()> + Send + Sync + 'static,
 ) -> SocketAddr {
@@ -20,7 +21,7 @@ pub(crate) fn server(
             let (mut stream, talk) = (stream.unwrap(), talk.clone());
             stream.set_nodelay(true).unwrap();
             thread::spawn(move || {
-                // An error is a client that has had enough.
+                // Not an error of the test: the client closes its connections at the end of the run.
                 let _ = talk(n, &mut stream);
             });
         }
@@ -28,7 +29,8 @@ pub(crate) fn server(
     address
 }
 
-/// Messages of `size` bytes, each echoed as `answer` makes it of the message and its number on this connection.
+/// Starts a server for messages of `size` bytes. `answer` gets each message and its number on the connection (from
+/// 0). It may change the bytes of the echo.
 pub(crate) fn echoing(
     size: usize,
     answer: impl Fn(usize, &mut Vec<u8>) -> Then + Send + Sync + 'static,
@@ -55,12 +57,16 @@ pub(crate) fn echoing(
 
 /// What a server does after an answer.
 pub(crate) enum Then {
+    /// Read the next message.
     GoOn,
+    /// End the stream.
     End,
+    /// Reset the connection.
     Reset,
 }
 
-/// A server that gives every tenth message of a connection to whoever had one before.
+/// Starts a server that mixes up connections: connections other than the first echo, instead of every tenth message,
+/// the first connection's last message.
 pub(crate) fn swapping(size: usize) -> SocketAddr {
     let last: Arc<Mutex<Vec<u8>>> = Arc::default();
     server(move |connection, stream| {

@@ -1,4 +1,4 @@
-//! Servers that are wrong, slow or gone, and limits of the client's own: each is found, named, and has its exit code.
+//! Wrong, slow or missing servers, and limits of the client: the report names each, and the exit code shows it.
 
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -14,6 +14,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 /// A short closed loop over five connections.
 const SHORT: [&str; 6] = ["-c", "5", "-w", "0s", "-d", "500ms"];
 
+/// Runs [`SHORT`] against a server.
 fn short(target: std::net::SocketAddr) -> crate::Benched {
     let target = target.to_string();
     let mut args = vec![target.as_str()];
@@ -22,7 +23,7 @@ fn short(target: std::net::SocketAddr) -> crate::Benched {
 }
 
 #[test]
-fn where_nobody_listens_it_says_so_and_fails() {
+fn without_a_server_bench_reports_the_refusal_and_fails() {
     let address = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -36,7 +37,10 @@ fn where_nobody_listens_it_says_so_and_fails() {
         stderr.contains("refused") && stderr.contains("does a server listen there?"),
         "{stderr}"
     );
-    assert!(output.stdout.is_empty(), "there was no run to report");
+    assert!(
+        output.stdout.is_empty(),
+        "no run took place, so there is no report"
+    );
 }
 
 #[test]
@@ -45,17 +49,18 @@ fn a_server_that_never_echoes_leaves_everything_unfinished_and_the_run_invalid()
     let seen = short(target);
     assert_eq!(seen.code, Some(4), "{seen:#?}");
     assert!(
-        seen.reasons().contains("nothing came back of 5 messages"),
+        seen.reasons()
+            .contains("5 messages were sent, and none came back"),
         "{}",
         seen.reasons()
     );
     assert_eq!(seen.number("/counts/unfinished"), 5.0);
-    // Their age is a lower bound of their latency, and counts.
+    // Their age is a lower bound of their latency. It is part of the latencies.
     assert!(seen.number("/latency/response/max") > 4e8);
 }
 
 #[test]
-fn silence_beyond_the_timeout_is_an_error() {
+fn an_echo_that_is_later_than_the_timeout_is_an_error() {
     let target = server(|_, stream| stream.read_to_end(&mut Vec::new()).map(drop)).to_string();
     let seen = bench(&[
         &target,
@@ -130,7 +135,7 @@ fn an_echo_given_twice_is_surplus() {
 }
 
 #[test]
-fn another_connections_bytes_are_known_for_what_they_are() {
+fn bytes_of_another_connection_are_foreign() {
     let seen = short(swapping(64));
     assert_eq!(seen.code, Some(3), "{seen:#?}");
     let error = seen.error("foreign");
@@ -143,7 +148,7 @@ fn another_connections_bytes_are_known_for_what_they_are() {
 }
 
 #[test]
-fn half_a_message_and_then_the_end_is_short() {
+fn an_end_of_stream_within_a_message_is_short() {
     let target = echoing(64, |n, echo| {
         if n == 3 {
             echo.truncate(32);
@@ -163,7 +168,7 @@ fn half_a_message_and_then_the_end_is_short() {
 }
 
 #[test]
-fn lost_bytes_in_mid_stream_are_short_too() {
+fn missing_bytes_in_mid_stream_are_short_too() {
     let target = echoing(64, |n, echo| {
         if n == 3 {
             echo.drain(10..30);
@@ -171,14 +176,15 @@ fn lost_bytes_in_mid_stream_are_short_too() {
         Then::GoOn
     });
     let target = target.to_string();
-    // With messages behind, as nothing else ends the wait for what is missing.
+    // Four messages under way: the bytes of later messages show that bytes are missing. Otherwise the client would
+    // only wait.
     let seen = bench(&[&target, "-c", "1", "-P", "4", "-w", "0s", "-d", "500ms"]);
     assert_eq!(seen.code, Some(3), "{seen:#?}");
     let error = seen.error("short");
     assert_eq!(error["first"]["offset"], 3 * 64 + 10, "{error:#?}");
 }
 
-/// Each of the first three connections ends after five hundred messages, those after them do not.
+/// Starts a server that ends each of the first three connections after about 500 messages, and no later one.
 fn ending_early(reset: bool) -> String {
     let target = server(move |connection, stream| {
         use std::io::Write;
@@ -199,23 +205,23 @@ fn ending_early(reset: bool) -> String {
 }
 
 #[test]
-fn a_reset_in_mid_run_is_counted_and_the_run_goes_on() {
+fn a_reset_during_the_run_is_counted_and_the_run_goes_on() {
     let seen = bench(&[&ending_early(true), "-c", "3", "-w", "0s", "-d", "3s"]);
     seen.assert_measured();
     assert_eq!(seen.error("reset")["count"], 3, "{seen:#?}");
     assert_eq!(seen.number("/generator/connections_made"), 6.0);
     assert!(
         seen.number("/counts/ok") > 2000.0,
-        "the connections were made anew: {seen:#?}"
+        "new connections replace the ones that were reset: {seen:#?}"
     );
     assert_every_message_has_one_end(&seen);
 }
 
 #[test]
-fn an_end_between_two_messages_is_no_wrong_echo() {
+fn an_end_of_stream_between_two_messages_is_not_a_wrong_echo() {
     let seen = bench(&[&ending_early(false), "-c", "3", "-w", "0s", "-d", "3s"]);
     seen.assert_measured();
-    // Whether the next message was on its way already is a matter of luck.
+    // If the next message has already arrived at the server, the kernel sends a reset instead of a FIN. Both happen.
     let errors = seen.run()["errors"].as_array().unwrap();
     assert!(
         errors
@@ -239,7 +245,7 @@ fn connections_that_are_down_most_of_the_time_make_the_run_invalid() {
     assert_every_message_has_one_end(&seen);
 }
 
-/// A listener that accepts nobody, with room for one to wait.
+/// Makes a listener that accepts no connection. Its backlog has the length 1.
 fn full_backlog() -> (Socket, String) {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -249,9 +255,9 @@ fn full_backlog() -> (Socket, String) {
     (listener, target.to_string())
 }
 
-/// A backlog that is full answers no further SYN: those connections never come about.
+/// The kernel does not answer a SYN while the backlog is full, so these connections are never made.
 #[test]
-fn connections_that_fail_late_are_missing_and_the_run_is_invalid() {
+fn connections_that_time_out_make_the_run_invalid() {
     let (_listener, target) = full_backlog();
     let seen = bench(&[
         &target,
@@ -294,7 +300,7 @@ fn too_many_connections_for_the_descriptor_limit_are_refused_before_the_run() {
 }
 
 #[test]
-fn a_rate_beyond_the_machine_is_invalid_and_says_who_was_the_limit() {
+fn a_rate_beyond_the_machine_is_invalid_and_the_report_names_the_limit() {
     let seen = bench(&["-r", "5m", "-w", "0s", "-d", "1s"]);
     assert_eq!(seen.code, Some(4), "{seen:#?}");
     let reasons = seen.reasons();
@@ -303,12 +309,13 @@ fn a_rate_beyond_the_machine_is_invalid_and_says_who_was_the_limit() {
         "{reasons}"
     );
     assert!(reasons.contains("was the limit"), "{reasons}");
-    // Nothing scheduled is skipped.
+    // No scheduled message is skipped.
     assert_eq!(seen.number("/counts/scheduled"), 5e6);
     assert!(seen.number("/counts/unfinished") > 1e6);
 }
 
-/// The window of a count ends with its last echo, however late: what fell due within it would say that all is well.
+/// The window of a count ends with its last echo. So all messages come back within it, and only the rate shows the
+/// overload.
 #[test]
 fn a_count_at_a_rate_beyond_the_machine_is_invalid_too() {
     let seen = bench(&["-r", "5m", "-n", "200k"]);
@@ -321,9 +328,10 @@ fn a_count_at_a_rate_beyond_the_machine_is_invalid_too() {
     );
 }
 
-/// The answers wait while the generator stands still, and would seem to be the server's slowness.
+/// While the generator is stopped, echoes wait in its receive queues. Without the reason in the report, the server
+/// would look slow.
 #[test]
-fn a_generator_that_stood_still_says_so() {
+fn a_generator_that_was_stopped_reports_it() {
     let server = Process::serve(&[]);
     let target = server.address().to_string();
     let ways = [
@@ -354,9 +362,9 @@ fn a_generator_that_stood_still_says_so() {
     }
 }
 
-/// So much is due all the time that sending alone would never end.
+/// The schedule is always far ahead of the generator, so that messages are due at every time.
 #[test]
-fn an_interrupt_is_heard_however_much_is_due() {
+fn an_interrupt_ends_a_run_that_is_always_behind_its_schedule() {
     let mut command = bench_command(&[
         "-c", "50", "-P", "100k", "-r", "500k", "-w", "0s", "-d", "60s",
     ]);
@@ -368,7 +376,9 @@ fn an_interrupt_is_heard_however_much_is_due() {
     std::thread::sleep(Duration::from_millis(1500));
     rustix::process::kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let start = std::time::Instant::now();
-    let status = eventually("its end", || child.try_wait().unwrap().ok_or("it runs"));
+    let status = eventually("the process to end", || {
+        child.try_wait().unwrap().ok_or("it still runs")
+    });
     assert!(
         start.elapsed() < Duration::from_secs(15),
         "{:?}",
@@ -378,7 +388,7 @@ fn an_interrupt_is_heard_however_much_is_due() {
 }
 
 #[test]
-fn a_server_that_speaks_first_is_no_echo_server() {
+fn a_server_that_sends_first_is_a_wrong_echo() {
     let target = server(|_, stream| {
         use std::io::Write;
         stream.write_all(b"220 welcome\r\n")?;
@@ -386,8 +396,8 @@ fn a_server_that_speaks_first_is_no_echo_server() {
     });
     let seen = short(target);
     assert_eq!(seen.code, Some(3), "{seen:#?}");
-    // Wrong bytes are surplus while nothing is owed, and the kernel decides whether the greeting or the first message is
-    // first: `bytes_before_the_first_message_are_surplus` has the one case, and `wrong_bytes_…` the other.
+    // The greeting may arrive before or after the first message is sent. Before it, the bytes are surplus
+    // (`bytes_before_the_first_message_are_surplus`). After it, they are corrupt (`wrong_bytes_instead_of_an_echo_…`).
     let errors = seen.run()["errors"].as_array().unwrap();
     assert!(
         errors
@@ -397,7 +407,7 @@ fn a_server_that_speaks_first_is_no_echo_server() {
     );
 }
 
-/// A slow server, not a slow generator: each connection answers every 100 ms.
+/// Each connection answers one message in 100 ms: the server is slow, not the generator.
 #[test]
 fn a_slow_server_is_named_as_the_limit() {
     let target = echoing(64, |_, _| {
@@ -414,6 +424,7 @@ fn a_slow_server_is_named_as_the_limit() {
     );
 }
 
+/// Runs a measurement of 60 s and sends the signal after 1.5 s.
 fn interrupted(target: &str, signal: Signal) -> crate::Benched {
     let mut command = bench_command(&[target, "-w", "0s", "-d", "60s", "--json", "-"]);
     let child = command
@@ -423,7 +434,7 @@ fn interrupted(target: &str, signal: Signal) -> crate::Benched {
         .unwrap();
     let pid = Pid::from_child(&child);
     std::thread::spawn(move || {
-        // In mid-run: long after the connections are made, long before the end.
+        // In the middle of the run: long after the connections are made, long before the end.
         std::thread::sleep(Duration::from_millis(1500));
         rustix::process::kill_process(pid, signal)
     });
@@ -431,7 +442,7 @@ fn interrupted(target: &str, signal: Signal) -> crate::Benched {
 }
 
 #[test]
-fn an_interrupt_ends_with_a_valid_report_of_what_was_measured() {
+fn an_interrupted_run_has_a_valid_report_of_the_time_before() {
     let server = Embedded::start();
     for signal in [Signal::INT, Signal::TERM] {
         let seen = interrupted(&server.address.to_string(), signal);
@@ -445,6 +456,7 @@ fn an_interrupt_ends_with_a_valid_report_of_what_was_measured() {
     }
 }
 
+/// Fails unless each scheduled message is counted exactly once as ok, failed or unfinished.
 #[track_caller]
 fn assert_every_message_has_one_end(seen: &crate::Benched) {
     let count = |name: &str| seen.number(&format!("/counts/{name}"));
@@ -453,15 +465,15 @@ fn assert_every_message_has_one_end(seen: &crate::Benched) {
 }
 
 #[test]
-fn an_interrupt_before_anything_was_measured_says_so() {
-    // Nobody accepts beyond a backlog of one, so connecting goes on until the timeout.
+fn an_interrupt_while_connecting_reports_that_nothing_was_measured() {
+    // The backlog is full and no connection is accepted, so the generator connects until the timeout.
     let (_listener, target) = full_backlog();
     let mut child = bench_command(&[&target, "-c", "20"])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Handlers are in place when the kernel says so.
+    // Waits until the process catches SIGINT, which is signal 2 and bit 1 of `SigCgt` (proc(5)).
     let pid = child.id();
     eventually("SIGINT to be caught", || {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -473,7 +485,9 @@ fn an_interrupt_before_anything_was_measured_says_so() {
         if mask & 2 != 0 { Ok(()) } else { Err(mask) }
     });
     rustix::process::kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-    let status = eventually("its end", || child.try_wait().unwrap().ok_or("it runs"));
+    let status = eventually("the process to end", || {
+        child.try_wait().unwrap().ok_or("it still runs")
+    });
     let mut stderr = String::new();
     child
         .stderr
@@ -486,7 +500,7 @@ fn an_interrupt_before_anything_was_measured_says_so() {
 }
 
 #[test]
-fn a_reader_that_has_gone_is_no_reason_to_panic() {
+fn a_closed_standard_output_does_not_cause_a_panic() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report.json");
     let mut command = bench_command(&["-w", "0s", "-d", "200ms", "--json"]);
@@ -507,11 +521,14 @@ fn a_reader_that_has_gone_is_no_reason_to_panic() {
     let status = child.wait().unwrap();
     assert_eq!(status.code(), Some(141), "{stderr}");
     assert!(!stderr.contains("panicked"), "{stderr}");
-    assert!(file.exists(), "what goes to files is written all the same");
+    assert!(
+        file.exists(),
+        "the report file is written although standard output is closed"
+    );
 }
 
 #[test]
-fn the_servers_end_in_mid_run_is_seen_and_the_run_comes_to_its_end() {
+fn a_server_that_ends_during_the_run_is_reported_and_the_run_ends_in_time() {
     let server = Process::serve(&[]);
     let mut command = bench_command(&[
         &server.address().to_string(),
@@ -540,13 +557,13 @@ fn the_servers_end_in_mid_run_is_seen_and_the_run_comes_to_its_end() {
     let errors = seen.run()["errors"].as_array().unwrap();
     assert!(
         errors.iter().any(|e| e["kind"] == "connect"),
-        "dialled in vain: {errors:#?}"
+        "the new attempts must have failed: {errors:#?}"
     );
 }
 
-/// The rate is over the time that it took, and that includes the timeout.
+/// The window is as long as the run really took. So it includes the timeout of the messages that fail.
 #[test]
-fn a_count_that_ends_in_errors_has_them_in_its_window() {
+fn the_window_of_a_count_includes_the_errors_at_its_end() {
     let target = server(|_, stream| {
         use std::io::Write;
         let mut message = [0; 64];
@@ -564,7 +581,7 @@ fn a_count_that_ends_in_errors_has_them_in_its_window() {
 }
 
 #[test]
-fn a_count_of_messages_that_never_come_back_has_an_end() {
+fn a_count_of_messages_that_never_come_back_ends() {
     let target = server(|_, stream| stream.read_to_end(&mut Vec::new()).map(drop)).to_string();
     let start = std::time::Instant::now();
     let seen = bench(&[&target, "-c", "1", "-n", "1000000", "--timeout", "200ms"]);
@@ -573,7 +590,7 @@ fn a_count_of_messages_that_never_come_back_has_an_end() {
 }
 
 #[test]
-fn contradictions_are_usage_errors_with_a_reason() {
+fn options_that_contradict_each_other_are_usage_errors_with_a_reason() {
     let cases: [(&[&str], &str); 17] = [
         (
             &["127.0.0.1:7", "-n", "5", "-d", "5s"],
@@ -581,7 +598,7 @@ fn contradictions_are_usage_errors_with_a_reason() {
         ),
         (&["127.0.0.1:7", "--arrivals", "poisson"], "need a rate"),
         (&["127.0.0.1:7", "-n", "5", "-w", "1s"], "no warm-up"),
-        (&["127.0.0.1:7", "-t", "60"], "some would have none"),
+        (&["127.0.0.1:7", "-t", "60"], "some threads would have none"),
         (
             &["127.0.0.1:7", "--sweep", "rate=1k..2k*2", "-r", "5"],
             "fixes what --sweep",
@@ -629,13 +646,13 @@ fn contradictions_are_usage_errors_with_a_reason() {
         assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
         assert!(
             stderr.contains(reason),
-            "{args:?} was answered with {stderr}"
+            "{args:?}: the error should contain {reason:?}: {stderr}"
         );
     }
 }
 
 #[test]
-fn a_report_that_cannot_be_written_is_known_before_the_run() {
+fn a_report_file_that_cannot_be_written_is_reported_before_the_run() {
     let start = std::time::Instant::now();
     let output = mio_echo()
         .args(["bench", "-d", "60s", "--html", "/does/not/exist.html"])

@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
-"""Runs the server for an hour under mixed load, and shows that its memory and its descriptors do not grow.
+"""Runs the server for an hour under mixed load, and checks that its memory and its descriptors do not grow.
 
     cargo build --release
-    tests/soak/run.py                    an hour
-    tests/soak/run.py --duration 3m      less
+    tests/soak/run.py                    runs for an hour
+    tests/soak/run.py --duration 3m      runs for three minutes
 
-Load generators with many sizes, pipelines and numbers of connections run against one server, most of them capped in rate.
-Some are killed, stopped for a while or interrupted in mid-run. Between them are clients that send and read nothing, and then
-close, half-close or reset. Every byte that a load generator gets back is verified. Once a minute all clients end; ten seconds
-later at the latest the server is to have as many descriptors and as much memory as at the start.
+Load generators run against one server, with many message sizes, pipelines and numbers of connections. Their rates are
+limited. Some are killed, stopped for a while or interrupted during their run. Other clients send but read nothing, and
+then close, half-close or reset. Every byte that a load generator receives is verified.
 
-Prints a line for each of these pauses and a summary at the end. Exits with 1 if a byte was wrong, if memory or descriptors
-have grown, or if the server has ended or logged a panic. Needs Linux and Python 3.9, nothing else. It is not a part of the
-gate.
+Once a minute, all clients end. Within ten seconds after that, the server must have as many descriptors as at the start,
+and about as much memory.
+
+The program prints a line for each of these pauses and a summary at the end. Its exit code is 1 if a byte was wrong, if
+memory or descriptors have grown, or if the server has ended, has failed or has logged a panic. It needs only Linux and
+Python 3.9. It is not a part of the gate.
 """
 
 import argparse
@@ -30,11 +32,12 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# Exit codes of `mio-echo bench`.
 WRONG_ECHO = 3
-# The generator was held up, as by the other loads here. Its echoes are verified all the same.
+# The generator was delayed, for example by the other loads of this program. Its echoes are verified anyway.
 INVALID = 4
 
-# What the server may hold more than at its start when nobody is connected.
+# The memory that the server may use in addition to that at the start, while no client is connected.
 SLACK_KIB = 1024
 
 
@@ -49,7 +52,7 @@ class Server:
         )
         line = self.process.stdout.readline()
         if not line.startswith("listening on "):
-            sys.exit(f"the server said {line!r}")
+            sys.exit(f"the server did not start: its first line is {line!r}")
         self.address = line.split()[-1]
         self.port = int(self.address.rsplit(":", 1)[1])
 
@@ -57,19 +60,19 @@ class Server:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def memory(self):
-        """Its anonymous resident memory in KiB (proc(5), RssAnon): without the program's own file."""
+        """Returns its anonymous resident memory in KiB (proc(5), RssAnon). The program file does not count."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"RssAnon:\s+(\d+)", status)[1])
 
     def processor_time(self):
-        """In seconds (proc(5), schedstat)."""
+        """Returns its processor time in seconds (proc(5), schedstat)."""
         return int(Path(f"/proc/{self.process.pid}/schedstat").read_text().split()[0]) / 1e9
 
     def is_running(self):
         return self.process.poll() is None
 
     def stop(self):
-        """Returns its statistics and its exit code."""
+        """Stops the server. Returns its statistics and its exit code."""
         self.process.send_signal(signal.SIGTERM)
         output, _ = self.process.communicate(timeout=30)
         return json.loads(output), self.process.returncode
@@ -80,12 +83,12 @@ class Server:
 
 
 class Load:
-    """One load generator, and what is done to it while it runs."""
+    """One load generator, and the action on it during its run: none, a kill, a stop or an interrupt."""
 
     def __init__(self, program, address, chance):
         self.arguments = plan(chance)
         seconds = chance.uniform(2, 6)
-        self.fate = chance.choice(["lives"] * 5 + ["killed", "stopped", "interrupted"])
+        self.action = chance.choice(["none"] * 5 + ["killed", "stopped", "interrupted"])
         self.act_at = time.monotonic() + chance.uniform(0.2, seconds)
         self.end_by = time.monotonic() + seconds + 30
         self.go_on_at = None
@@ -98,7 +101,7 @@ class Load:
         )
 
     def step(self):
-        """Does what is due. True when the process has ended."""
+        """Does the action if its time has come. Returns True if the process has ended."""
         if self.process.poll() is not None:
             return True
         now = time.monotonic()
@@ -106,12 +109,12 @@ class Load:
             if now >= self.go_on_at:
                 self.process.send_signal(signal.SIGCONT)
                 self.go_on_at = None
-        elif now >= self.act_at and self.fate != "lives":
-            if self.fate == "stopped":
+        elif now >= self.act_at and self.action != "none":
+            if self.action == "stopped":
                 self.process.send_signal(signal.SIGSTOP)
                 self.go_on_at = now + 2
             else:
-                is_killed = self.fate == "killed"
+                is_killed = self.action == "killed"
                 self.process.send_signal(signal.SIGKILL if is_killed else signal.SIGINT)
             self.act_at = float("inf")
         elif now >= self.end_by:
@@ -129,7 +132,7 @@ class Load:
 
 
 def plan(chance):
-    """The options of one load generator. Rates are capped, so that the machine has time for other things."""
+    """Returns the options of one load generator. The rates are limited, so that the machine is not fully loaded."""
     size, most = chance.choice(
         [("1", 5000), ("64", 5000), ("1KiB", 3000), ("16KiB", 1000), ("64KiB", 400), ("1MiB", 40), ("4MiB", 8)]
     )
@@ -145,7 +148,7 @@ def plan(chance):
 
 
 class Silent:
-    """Clients that send as much as fits, read nothing, and leave."""
+    """Clients that send until the buffers are full, read nothing, and then close, half-close or reset."""
 
     def __init__(self, port, chance):
         self.clients = []
@@ -190,17 +193,17 @@ def seconds_of(text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--duration", default="1h", help="such as 90s, 3m or 1h [default: 1h]")
-    parser.add_argument("--program", default=ROOT / "target/release/mio-echo", help="the mio-echo to run")
-    parser.add_argument("--seed", type=int, default=1, help="of the order of all this [default: 1]")
-    parser.add_argument("server", nargs="*", help="options for serve, after --")
+    parser.add_argument("--duration", default="1h", help="a number with s, m or h, such as 90s, 3m or 1h [default: 1h]")
+    parser.add_argument("--program", default=ROOT / "target/release/mio-echo", help="the mio-echo program to run")
+    parser.add_argument("--seed", type=int, default=1, help="the seed of all random choices [default: 1]")
+    parser.add_argument("server", nargs="*", help="options for `mio-echo serve`, after --")
     options = parser.parse_args()
     try:
         duration = seconds_of(options.duration)
     except AttributeError:
-        parser.error(f"--duration {options.duration}: not a number with s, m or h")
+        parser.error(f"--duration {options.duration}: write a whole number with s, m or h, such as 3m")
     if not os.access(options.program, os.X_OK):
-        parser.error(f"{options.program} is not there: cargo build --release, or --program")
+        parser.error(f"{options.program} is not a program: run cargo build --release, or use --program")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     server = Server(options.program, options.server)
     clients = []
@@ -218,23 +221,25 @@ def main():
 
 def soak(server, options, duration, clients):
     chance = random.Random(options.seed)
-    # What it needs for its first connection is not growth.
+    # The first connection makes the server allocate memory once. This is not growth, so it happens before the start.
     with socket.create_connection(("127.0.0.1", server.port)) as first:
         first.sendall(b"!")
         first.recv(1)
     time.sleep(0.3)
     start_descriptors, start_memory = server.descriptors(), server.memory()
-    print(f"{'minute':>6} {'loads':>6} {'wrong':>5} {'other':>5} {'fds':>4} {'memory KiB':>10} {'CPU s':>7}  back after")
+    print(
+        f"{'minute':>6} {'loads':>6} {'wrong':>5} {'other':>5} {'fds':>4} {'memory KiB':>10} {'CPU s':>7}  wait"
+    )
     print(f"{0:>6} {0:>6} {0:>5} {0:>5} {start_descriptors:>4} {start_memory:>10}", flush=True)
     loads = wrong = other = 0
     problems = []
     begin = time.monotonic()
     while time.monotonic() - begin < duration and not problems:
-        round_ends = min(time.monotonic() + 50, begin + duration)
-        while clients or time.monotonic() < round_ends:
+        clients_end = min(time.monotonic() + 50, begin + duration)
+        while clients or time.monotonic() < clients_end:
             if not server.is_running():
                 break
-            if time.monotonic() < round_ends and len(clients) < 3:
+            if time.monotonic() < clients_end and len(clients) < 3:
                 if chance.random() < 0.8:
                     clients.append(Load(options.program, server.address, chance))
                     loads += 1
@@ -247,7 +252,7 @@ def soak(server, options, duration, clients):
                     if code == WRONG_ECHO:
                         wrong += 1
                         print(f"wrong echo: {client.arguments}\n{client.said()}", flush=True)
-                    elif code not in (0, INVALID) and client.fate == "lives":
+                    elif code not in (0, INVALID) and client.action == "none":
                         other += 1
                         print(f"exit code {code}: {client.arguments}\n{client.said()}", flush=True)
             time.sleep(0.05)
@@ -264,30 +269,30 @@ def soak(server, options, duration, clients):
             flush=True,
         )
         if descriptors > start_descriptors:
-            problems.append(f"{descriptors} descriptors, {start_descriptors} at the start")
+            problems.append(f"the server has {descriptors} descriptors; at the start it had {start_descriptors}")
         if memory > start_memory + SLACK_KIB:
-            problems.append(f"{memory} KiB, {start_memory} KiB at the start")
+            problems.append(f"the server uses {memory} KiB; at the start it used {start_memory} KiB")
     if wrong:
-        problems.append(f"{wrong} load generators had a wrong echo")
+        problems.append(f"{wrong} load generators received a wrong echo")
     if server.is_running():
         stats, code = server.stop()
         print(
             f"{stats['accepted']:,} connections, {stats['bytes_out']:,} bytes echoed,"
-            f" at most {stats['peak_pending_bytes']:,} bytes pending; ends: {stats['closed']}"
+            f" at most {stats['peak_pending_bytes']:,} bytes pending; reasons of closes: {stats['closed']}"
         )
         if code != 0:
             problems.append(f"the server's exit code was {code}")
     if "panicked" in server.said():
-        problems.append(f"a panic: {server.said()}")
+        problems.append(f"the server panicked: {server.said()}")
     for problem in problems:
         print(f"FAILED: {problem}")
     if not problems:
-        print("memory and descriptors are back, and no byte was wrong")
+        print("passed: memory and descriptors have not grown, and no byte was wrong")
     return 1 if problems else 0
 
 
 def wait_until(read, at_most, limit):
-    """Waits until the figure has fallen to that, for so many seconds. Returns how long it took."""
+    """Waits until `read()` is at most `at_most`, for `limit` seconds at the longest. Returns the time it took."""
     start = time.monotonic()
     while time.monotonic() - start < limit and read() > at_most:
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-//! Errors that strace puts in the place of system calls. The call itself is not made.
+//! Errors that strace injects: a system call returns the error, and the kernel does not execute the call.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::*;
 
-/// Whether strace can trace a program here.
+/// Returns true if strace can trace a program here.
 pub(crate) fn strace_works() -> bool {
     Command::new("strace")
         .args(["-qq", "-o", "/dev/null", "true"])
@@ -16,7 +16,8 @@ pub(crate) fn strace_works() -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// A server under strace, which runs beside it (`-D`), so that the process is the server and gets our signals.
+/// Starts a server under strace. With `-D` the started process is the server itself, not strace, so it gets our
+/// signals.
 fn serve_under_strace(strace: &[&str], log: &Path, args: &[&str]) -> Process {
     let mut command = Command::new("strace");
     command
@@ -33,14 +34,15 @@ fn serve_under_strace(strace: &[&str], log: &Path, args: &[&str]) -> Process {
     Process::start(command, 1)
 }
 
+/// Starts a server with the error that `inject` names, in the syntax of strace's `inject=`.
 fn serve_with_injection(inject: &str, log: &Path, args: &[&str]) -> Process {
     let calls = inject.split(':').next().unwrap();
     let inject = format!("inject={inject}");
     serve_under_strace(&["-e", &format!("trace={calls}"), "-e", &inject], log, args)
 }
 
-/// Fault 16.
-pub(crate) fn a_shortage_on_accept_is_waited_out() {
+/// Fault 16: accept4(2) fails for lack of descriptors or memory.
+pub(crate) fn accept_pauses_and_tries_again_after_a_shortage() {
     let folder = tempfile::tempdir().unwrap();
     for (error, counter) in [
         ("ENFILE", "system_descriptors"),
@@ -55,15 +57,15 @@ pub(crate) fn a_shortage_on_accept_is_waited_out() {
         let took = start.elapsed();
         assert!(
             took > Duration::from_millis(150),
-            "{error}: two pauses took {took:?}"
+            "{error}: two pauses took only {took:?}"
         );
         let stats = server.stop_and_count();
         assert_eq!(stats["accept_errors"][counter], 2, "{error}: {stats}");
     }
 }
 
-/// Fault 17.
-pub(crate) fn a_lost_connection_on_accept_is_passed_over_at_once() {
+/// Fault 17: accept4(2) fails for one connection only.
+pub(crate) fn accept_goes_on_at_once_after_a_lost_connection() {
     let folder = tempfile::tempdir().unwrap();
     for (error, counter) in [
         ("ECONNABORTED", "aborted"),
@@ -77,14 +79,14 @@ pub(crate) fn a_lost_connection_on_accept_is_passed_over_at_once() {
         let log = server.stderr();
         assert!(
             !log.contains("trying again"),
-            "{error} made it pause: {log}"
+            "{error}: the server must not pause: {log}"
         );
         let stats = server.stop_and_count();
         assert_eq!(stats["accept_errors"][counter], 2, "{error}: {stats}");
     }
 }
 
-/// Fault 18: an error that is waited out, and one that should pass by itself and never does.
+/// Fault 18, with an error after which the server pauses, and with one after which it tries again at once.
 pub(crate) fn accept_that_fails_for_ever_neither_spins_nor_floods() {
     let folder = tempfile::tempdir().unwrap();
     for error in ["EMFILE", "ECONNABORTED"] {
@@ -96,13 +98,13 @@ pub(crate) fn accept_that_fails_for_ever_neither_spins_nor_floods() {
         let lines = server.stderr().matches("cannot accept").count();
         assert!(
             (1..=3).contains(&lines),
-            "{error}: {lines} lines:\n{}",
+            "{error}: {lines} log lines:\n{}",
             server.stderr()
         );
         let stats = server.stop_and_count();
         let made = std::fs::read_to_string(&calls).unwrap();
         let made = made.matches("accept4(").count();
-        // 64 in a row before an error that should pass counts as one that does not, then ten a second.
+        // At most 64 calls in a row without a pause, then ten a second.
         assert!(
             (2..=64 + 40).contains(&made),
             "{error}: {made} calls, {stats}"
@@ -110,7 +112,7 @@ pub(crate) fn accept_that_fails_for_ever_neither_spins_nor_floods() {
     }
 }
 
-/// Fault 19, first half.
+/// Fault 19, first half: the poll fails with `EINTR`.
 pub(crate) fn an_interrupted_poll_is_no_error() {
     let folder = tempfile::tempdir().unwrap();
     let inject = "epoll_wait,epoll_pwait,poll:error=EINTR:when=2+2";
@@ -120,18 +122,18 @@ pub(crate) fn an_interrupted_poll_is_no_error() {
     for _ in 0..20 {
         ping(&client, b"every other poll is interrupted");
     }
-    // And the timer comes all the same.
+    // The idle timer still expires.
     assert_eq!(read_to_end(&client), b"");
     let stats = server.stop_and_count();
     assert_eq!(stats["closed"]["idle"], 1, "{stats}");
     let log = std::fs::read_to_string(&log).unwrap();
-    assert!(log.contains("EINTR"), "nothing was injected: {log}");
+    assert!(log.contains("EINTR"), "strace injected no EINTR: {log}");
 }
 
-/// Fault 20, of epoll's own calls. The first three registrations are the waker's, the listener's and the signals', the fourth is that of a
-/// client that stays, and the fifth fails.
+/// Fault 20, for epoll_ctl(2). The first three calls register the waker, the listener and the signals. The fourth
+/// registers a client that stays connected, and the fifth fails.
 #[cfg(not(mio_unsupported_force_poll_poll))]
-pub(crate) fn what_cannot_be_registered_is_closed_alone() {
+pub(crate) fn a_failed_registration_closes_only_its_connection() {
     let folder = tempfile::tempdir().unwrap();
     for error in ["ENOSPC", "ENOMEM"] {
         let inject = format!("epoll_ctl:error={error}:when=5");
@@ -141,13 +143,13 @@ pub(crate) fn what_cannot_be_registered_is_closed_alone() {
         assert_eq!(read_to_end(&connect(server.address())), b"");
         ping(&before, b"undisturbed");
         ping(&connect(server.address()), b"registered");
-        server.until_it_says("selector would not take it");
+        server.until_it_says("selector did not register it");
         let stats = server.stop_and_count();
         assert_eq!(stats["closed"]["unregistered"], 1, "{error}: {stats}");
     }
 }
 
-/// The figure that the README states: 50 clients in ping-pong, counted by strace.
+/// Checks the README's figure: system calls a message with 50 clients, counted by strace.
 #[cfg(not(mio_unsupported_force_poll_poll))]
 pub(crate) fn a_small_message_costs_two_calls_and_a_share_of_the_poll() {
     const CLIENTS: usize = 50;
@@ -166,7 +168,7 @@ pub(crate) fn a_small_message_costs_two_calls_and_a_share_of_the_poll() {
     }
     let pid = server.pid();
     server.stop_and_count();
-    // strace writes its table after the server's end, on its own time.
+    // strace writes its table some time after the server's end.
     let table = eventually("strace's table", || {
         let table = std::fs::read_to_string(&table).unwrap_or_default();
         if table.contains("total") {
@@ -184,13 +186,16 @@ pub(crate) fn a_small_message_costs_two_calls_and_a_share_of_the_poll() {
     };
     let echoes = CLIENTS * ROUNDS;
     let moved = count("recvfrom") + count("read") + count("sendto") + count("write");
-    assert!(moved >= 2 * echoes, "the table was read wrongly:\n{table}");
+    assert!(
+        moved >= 2 * echoes,
+        "the test reads the table wrongly:\n{table}"
+    );
     let a_message = moved as f64 / echoes as f64;
     assert!(
         a_message < 2.1,
-        "{a_message} reads and writes an echo:\n{table}"
+        "{a_message} reads and writes for each echo:\n{table}"
     );
-    // One for each client, and those of the start.
+    // One registration for each client, and a few at the start.
     let registrations = count("epoll_ctl");
     assert!(
         registrations <= CLIENTS + 5,
@@ -198,7 +203,7 @@ pub(crate) fn a_small_message_costs_two_calls_and_a_share_of_the_poll() {
     );
 }
 
-/// Run as root, nothing is forbidden; so the refusal is injected.
+/// Root may bind every port, so strace injects the error.
 pub(crate) fn a_port_below_1024_without_the_privilege_is_a_clear_error() {
     let output = Command::new("strace")
         .args([

@@ -1,8 +1,8 @@
-//! Faults that only a tool can bring about: strace (which injects errors into system calls), network namespaces, and
-//! sockets that vanish without a word; and the report's page in a browser.
+//! Tests that need a tool: strace (injects errors into system calls), network and mount namespaces, sockets that vanish
+//! without a packet (`TCP_REPAIR`), and a browser for the report's page.
 //!
-//! `cargo test` needs nothing but a Rust toolchain, so a test whose tool is missing here is reported as ignored, and
-//! why. With `MIO_ECHO_ALL_TOOLS` set, as in CI, it fails instead.
+//! `cargo test` needs nothing but a Rust toolchain. If a test's tool is missing, the test is reported as ignored,
+//! with the reason. With `MIO_ECHO_ALL_TOOLS` set, as in CI, it fails instead.
 
 #[cfg(target_os = "linux")]
 #[path = "../common/mod.rs"]
@@ -26,10 +26,10 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// What a test may need beyond the toolchain.
+/// The tool or permission that a test needs.
 #[derive(Clone, Copy)]
 enum Needs {
-    /// strace, and the permission to trace.
+    /// strace, and the permission to trace a process.
     Strace,
     /// `ip` from iproute2, and the permission to make a network namespace.
     Namespace,
@@ -42,24 +42,24 @@ enum Needs {
 }
 
 impl Needs {
-    /// What is missing here, and how to get it.
+    /// Returns what is missing here and how to get it, or `None` if the test can run.
     #[cfg(target_os = "linux")]
     fn missing(self) -> Option<&'static str> {
         match self {
             Needs::Strace if !injected::strace_works() => {
-                Some("strace is missing or may not trace: apt-get install strace")
+                Some("strace is missing, or not permitted to trace: apt-get install strace")
             }
             Needs::Namespace if !vanished::namespaces_work() => {
-                Some("no network namespace can be made: run as root, apt-get install iproute2")
+                Some("cannot create a network namespace: run as root, apt-get install iproute2")
             }
             Needs::Mounts if !disk::mounts_work() => {
-                Some("no file system can be mounted: run as root")
+                Some("cannot mount a file system: run as root")
             }
             Needs::Repair if !vanished::repair_works() => {
                 Some("TCP_REPAIR is not permitted: run as root")
             }
             Needs::Browser if !page::browser_works() => {
-                Some("no browser is here: apt-get install chromium")
+                Some("Chromium is missing: apt-get install chromium")
             }
             _ => None,
         }
@@ -67,10 +67,11 @@ impl Needs {
 
     #[cfg(not(target_os = "linux"))]
     fn missing(self) -> Option<&'static str> {
-        Some("these tools are Linux's")
+        Some("this test needs Linux")
     }
 }
 
+/// Makes a test that is ignored if its tool is missing.
 fn trial(name: &str, needs: Needs, test: fn()) -> Trial {
     let missing = needs.missing();
     let insist = std::env::var_os("MIO_ECHO_ALL_TOOLS").is_some();
@@ -83,13 +84,13 @@ fn trial(name: &str, needs: Needs, test: fn()) -> Trial {
         }
         catch_unwind(AssertUnwindSafe(test)).map_err(|panic| {
             let text = panic.downcast_ref::<String>().cloned();
-            Failed::from(text.unwrap_or_else(|| "it panicked".to_owned()))
+            Failed::from(text.unwrap_or_else(|| "the test panicked".to_owned()))
         })
     })
     .with_ignored_flag(missing.is_some() && !insist)
 }
 
-/// Lists tests by their functions' names, with what they need.
+/// Lists tests by the names of their functions, grouped by what they need.
 macro_rules! trials {
     ($($needs:ident { $($module:ident::$test:ident,)+ })+) => {
         vec![$($(trial(
@@ -109,8 +110,8 @@ fn main() -> ExitCode {
 fn of_linux() -> Vec<Trial> {
     trials! {
         Strace {
-            injected::a_shortage_on_accept_is_waited_out,
-            injected::a_lost_connection_on_accept_is_passed_over_at_once,
+            injected::accept_pauses_and_tries_again_after_a_shortage,
+            injected::accept_goes_on_at_once_after_a_lost_connection,
             injected::accept_that_fails_for_ever_neither_spins_nor_floods,
             injected::an_interrupted_poll_is_no_error,
             injected::a_port_below_1024_without_the_privilege_is_a_clear_error,
@@ -136,19 +137,19 @@ fn of_linux() -> Vec<Trial> {
         Browser {
             page::a_run_is_shown_with_its_figures_and_without_the_network,
             page::sweeps_and_comparisons_are_shown,
-            page::a_page_that_asked_for_something_would_be_noticed,
+            page::the_test_notices_a_page_that_loads_a_file,
             page::a_phone_needs_no_sideways_scrolling,
-            page::light_and_dark_and_paper_are_drawn,
+            page::light_dark_and_print_are_drawn,
         }
     }
 }
 
-/// These are about epoll's own calls.
+/// Tests about the system calls of epoll.
 #[cfg(all(target_os = "linux", not(mio_unsupported_force_poll_poll)))]
 fn of_epoll() -> Vec<Trial> {
     trials! {
         Strace {
-            injected::what_cannot_be_registered_is_closed_alone,
+            injected::a_failed_registration_closes_only_its_connection,
             injected::a_small_message_costs_two_calls_and_a_share_of_the_poll,
         }
     }

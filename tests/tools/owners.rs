@@ -1,5 +1,5 @@
-//! Servers that start or end at the same time on one Unix-domain path: one owns it, the others say so. strace holds a
-//! server at a system call, so that the others run in every gap between two calls.
+//! Servers that start or end at the same time on one Unix-domain path: one server owns the path, the others fail with a
+//! clear error. strace delays a server at a system call, so that another server runs between two of its calls.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::common::*;
 
-/// A path for servers to compete for.
+/// A folder with a path on which several servers try to listen.
 struct Contested {
     folder: TempDir,
     path: PathBuf,
@@ -25,21 +25,24 @@ impl Contested {
         Contested { folder, path }
     }
 
+    /// Returns the path as an address for `mio-echo serve`.
     fn address(&self) -> String {
         format!("unix:{}", self.path.display())
     }
 
-    /// Leaves a socket file that no server listens on.
+    /// Creates a stale socket file: no server listens on it.
     fn leave_a_stale_file(&self) {
         drop(UnixListener::bind(&self.path).unwrap());
     }
 
+    /// Starts a server.
     fn start(&self) -> Contender {
         Contender::start(mio_echo(), &self.address())
     }
 
-    /// Starts a server that strace holds for so long when it enters one of these calls for the `when`th time.
-    fn start_held(
+    /// Starts a server that strace delays for the given time when it enters one of these calls for the `when`th time.
+    /// Returns it with the path of strace's log.
+    fn start_delayed(
         &self,
         log: &str,
         calls: &[(&str, Duration)],
@@ -49,9 +52,9 @@ impl Contested {
         let mut command = Command::new("strace");
         command.args(["-D", "-f", "-qq", "-o"]).arg(&log);
         command.args(["-e", "trace=/^(connect|unlink|bind|listen|flock)"]);
-        for (call, held) in calls {
-            let us = held.as_micros();
-            // A prefix: some processors have unlinkat(2) alone.
+        for (call, delay) in calls {
+            let us = delay.as_micros();
+            // The name is a prefix: some architectures have only unlinkat(2).
             let inject = format!("inject=/^{call}:delay_enter={us}:when={when}");
             command.args(["-e", &inject]);
         }
@@ -59,7 +62,7 @@ impl Contested {
         (Contender::start(command, &self.address()), log)
     }
 
-    /// The files that the servers have left, sorted.
+    /// Returns the socket and lock files in the folder, sorted.
     fn files(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.folder.path()).unwrap();
         let mut names: Vec<_> = entries
@@ -83,14 +86,17 @@ fn until_it_enters(call: &str, when: usize, log: &Path) {
     });
 }
 
-/// A server that may become the owner or not.
+/// A server that tries to own the path.
 struct Contender {
     child: Child,
 }
 
+/// The result of a start.
 #[derive(Debug)]
 enum Outcome {
+    /// The server owns the path.
     Listens,
+    /// The server has ended, with this exit code and standard error.
     Ended { code: Option<i32>, said: String },
 }
 
@@ -122,7 +128,7 @@ impl Contender {
     }
 
     #[track_caller]
-    fn listens(&mut self) {
+    fn must_listen(&mut self) {
         let outcome = self.outcome();
         assert!(matches!(outcome, Outcome::Listens), "{outcome:?}");
     }
@@ -132,11 +138,12 @@ impl Contender {
         assert_refused(&self.outcome(), contested);
     }
 
+    /// Sends SIGTERM.
     fn terminate(&self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
     }
 
-    /// Asks it to stop, and returns how many bytes it has echoed.
+    /// Sends SIGTERM, waits until it has ended, and returns how many bytes it has echoed.
     #[track_caller]
     fn stop(mut self) -> u64 {
         self.terminate();
@@ -156,6 +163,7 @@ impl Drop for Contender {
     }
 }
 
+/// Asserts that the server has ended with one line: another server owns the path.
 #[track_caller]
 fn assert_refused(outcome: &Outcome, contested: &Contested) {
     let Outcome::Ended { code, said } = outcome else {
@@ -170,29 +178,29 @@ fn assert_refused(outcome: &Outcome, contested: &Contested) {
     assert_eq!(said.lines().count(), 1, "{said}");
 }
 
-/// Expects that exactly one of the two listens and serves the path, that the other says so, and that the owner leaves
-/// nothing behind.
+/// Asserts that exactly one of the two servers listens and serves the path, that the other one fails with a clear
+/// error, and that the owner removes its files at its end.
 #[track_caller]
 fn assert_one_owner(mut servers: [Contender; 2], contested: &Contested) {
     let mut outcomes = [servers[0].outcome(), servers[1].outcome()];
     let owner = outcomes
         .iter()
         .position(|outcome| matches!(outcome, Outcome::Listens))
-        .unwrap_or_else(|| panic!("neither listens: {outcomes:?}"));
+        .unwrap_or_else(|| panic!("no server listens: {outcomes:?}"));
     outcomes.swap(0, owner);
     assert_refused(&outcomes[1], contested);
     let mut client = UnixStream::connect(&contested.path).unwrap();
     client.write_all(b"ping").unwrap();
     client.read_exact(&mut [0; 4]).unwrap();
-    // A shutdown waits for clients that do not end their stream.
+    // Closed before the shutdown, which would wait for the client's end of stream.
     drop(client);
     let [first, second] = servers;
     let owner = [first, second].into_iter().nth(owner).unwrap();
-    assert_eq!(owner.stop(), 4, "another process echoed");
+    assert_eq!(owner.stop(), 4, "the client was served by another process");
     assert_eq!(contested.files(), Vec::<String>::new());
 }
 
-/// Fault 39. The first server is held at each step from its first call to listen(2), and the second one runs meanwhile.
+/// Fault 39. strace delays the first server at each of its calls up to listen(2), and the second server runs meanwhile.
 pub(crate) fn one_of_two_servers_that_start_at_once_owns_the_path() {
     for round in 0..2 {
         for (stale, call) in [
@@ -205,12 +213,12 @@ pub(crate) fn one_of_two_servers_that_start_at_once_owns_the_path() {
             (false, "bind"),
             (false, "listen"),
         ] {
-            eprintln!("round {round}, stale file: {stale}, held at {call}");
+            eprintln!("round {round}, stale file: {stale}, delayed at {call}");
             let contested = Contested::new();
             if stale {
                 contested.leave_a_stale_file();
             }
-            let (first, log) = contested.start_held("log", &[(call, HELD)], 1);
+            let (first, log) = contested.start_delayed("log", &[(call, DELAY)], 1);
             until_it_enters(call, 1, &log);
             let second = contested.start();
             assert_one_owner([first, second], &contested);
@@ -218,7 +226,7 @@ pub(crate) fn one_of_two_servers_that_start_at_once_owns_the_path() {
     }
 }
 
-/// The same without strace: whatever order the kernel chooses.
+/// The same without strace: the kernel's scheduler chooses the order.
 pub(crate) fn one_of_two_servers_that_run_freely_owns_the_path() {
     for round in 0..100 {
         let contested = Contested::new();
@@ -230,41 +238,41 @@ pub(crate) fn one_of_two_servers_that_run_freely_owns_the_path() {
     }
 }
 
-/// The second server has opened the lock file and not locked it yet when the first one removes it. A lock on that file
-/// would exclude no other server.
+/// The first server removes the lock file after the second one has opened it and before it has locked it. A lock on a
+/// removed file would exclude no other server.
 pub(crate) fn a_lock_file_that_its_owner_removed_is_not_taken() {
     let contested = Contested::new();
     let mut first = contested.start();
-    first.listens();
-    let calls = [("flock", 5 * HELD), ("listen", HELD)];
-    let (mut second, log) = contested.start_held("second", &calls, 1);
+    first.must_listen();
+    let calls = [("flock", 5 * DELAY), ("listen", DELAY)];
+    let (mut second, log) = contested.start_delayed("second", &calls, 1);
     until_it_enters("flock", 1, &log);
     first.stop();
     let entered = std::fs::read_to_string(&log).unwrap();
     assert!(
         !entered.contains("= 0"),
-        "not held for long enough: {entered}"
+        "the delay was too short: {entered}"
     );
-    // Bound and not listening: connect(2) cannot tell it from a stale socket file.
+    // The second server is bound and does not listen yet. For connect(2) its socket file looks stale.
     until_it_enters("listen", 1, &log);
     contested.start().must_be_refused(&contested);
-    second.listens();
+    second.must_listen();
     second.stop();
     assert_eq!(contested.files(), Vec::<String>::new());
 }
 
-/// The socket file is gone, and the lock file is about to be removed: its owner still holds the lock.
+/// A server that ends has removed the socket file but not the lock file yet. It still holds the lock.
 pub(crate) fn a_server_owns_its_path_until_its_lock_file_is_removed() {
     let contested = Contested::new();
-    let (mut first, log) = contested.start_held("first", &[("unlink", HELD)], 2);
-    first.listens();
+    let (mut first, log) = contested.start_delayed("first", &[("unlink", DELAY)], 2);
+    first.must_listen();
     first.terminate();
     until_it_enters("unlink", 2, &log);
     assert_eq!(contested.files(), ["echo.sock.lock"]);
     contested.start().must_be_refused(&contested);
     assert_eq!(first.child.wait().unwrap().code(), Some(0));
     let mut next = contested.start();
-    next.listens();
+    next.must_listen();
     next.stop();
     assert_eq!(contested.files(), Vec::<String>::new());
 }
@@ -293,5 +301,5 @@ pub(crate) fn the_mode_is_set_between_bind_and_listen() {
     drop(server);
 }
 
-/// How long strace holds a call: long enough that another server starts and listens meanwhile.
-const HELD: Duration = Duration::from_millis(300);
+/// How long strace delays a call: long enough for another server to start and listen meanwhile.
+const DELAY: Duration = Duration::from_millis(300);

@@ -1,5 +1,5 @@
-//! The report's page in a real browser, Chromium without a window: opened from the file system, it shows the figures, asks
-//! the network for nothing, and has nothing to complain about.
+//! The report's page in a real browser, Chromium without a window. Opened as a file, the page shows the figures,
+//! loads nothing from the network, and causes no error in the browser's console.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::common::{Process, mio_echo};
 
-/// Whether there is a browser.
+/// Returns true if Chromium is installed.
 pub(crate) fn browser_works() -> bool {
     browser().is_some()
 }
@@ -25,13 +25,14 @@ fn browser() -> Option<&'static str> {
     })
 }
 
-/// A report, as JSON and as a page.
+/// A report of `mio-echo bench`, as JSON and as a page, in its folder.
 struct Reported {
     folder: TempDir,
     page: PathBuf,
     report: Value,
 }
 
+/// Runs `mio-echo bench` with these arguments.
 fn report(args: &[&str]) -> Reported {
     let folder = tempfile::tempdir().unwrap();
     let (page, json) = (
@@ -56,6 +57,7 @@ fn report(args: &[&str]) -> Reported {
     }
 }
 
+/// Opens a page in Chromium with these options, and returns its output.
 fn chromium(folder: &Path, args: &[&str], page: &Path) -> Output {
     let profile = tempfile::tempdir_in(folder).unwrap();
     let output = Command::new(browser().unwrap())
@@ -85,40 +87,41 @@ fn chromium(folder: &Path, args: &[&str], page: &Path) -> Output {
     output
 }
 
-/// The page as the browser has understood it. It has nothing to complain about: no error, and, as the page's content
-/// security policy forbids to fetch anything, no attempt at that.
+/// Returns the page as the browser parsed it. Fails if the console has a message: an error, or an attempt to load
+/// anything, which the page's content security policy forbids.
 fn opened(reported: &Reported) -> String {
-    let (page, complaints) = looked_at(reported.folder.path(), &reported.page);
-    assert!(complaints.is_empty(), "{complaints:#?}");
+    let (page, messages) = opened_with_messages(reported.folder.path(), &reported.page);
+    assert!(messages.is_empty(), "{messages:#?}");
     page
 }
 
-/// The page as the browser has understood it, and its complaints.
-fn looked_at(folder: &Path, page: &Path) -> (String, Vec<String>) {
+/// Returns the page as the browser parsed it, and the messages of the console.
+fn opened_with_messages(folder: &Path, page: &Path) -> (String, Vec<String>) {
     let output = chromium(folder, &["--dump-dom"], page);
     let said = String::from_utf8_lossy(&output.stderr);
-    let complaints = said.lines().filter(|line| line.contains("CONSOLE"));
-    let complaints = complaints.map(str::to_owned).collect();
-    (String::from_utf8(output.stdout).unwrap(), complaints)
+    let messages = said.lines().filter(|line| line.contains("CONSOLE"));
+    let messages = messages.map(str::to_owned).collect();
+    (String::from_utf8(output.stdout).unwrap(), messages)
 }
 
-pub(crate) fn a_page_that_asked_for_something_would_be_noticed() {
+/// Shows that [`opened`] would fail for a page that loads anything.
+pub(crate) fn the_test_notices_a_page_that_loads_a_file() {
     let reported = report(&["-n", "100", "-c", "2"]);
     let page = fs::read_to_string(&reported.page).unwrap();
     let asking = page.replace("<main>", "<main><img src='report.json'>");
     assert_ne!(asking, page);
     let file = reported.folder.path().join("asking.html");
     fs::write(&file, asking).unwrap();
-    let (_, complaints) = looked_at(reported.folder.path(), &file);
+    let (_, messages) = opened_with_messages(reported.folder.path(), &file);
     assert!(
-        complaints
+        messages
             .iter()
             .any(|line| line.contains("Content Security Policy")),
-        "{complaints:#?}"
+        "{messages:#?}"
     );
 }
 
-/// A count as the page writes it.
+/// Returns a number as the page writes it, with a comma after each group of three digits.
 fn thousands(n: u64) -> String {
     let text = n.to_string();
     let digits: Vec<char> = text.chars().rev().collect();
@@ -137,7 +140,7 @@ pub(crate) fn a_run_is_shown_with_its_figures_and_without_the_network() {
         let shown = format!(">{}<", thousands(run["counts"][count].as_u64().unwrap()));
         assert!(page.contains(&shown), "{count}: {shown} is not in the page");
     }
-    // On a busy machine it may be the other one.
+    // On a busy machine the report may be invalid.
     let verdict = match reported.report["validity"]["verdict"].as_str() {
         Some("valid") => ">Valid<",
         _ => ">Invalid<",
@@ -171,7 +174,7 @@ pub(crate) fn sweeps_and_comparisons_are_shown() {
         targets[0], targets[1], "-w", "0s", "-d", "200ms", "--runs", "3",
     ]);
     let page = opened(&both);
-    for shown in ["Ratio, B by A", "all runs of each", targets[0], targets[1]] {
+    for shown in ["Ratio B / A", "all runs of each", targets[0], targets[1]] {
         assert!(page.contains(shown), "{shown} is not in the page");
     }
     let ratio = both.report["comparison"]["metrics"][0]["ratio"]
@@ -181,7 +184,7 @@ pub(crate) fn sweeps_and_comparisons_are_shown() {
     assert!(page.contains(&shown), "{shown} is not in the page");
 }
 
-/// Measured by another page, which has it in a frame as wide as a phone.
+/// Another page shows the report in a frame as wide as a phone (360 pixels), and measures the width that it needs.
 pub(crate) fn a_phone_needs_no_sideways_scrolling() {
     let reported = report(&["-c", "20", "-r", "2000", "-w", "0s", "-d", "1s"]);
     let folder = reported.folder.path();
@@ -203,7 +206,7 @@ pub(crate) fn a_phone_needs_no_sideways_scrolling() {
         let output = chromium(folder, &asked, &file);
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    // So that the question can be answered otherwise.
+    // Checks the measurement itself: a page that is too wide must not fit.
     fs::write(folder.join("wide.html"), "<p style='width: 500px'>wide").unwrap();
     let wide = around("wide.html");
     assert!(wide.contains("<title>fits false</title>"), "{wide}");
@@ -211,8 +214,8 @@ pub(crate) fn a_phone_needs_no_sideways_scrolling() {
     assert!(page.contains("<title>fits true</title>"), "{page}");
 }
 
-/// In light, in dark and on paper: a picture of each, which differ.
-pub(crate) fn light_and_dark_and_paper_are_drawn() {
+/// Draws the page with light colours, with dark colours and for print. Light and dark must differ.
+pub(crate) fn light_dark_and_print_are_drawn() {
     let reported = report(&["-c", "20", "-r", "2000", "-w", "0s", "-d", "1s"]);
     let folder = reported.folder.path();
     let picture = |name: &str, args: &[&str]| {

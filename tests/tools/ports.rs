@@ -1,15 +1,15 @@
-//! A client that runs out of ports: the limit is its own, and it says so, with the cure.
+//! A load generator that runs out of local ports. The report says that this is the client's limit, and how to raise it.
 
 use std::fs;
 
 use crate::common::{Process, mio_echo};
 use crate::vanished::in_own_network;
 
-/// In a network with ten ports to connect from.
+/// Calls `run` in a network namespace with ten local ports to connect from, with the address of a server there.
 fn with_ten_ports<T: Send>(run: impl FnOnce(&str) -> T + Send) -> T {
     let done = in_own_network(|| {
         fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40009").unwrap();
-        // A child has the network of the thread that starts it.
+        // A process has the network namespace of the thread that starts it.
         let mut command = mio_echo();
         command.args(["serve", "127.0.0.1:30000"]);
         let server = Process::start(command, 1);
@@ -18,6 +18,7 @@ fn with_ten_ports<T: Send>(run: impl FnOnce(&str) -> T + Send) -> T {
     done.unwrap()
 }
 
+/// Runs `mio-echo bench` for 300 ms, and returns its exit code and its report.
 fn bench(args: &[&str]) -> (Option<i32>, serde_json::Value) {
     let output = mio_echo()
         .args([
@@ -62,7 +63,7 @@ pub(crate) fn on_loopback_further_addresses_are_used_when_ports_run_short() {
     });
 }
 
-/// Ten ports a source, and each source towards each server: a port is taken for one server only.
+/// Each source address has ten ports. A local port is in use only towards one server: another server can use it again.
 pub(crate) fn several_sources_have_as_many_ports_each() {
     with_ten_ports(|target| {
         let sources = "127.0.0.1,127.0.0.2,127.0.0.3";

@@ -1,4 +1,4 @@
-//! Peers that vanish without a word, and links that go and come back.
+//! Peers that vanish without sending a packet, and links that go down and come up again.
 
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
@@ -11,7 +11,8 @@ use nix::sys::socket::{setsockopt, sockopt::TcpRepair};
 
 use crate::common::*;
 
-/// Runs in a network of its own, which is this thread's and that of the threads it starts, and goes with them.
+/// Calls `run` on a thread with a network namespace of its own. Threads that this thread starts share the namespace,
+/// and it ends with the last of them.
 pub(crate) fn in_own_network<T: Send>(run: impl FnOnce() -> T + Send) -> thread::Result<T> {
     thread::scope(|scope| {
         scope
@@ -24,7 +25,7 @@ pub(crate) fn in_own_network<T: Send>(run: impl FnOnce() -> T + Send) -> thread:
     })
 }
 
-/// Takes the loopback link of this thread's network down or up.
+/// Sets the loopback link of this thread's network namespace `up` or `down`.
 fn link(state: &str) {
     let status = Command::new("ip")
         .args(["link", "set", "lo", state])
@@ -33,7 +34,7 @@ fn link(state: &str) {
     assert!(status.success());
 }
 
-/// Whether a network namespace can be made here.
+/// Returns true if this process may create a network namespace, and `ip` is installed.
 pub(crate) fn namespaces_work() -> bool {
     let ip_works = Command::new("ip")
         .arg("-V")
@@ -46,19 +47,20 @@ pub(crate) fn namespaces_work() -> bool {
             .unwrap()
 }
 
-/// Whether TCP_REPAIR is permitted here.
+/// Returns true if `TCP_REPAIR` is permitted here.
 pub(crate) fn repair_works() -> bool {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     vanish(stream)
 }
 
-/// Closes the socket without a segment: in repair mode the kernel forgets it and tells nobody.
+/// Closes the socket without sending a segment: in repair mode (`TCP_REPAIR`) the kernel removes it silently. Returns
+/// false if the mode is not permitted.
 fn vanish(stream: TcpStream) -> bool {
     setsockopt(&stream, TcpRepair, &1).is_ok()
 }
 
-/// Fault 6.
+/// Fault 6: the idle timeout closes the connection of a client that vanished.
 pub(crate) fn a_peer_that_vanishes_while_idle_is_reaped() {
     let server = Embedded::with(&Config {
         idle_timeout: Some(Duration::from_millis(300)),
@@ -68,15 +70,15 @@ pub(crate) fn a_peer_that_vanishes_while_idle_is_reaped() {
     ping(&client, b"hello");
     assert!(vanish(client));
     let start = Instant::now();
-    let stats = server.until("the reaper", |stats| stats.open == 0);
+    let stats = server.until("the idle timeout to close it", |stats| stats.open == 0);
     assert_eq!(stats.closed.idle, 1, "{stats}");
     assert!(
         start.elapsed() > Duration::from_millis(200),
-        "it did not vanish: {stats}"
+        "the server saw the client close: {stats}"
     );
 }
 
-/// Fault 7.
+/// Fault 7: the same with a pending write and the stall timeout.
 pub(crate) fn a_peer_that_vanishes_with_output_pending_is_reaped() {
     in_own_network(|| {
         let server = Embedded::with(&Config {
@@ -89,7 +91,7 @@ pub(crate) fn a_peer_that_vanishes_with_output_pending_is_reaped() {
         assert!(server.stats().pending_bytes > 0, "{}", server.stats());
         link("down");
         drop(client);
-        let stats = server.until("the reaper", |stats| stats.open == 0);
+        let stats = server.until("the stall timeout to close it", |stats| stats.open == 0);
         assert_eq!(
             (stats.closed.stalled, stats.pending_bytes),
             (1, 0),
@@ -99,7 +101,7 @@ pub(crate) fn a_peer_that_vanishes_with_output_pending_is_reaped() {
     .unwrap();
 }
 
-/// Fault 8.
+/// Fault 8: the loopback link is down for one second during a transfer.
 pub(crate) fn a_link_that_comes_back_loses_nothing() {
     in_own_network(|| {
         let server = Embedded::start();
@@ -117,7 +119,7 @@ pub(crate) fn a_link_that_comes_back_loses_nothing() {
         let stats = server.stats();
         assert!(
             stats.bytes_out < bytes.len() as u64,
-            "over too soon: {at}, {stats}"
+            "the transfer ended before the link was down, at {at} bytes: {stats}"
         );
         link("up");
         sending.join().unwrap();

@@ -1,5 +1,7 @@
-//! The limit for small messages: the least that an epoll echo server can do. Level-triggered, one read and one write a message, no
-//! timeouts, no bounds, no counts. Not an example to follow.
+//! The epoll limit: the least work that an epoll server can do for a small message.
+//!
+//! Level-triggered, one read and one write a message; no timeouts, no memory bounds, no statistics. Not an example to
+//! follow.
 
 use std::io;
 use std::net::TcpListener;
@@ -13,8 +15,8 @@ use super::BUFFER;
 
 struct Client {
     stream: OwnedFd,
-    /// What the kernel would not take. It is not read before that is out, or messages larger than its buffers would
-    /// be lost.
+    /// The pending write: bytes that the kernel did not accept yet. The client is not read until they are written:
+    /// otherwise they would grow without bound, and a message larger than the kernel's buffers would be lost.
     pending: Vec<u8>,
 }
 
@@ -77,7 +79,7 @@ pub(super) fn serve(listener: TcpListener) -> io::Result<()> {
 }
 
 impl Client {
-    /// Whether the connection goes on.
+    /// Reads once and writes the bytes. Returns false if the connection has ended.
     fn echo(&mut self, buffer: &mut [u8]) -> bool {
         let n = match recv(&self.stream, &mut *buffer, RecvFlags::empty()) {
             Ok((_, 0)) => return false,
@@ -98,6 +100,7 @@ impl Client {
         }
     }
 
+    /// Writes pending bytes. Returns false if the connection has ended.
     fn write_out(&mut self) -> bool {
         match send(&self.stream, &self.pending, SendFlags::NOSIGNAL) {
             Ok(taken) => {

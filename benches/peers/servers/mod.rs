@@ -1,5 +1,5 @@
-//! The peers: echo servers as the documentation of each library would write them, with the options that everybody
-//! sets (no delay, a full backlog), and a buffer of 64 KiB, which bulk needs.
+//! The other servers: written as the documentation of each library shows, with the usual socket options (no delay, the
+//! longest backlog) and a buffer of 64 KiB, which large messages need.
 
 mod limit;
 mod smol_tasks;
@@ -12,10 +12,10 @@ use std::net::TcpListener;
 
 use socket2::{Domain, Socket, Type};
 
-/// For ever, or until it is killed.
+/// Serves until the process is killed, or until an error.
 type Serve = fn(TcpListener) -> io::Result<()>;
 
-/// Their names, each with how it serves.
+/// The names of the servers, and their functions.
 pub(crate) const PEERS: [(&str, Serve); 5] = [
     ("epoll limit", limit::serve),
     ("mio textbook", textbook::serve),
@@ -24,14 +24,17 @@ pub(crate) const PEERS: [(&str, Serve); 5] = [
     ("std threads", threads::serve),
 ];
 
-/// Listens on a free port, says so, and serves as the peer of that name does.
+/// Listens on a free port, prints `listening on ADDRESS`, and runs the server of this name.
+///
+/// # Errors
+/// If no server has this name, or a system call fails.
 pub(crate) fn serve(name: &str) -> io::Result<()> {
     let Some((_, serve)) = PEERS.iter().find(|(peer, _)| *peer == name) else {
-        return Err(io::Error::other(format!("no peer is called {name}")));
+        return Err(io::Error::other(format!("no server is called {name}")));
     };
     mio_echo::raise_descriptor_limit()?;
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    // Inherited by what it accepts, on Linux.
+    // On Linux accepted sockets inherit TCP_NODELAY from the listener.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
     socket.listen(i32::MAX)?;
@@ -42,5 +45,5 @@ pub(crate) fn serve(name: &str) -> io::Result<()> {
     serve(listener)
 }
 
-/// How much each of them reads at once.
+/// Size of each server's read buffer, in bytes.
 const BUFFER: usize = 64 * 1024;

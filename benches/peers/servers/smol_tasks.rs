@@ -1,4 +1,4 @@
-//! smol: a task for each connection, all of them on one thread.
+//! smol: one task for each connection, all tasks on one thread.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! mio as its own examples use it: each connection reads on to `WouldBlock` and registers for what it needs.
+//! mio as its own examples use it: a connection reads until `WouldBlock`, and is registered for reading or for writing.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
@@ -10,7 +10,7 @@ use super::BUFFER;
 
 struct Client {
     stream: TcpStream,
-    /// What the kernel would not take.
+    /// The pending write: bytes that the kernel did not accept yet.
     pending: Vec<u8>,
 }
 
@@ -49,6 +49,7 @@ pub(super) fn serve(listener: std::net::TcpListener) -> io::Result<()> {
     }
 }
 
+/// Returns `None` if the backlog is empty.
 fn accept(listener: &TcpListener) -> io::Result<Option<TcpStream>> {
     match listener.accept() {
         Ok((stream, _)) => Ok(Some(stream)),
@@ -58,7 +59,7 @@ fn accept(listener: &TcpListener) -> io::Result<Option<TcpStream>> {
 }
 
 impl Client {
-    /// Whether the connection goes on.
+    /// Handles an event. Returns false if the connection has ended.
     fn handle(&mut self, registry: &Registry, token: Token, buffer: &mut [u8]) -> bool {
         let was_pending = !self.pending.is_empty();
         let result = self.echo(buffer);
@@ -78,7 +79,7 @@ impl Client {
         matches!(result, Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 
-    /// Until something would block, or the end.
+    /// Reads and writes until a call would block (an error here), or until the end of the stream.
     fn echo(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         loop {
             while !self.pending.is_empty() {

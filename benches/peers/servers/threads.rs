@@ -1,4 +1,4 @@
-//! The standard library: a thread for each connection, which blocks.
+//! The standard library: one thread for each connection, with blocking reads and writes.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! tokio: a task for each connection, all of them on one thread.
+//! tokio: one task for each connection, all tasks on one thread.
 
 use std::io;
 

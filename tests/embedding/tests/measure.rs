@@ -1,4 +1,4 @@
-//! The load generator's library: a server, a measurement of it, and each report that the command makes.
+//! The library of the load generator: measures a server, and makes each report of the command `bench`.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +7,7 @@ use mio_echo::load::{Plan, Progress, Stopper, Until, run};
 use mio_echo::report::{self, Document, DocumentBuilder, Measured, Options};
 
 #[test]
-fn a_measurement_and_its_reports() {
+fn a_measurement_can_be_reported_as_text_page_and_json() {
     let server = Server::spawn().unwrap();
     let mut plan = Plan::new(server.local_addr().into());
     plan.connections = 4;
@@ -38,10 +38,10 @@ fn a_measurement_and_its_reports() {
 }
 
 #[test]
-fn an_impossible_plan_says_why() {
+fn the_check_of_an_impossible_plan_returns_the_reason() {
     let mut plan = Plan::new("127.0.0.1:7".parse().unwrap());
     plan.connections = 0;
     let error = plan.check().unwrap_err();
-    assert_eq!(error.to_string(), "at least one connection");
+    assert_eq!(error.to_string(), "a run needs at least one connection");
     assert!("64-".parse::<mio_echo::load::Sizes>().is_err());
 }

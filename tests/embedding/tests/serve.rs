@@ -1,4 +1,4 @@
-//! An echo server inside somebody's test: the package without its default features.
+//! The server inside the tests of another project, which uses the package without its default features.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mio_echo::{Address, Config, Server};
 
 #[test]
-fn a_server_in_three_lines() {
+fn a_spawned_server_echoes() {
     let server = Server::spawn().unwrap();
     let mut client = TcpStream::connect(server.local_addr()).unwrap();
     client.write_all(b"hello").unwrap();
@@ -16,9 +16,9 @@ fn a_server_in_three_lines() {
     assert_eq!(&echo, b"hello");
 }
 
-/// The client has its echo before the loop has counted it: the count is waited for.
+/// A client can get its echo before the server's loop has counted it, so a test must wait for the count.
 #[test]
-fn a_count_can_be_waited_for() {
+fn wait_for_waits_until_the_loop_has_counted_the_echo() {
     let server = Server::spawn().unwrap();
     let mut client = TcpStream::connect(server.local_addr()).unwrap();
     for n in 1..=1000 {
@@ -33,7 +33,7 @@ fn a_count_can_be_waited_for() {
     assert_eq!(wrong.unwrap_err().bytes_out, 5000);
 }
 
-/// A failed assertion drops the guard while clients are connected: the test ends.
+/// A failed assertion drops the server while a client is connected. Then the server stops, and the test ends.
 #[test]
 fn a_failed_assertion_does_not_hang() {
     let start = Instant::now();
@@ -56,7 +56,7 @@ fn a_failed_assertion_does_not_hang() {
 }
 
 #[test]
-fn stop_drains_and_returns_what_was_done() {
+fn stop_drains_and_returns_the_statistics() {
     let server = Server::spawn_with(&Config {
         addresses: vec!["127.0.0.1:0".parse().unwrap()],
         ..Config::default()
