@@ -189,13 +189,15 @@ fn stop_on_signals(server: &mut Server) -> io::Result<()> {
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
 
+    // First of all, so that no signal gets lost between these calls: one that only the flag sees would stop nothing.
+    server.catch_signals()?;
     let asked_before = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // Handlers run in the order of their registration. The check must run before the flag is set.
         flag::register_conditional_shutdown(signal, 128 + signal, asked_before.clone())?;
         flag::register(signal, asked_before.clone())?;
     }
-    server.catch_signals()
+    Ok(())
 }
 
 #[cfg(windows)]

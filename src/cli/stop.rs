@@ -16,6 +16,8 @@ pub(super) fn on_signals(stopper: &Stopper) -> io::Result<()> {
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
 
+    // First of all, so that no signal gets lost between these calls: one that only the flag sees would stop nothing.
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
     let asked_before = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // Handlers run in the order of their registration. The check must run before the flag is set.
@@ -26,7 +28,6 @@ pub(super) fn on_signals(stopper: &Stopper) -> io::Result<()> {
         )?;
         flag::register(signal, asked_before.clone())?;
     }
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
     let stopper = stopper.clone();
     std::thread::Builder::new()
         .name("signals".to_owned())

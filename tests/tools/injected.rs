@@ -224,3 +224,69 @@ pub(crate) fn a_port_below_1024_without_the_privilege_is_a_clear_error() {
         "{said}"
     );
 }
+
+/// A program calls rt_sigaction(2) for each signal that it handles. A SIGINT that arrives during one of these calls,
+/// after the handler of SIGINT is installed, must end the program: Ctrl-C must not get lost during the start.
+pub(crate) fn an_interrupt_during_the_start_is_not_lost() {
+    let echo_server = Process::serve(&[]);
+    let target = echo_server.address().to_string();
+    let bench = ["bench", &target, "-c", "1", "-w", "0s", "-d", "60s"];
+    for (args, code) in [(&["serve", "127.0.0.1:auto"][..], 0), (&bench[..], 130)] {
+        let (calls, _) = with_interrupt_at_call(1_000, args, Some(Duration::from_secs(2)));
+        let handler = |line: &str| line.contains("rt_sigaction(SIGINT, {sa_handler=0x");
+        let first = calls.lines().position(handler).expect(&calls) + 2;
+        let last = calls
+            .lines()
+            .filter(|line| line.contains("rt_sigaction("))
+            .count();
+        assert!(
+            first <= last,
+            "no call follows the handler of SIGINT:\n{calls}"
+        );
+        for n in first..=last {
+            let (calls, ended) = with_interrupt_at_call(n, args, None);
+            assert_eq!(ended, Some(code), "{args:?}, call {n}:\n{calls}");
+        }
+    }
+}
+
+/// Runs the program under strace, which sends SIGINT at the n-th rt_sigaction(2). Returns the traced calls and the exit
+/// code. After `limit` the program is killed, otherwise it must end.
+fn with_interrupt_at_call(
+    n: usize,
+    args: &[&str],
+    limit: Option<Duration>,
+) -> (String, Option<i32>) {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let mut child = Command::new("strace")
+        .args(["-D", "-f", "-qq", "-o"])
+        .arg(&log)
+        .args(["-e", "trace=rt_sigaction", "-e"])
+        .arg(format!("inject=rt_sigaction:signal=SIGINT:when={n}"))
+        .arg(env!("CARGO_BIN_EXE_mio-echo"))
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let calls = || std::fs::read_to_string(&log).unwrap_or_default();
+    if let Some(limit) = limit {
+        thread::sleep(limit);
+        child.kill().unwrap();
+    }
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if start.elapsed() > LIMIT {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("{args:?} still runs after SIGINT at call {n}:\n{}", calls());
+        }
+        thread::sleep(Duration::from_millis(1));
+    };
+    (calls(), status.code())
+}

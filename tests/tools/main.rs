@@ -115,6 +115,7 @@ fn of_linux() -> Vec<Trial> {
             injected::accept_that_fails_for_ever_neither_spins_nor_floods,
             injected::an_interrupted_poll_is_no_error,
             injected::a_port_below_1024_without_the_privilege_is_a_clear_error,
+            injected::an_interrupt_during_the_start_is_not_lost,
             owners::one_of_two_servers_that_start_at_once_owns_the_path,
             owners::one_of_two_servers_that_run_freely_owns_the_path,
             owners::a_lock_file_that_its_owner_removed_is_not_taken,
