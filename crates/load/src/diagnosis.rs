@@ -23,6 +23,9 @@ pub enum FaultKind {
     Foreign,
     /// Bytes are missing: the stream ended within a message, or continued without them.
     Short,
+    /// No byte came for a second and a tenth of the measured time, while a message was under way. The connection stays
+    /// open, and the message stays under way.
+    Silent,
     /// The echo of a message was not complete before the timeout.
     Timeout,
     /// The server reset the connection.
@@ -42,11 +45,12 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All kinds, worst first.
-    pub const ALL: [FaultKind; 11] = [
+    pub const ALL: [FaultKind; 12] = [
         FaultKind::Corrupt,
         FaultKind::Surplus,
         FaultKind::Foreign,
         FaultKind::Short,
+        FaultKind::Silent,
         FaultKind::Timeout,
         FaultKind::Reset,
         FaultKind::Closed,
@@ -72,6 +76,7 @@ impl fmt::Display for FaultKind {
             FaultKind::Surplus => "surplus",
             FaultKind::Foreign => "foreign",
             FaultKind::Short => "short",
+            FaultKind::Silent => "silent",
             FaultKind::Timeout => "timeout",
             FaultKind::Reset => "reset",
             FaultKind::Closed => "closed",

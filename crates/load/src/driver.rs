@@ -122,6 +122,10 @@ pub(super) struct Driver<K: Connector> {
     run_queue: Vec<usize>,
     /// Chooses the slots whose timeouts are checked in this turn.
     ticker: Ticker,
+    /// How long no byte may come while a message is under way: longer than that is an error.
+    silence_ns: u64,
+    /// When the wait for the messages under way began, if the run ended as planned.
+    grace_began_ns: Option<u64>,
     /// When a message last ended, with an echo or with an error.
     ended_ns: u64,
     /// The time of the first error after the last echo; `u64::MAX` if there is none.
@@ -174,6 +178,11 @@ impl<K: Connector> Driver<K> {
             reported_open: 0,
             run_queue: Vec::new(),
             ticker: Ticker::new(plan.timeout),
+            silence_ns: match plan.until {
+                Until::Elapsed(duration) => SHORTEST_SILENCE_NS.max(ns(duration) / 10),
+                Until::Count(_) => SHORTEST_SILENCE_NS,
+            },
+            grace_began_ns: None,
             ended_ns: 0,
             failing_ns: u64::MAX,
             cpu_start: None,
@@ -471,12 +480,8 @@ impl<K: Connector> Driver<K> {
         let now_ns = self.now_ns;
         let exchange = &self.slots[key].exchange;
         self.dialing.remember(&fault);
-        self.recorder.fault(
-            fault,
-            exchange.connection(),
-            exchange.under_way_ns(),
-            now_ns,
-        );
+        self.recorder
+            .fault(fault, exchange.connection(), exchange.under_way(), now_ns);
         self.in_flight -= exchange.outstanding();
         self.open -= 1;
         self.recorder.down(now_ns, 1);
@@ -638,14 +643,38 @@ impl<K: Connector> Driver<K> {
                 self.fail(key, fault);
             }
             State::Open { .. } => {
+                let Some(since_ns) = slot.exchange.silent_since_ns() else {
+                    return;
+                };
                 let oldest_ns = slot.exchange.oldest_ns().unwrap_or(u64::MAX);
+                let silent_ns = now_ns.saturating_sub(since_ns);
                 if now_ns.saturating_sub(timeout_ns) >= oldest_ns {
-                    let fault = slot.exchange.ended(FaultKind::Timeout);
-                    self.fail(key, fault);
+                    self.timed_out(key, silent_ns);
+                } else if silent_ns >= self.silence_ns && slot.reported_silence_ns != since_ns {
+                    let (fault, number) =
+                        (slot.exchange.silent(silent_ns), slot.exchange.connection());
+                    self.slots[key].reported_silence_ns = since_ns;
+                    self.recorder
+                        .fault(fault, number, std::iter::empty(), now_ns);
                 }
             }
             _ => {}
         }
+    }
+
+    /// Fails a connection whose oldest message is older than the timeout. Bytes that came and are wrong make a wrong
+    /// echo, and so does a part of an echo without the rest. Otherwise the server is only slow.
+    fn timed_out(&mut self, key: usize, silent_ns: u64) {
+        let exchange = &self.slots[key].exchange;
+        let is_over = silent_ns >= ns(self.common.plan.timeout) / 2;
+        let fault = if exchange.has_unexpected_bytes() {
+            self.diagnosed(key)
+        } else if exchange.is_within_an_echo() && is_over {
+            exchange.broken_off(silent_ns)
+        } else {
+            exchange.ended(FaultKind::Timeout)
+        };
+        self.fail(key, fault);
     }
 
     fn report_intervals(&mut self) {
@@ -741,6 +770,7 @@ impl<K: Connector> Driver<K> {
             // The last message of a count came back exactly at `end_ns`. The window ends 1 ns later, so that it is
             // inside.
             let within = u64::from(matches!(plan.until, Until::Count(_)));
+            self.grace_began_ns = Some(self.now_ns);
             self.end(end_ns + within, grace_ns);
         }
     }
@@ -770,10 +800,14 @@ impl<K: Connector> Driver<K> {
     /// Counts the messages that have not come back, and returns the recording.
     fn finish(mut self) -> Recording {
         let now_ns = self.now_ns;
+        for key in 0..self.slots.len() {
+            self.judge_at_the_end(key);
+        }
+        self.count_silent_connections();
         let recorder = &mut self.recorder;
         for slot in self.slots.iter_mut() {
-            for (intended_ns, begun_ns) in slot.exchange.under_way_ns() {
-                recorder.unfinished(intended_ns, begun_ns, now_ns);
+            for message in slot.exchange.under_way() {
+                recorder.unfinished(&message, now_ns);
             }
             self.pace.left_over(slot.schedule.as_mut(), |due_ns| {
                 recorder.unsent(due_ns, now_ns);
@@ -784,6 +818,41 @@ impl<K: Connector> Driver<K> {
             let _ = self.updates.send(Update::Interval(interval));
         }
         self.recorder.finish(shares, ns(self.cpu))
+    }
+
+    /// Fails a connection whose echo is wrong, now that no more bytes are expected: unexpected bytes have come, or a part
+    /// of an echo came before the grace period and nothing within it.
+    fn judge_at_the_end(&mut self, key: usize) {
+        let slot = &self.slots[key];
+        if !slot.is_open() {
+            return;
+        }
+        let silent_since_ns = slot.exchange.silent_since_ns().unwrap_or(u64::MAX);
+        let was_silent = self
+            .grace_began_ns
+            .is_some_and(|began_ns| silent_since_ns <= began_ns);
+        if slot.exchange.has_unexpected_bytes() {
+            let fault = self.diagnosed(key);
+            self.fail(key, fault);
+        } else if slot.exchange.is_within_an_echo() && was_silent {
+            let fault = slot.exchange.broken_off(self.now_ns - silent_since_ns);
+            self.fail(key, fault);
+        }
+    }
+
+    /// Counts the connections that are silent at the end.
+    fn count_silent_connections(&mut self) {
+        let latest_ns = self.now_ns.saturating_sub(self.silence_ns);
+        let since_ns = self
+            .slots
+            .iter()
+            .filter_map(|slot| slot.exchange.silent_since_ns());
+        let (mut silent, mut last_ns) = (0, 0);
+        for since_ns in since_ns.filter(|since_ns| *since_ns <= latest_ns) {
+            silent += 1;
+            last_ns = last_ns.max(since_ns);
+        }
+        self.recorder.silent_at_the_end(silent, last_ns);
     }
 
     #[inline(always)]
@@ -864,6 +933,9 @@ const LONGEST_TICK_NS: u64 = 10_000_000;
 /// How long the driver waits at the end for messages under way, if the timeout is not shorter. Messages that have not
 /// come back by then are reported as unfinished, with their age.
 const GRACE_NS: u64 = 1_000_000_000;
+
+/// A connection is silent if no byte comes for this time, and for a tenth of the window, while a message is under way.
+const SHORTEST_SILENCE_NS: u64 = 1_000_000_000;
 
 /// The same after a stop. It is shorter because the user waits for the end.
 const SHORT_GRACE_NS: u64 = 100_000_000;

@@ -37,6 +37,8 @@ pub(crate) struct Exchange {
     /// How many bytes to offer the kernel in one write. Bytes that it does not accept are generated again for the next
     /// write, which wastes time.
     offer: usize,
+    /// When the last byte was read; 0 before the first one.
+    last_byte_ns: u64,
     /// The received bytes from the first unexpected one on; empty if all bytes were right.
     unexpected: Vec<u8>,
 }
@@ -69,6 +71,17 @@ pub(crate) struct Echo {
     pub(crate) last_byte_ns: u64,
     /// The length of the message.
     pub(crate) bytes: u64,
+}
+
+/// A message that has begun and has not come back complete, with its times in nanoseconds of the driver's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UnderWay {
+    /// When the message was due.
+    pub(crate) intended_ns: u64,
+    /// When its first byte was offered to the kernel.
+    pub(crate) begun_ns: u64,
+    /// When the first byte of the echo was read; `None` before that.
+    pub(crate) first_byte_ns: Option<u64>,
 }
 
 /// What the run checks of each echo.
@@ -123,6 +136,7 @@ impl Exchange {
             outstanding: VecDeque::with_capacity(pipeline.min(MOST_RESERVED)),
             messages: 0,
             offer: usize::MAX,
+            last_byte_ns: 0,
             unexpected: Vec::new(),
         }
     }
@@ -170,10 +184,25 @@ impl Exchange {
         self.messages
     }
 
-    /// Returns two times for each message under way: when it was due and when it began.
-    pub(crate) fn under_way_ns(&self) -> impl Iterator<Item = (u64, u64)> {
-        let messages = self.outstanding.iter();
-        messages.map(|message| (message.intended_ns, message.begun_ns))
+    /// Returns the messages under way, oldest first.
+    pub(crate) fn under_way(&self) -> impl Iterator<Item = UnderWay> {
+        self.outstanding.iter().map(|message| UnderWay {
+            intended_ns: message.intended_ns,
+            begun_ns: message.begun_ns,
+            first_byte_ns: (message.first_byte_ns != u64::MAX).then_some(message.first_byte_ns),
+        })
+    }
+
+    /// Returns since when a message is under way and no byte has come; `None` if no message is under way.
+    pub(crate) fn silent_since_ns(&self) -> Option<u64> {
+        let oldest_ns = self.oldest_ns()?;
+        Some(oldest_ns.max(self.last_byte_ns))
+    }
+
+    /// Whether a part of an echo has come back, and the rest has not.
+    pub(crate) fn is_within_an_echo(&self) -> bool {
+        let oldest = self.outstanding.front();
+        oldest.is_some_and(|message| self.received > message.start)
     }
 
     /// Returns when the oldest message under way began.
@@ -212,6 +241,7 @@ impl Exchange {
         (payload, verify): (Payload, Verify),
         mut done: impl FnMut(Echo),
     ) -> Received {
+        self.last_byte_ns = now_ns;
         if !self.unexpected.is_empty() {
             return self.collect_unexpected(bytes);
         }
@@ -286,16 +316,50 @@ impl Exchange {
                     format!("the stream ended {back} bytes into a message of {size} bytes");
                 (FaultKind::Short, detail)
             }
-            Some(_) => {
-                let n = self.outstanding.len();
-                (kind, format!("{n} messages were under way"))
-            }
+            Some(_) => (kind, format!("{} under way", self.messages_were())),
             None => (kind, "no message was under way".to_owned()),
         };
         Fault {
             kind: kind_and_detail.0,
             offset: Some(self.received),
             detail: kind_and_detail.1,
+        }
+    }
+
+    /// Makes the fault of a connection on which no byte came for `silent_ns`, while messages are under way.
+    pub(crate) fn silent(&self, silent_ns: u64) -> Fault {
+        let seconds = silent_ns as f64 / 1e9;
+        Fault {
+            kind: FaultKind::Silent,
+            offset: Some(self.received),
+            detail: format!(
+                "no byte came for {seconds:.2} s, and {} bytes are missing; {} under way",
+                self.begun - self.received,
+                self.messages_were()
+            ),
+        }
+    }
+
+    /// Makes the fault of a connection on which a part of an echo came, and then nothing for `silent_ns`.
+    pub(crate) fn broken_off(&self, silent_ns: u64) -> Fault {
+        let (back, size) = self.outstanding.front().map_or((0, 0), |message| {
+            (self.received - message.start, message.end - message.start)
+        });
+        let seconds = silent_ns as f64 / 1e9;
+        Fault {
+            kind: FaultKind::Short,
+            offset: Some(self.received),
+            detail: format!(
+                "{back} of {size} bytes of a message came back, and then no byte for {seconds:.2} s"
+            ),
+        }
+    }
+
+    /// Writes how many messages are under way: `1 message was`, `2 messages were`.
+    fn messages_were(&self) -> String {
+        match self.outstanding.len() {
+            1 => "1 message was".to_owned(),
+            n => format!("{n} messages were"),
         }
     }
 }

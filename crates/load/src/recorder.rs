@@ -4,7 +4,7 @@
 //! The module reads no clock: the driver passes the time in each call.
 
 use super::diagnosis::Fault;
-use super::exchange::Echo;
+use super::exchange::{Echo, UnderWay};
 use super::recording::{Faults, FirstFault, Interval, Recording, record};
 
 /// Makes the [`Recording`] of one driver. A message counts if it was due within the window.
@@ -149,19 +149,19 @@ impl Recorder {
         record(&mut self.made.connect, took_ns);
     }
 
-    /// Counts an error of a connection, and the messages under way that it lost. `lost_ns` has two times for each
-    /// message: when it was due and when it began.
+    /// Counts an error of a connection, and the messages under way that it lost. Their ages are lower bounds of their
+    /// times, and are counted as their times.
     pub(crate) fn fault(
         &mut self,
         fault: Fault,
         connection: u32,
-        lost_ns: impl Iterator<Item = (u64, u64)>,
+        lost: impl Iterator<Item = UnderWay>,
         now_ns: u64,
     ) {
         let mut messages = 0;
-        for (intended_ns, _) in lost_ns {
+        for message in lost {
             self.change_in_flight(now_ns, -1);
-            messages += u64::from(self.counts(intended_ns));
+            messages += u64::from(self.at_least(&message, now_ns));
         }
         if self.in_flight == 0 {
             self.end_silence(now_ns);
@@ -184,35 +184,53 @@ impl Recorder {
         faults.messages += messages;
     }
 
-    /// Counts a message that was sent and has not come back at the end. Its age is a lower bound of its time and is
-    /// counted as its time. Without these messages the slowest ones would be missing and the figures would look too
-    /// good.
-    pub(crate) fn unfinished(&mut self, intended_ns: u64, begun_ns: u64, now_ns: u64) {
-        if self.age(intended_ns, now_ns) {
-            let service_ns = now_ns.saturating_sub(begun_ns);
-            if self.open_loop {
-                record(&mut self.made.service, service_ns);
-            }
-            record(&mut self.made.in_parts, service_ns);
-        }
+    /// Counts a message that was sent and has not come back at the end.
+    pub(crate) fn unfinished(&mut self, message: &UnderWay, now_ns: u64) {
+        self.made.counts.unfinished += u64::from(self.at_least(message, now_ns));
     }
 
     /// Counts a message that was due and was not sent before the end.
     pub(crate) fn unsent(&mut self, intended_ns: u64, now_ns: u64) {
-        let counts = self.age(intended_ns, now_ns);
-        self.made.counts.scheduled += u64::from(counts);
+        let counts = u64::from(self.age(intended_ns, now_ns));
+        self.made.counts.unfinished += counts;
+        self.made.counts.scheduled += counts;
     }
 
-    /// Records the age of an unfinished message, if it was due within the window. Returns whether it was.
+    /// Records the times of a message that did not come back, if it was due within the window, and returns whether it
+    /// was. Its age is a lower bound of its time and is recorded as its time. Without these messages the slowest ones
+    /// would be missing, and the figures would look too good.
+    fn at_least(&mut self, message: &UnderWay, now_ns: u64) -> bool {
+        let counts = self.age(message.intended_ns, now_ns);
+        if counts {
+            let service_ns = now_ns.saturating_sub(message.begun_ns);
+            if self.open_loop {
+                record(&mut self.made.service, service_ns);
+            }
+            // Without a first byte, the age is a lower bound of the time of the first byte too.
+            if let Some(first_byte_ns) = message.first_byte_ns {
+                let first_byte_ns = first_byte_ns.saturating_sub(message.begun_ns);
+                record(&mut self.made.in_parts, service_ns);
+                record(&mut self.made.first_byte, first_byte_ns);
+            }
+        }
+        counts
+    }
+
+    /// Records the age of a message that did not come back, if it was due within the window. Returns whether it was.
     fn age(&mut self, intended_ns: u64, now_ns: u64) -> bool {
         let counts = self.counts(intended_ns);
         if counts {
-            self.made.counts.unfinished += 1;
             let age_ns = now_ns.saturating_sub(intended_ns);
-            record(&mut self.made.unfinished, age_ns);
+            record(&mut self.made.lower_bounds, age_ns);
             record(&mut self.current.response, age_ns);
         }
         counts
+    }
+
+    /// Notes how many connections are silent at the end, and the time of the last byte that came on one of them.
+    pub(crate) fn silent_at_the_end(&mut self, connections: u64, since_ns: u64) {
+        self.made.health.silent = connections;
+        self.made.health.silent_since_ns = since_ns.saturating_sub(self.window.start_ns);
     }
 
     /// Records how long a turn of the loop took.

@@ -21,15 +21,15 @@ pub struct Recording {
     pub completed: u64,
     /// The bytes of these messages, counted in one direction.
     pub completed_bytes: u64,
-    /// Response times: from the time when a message was due to the last byte of its echo. For a message that had not
-    /// come back at the end of the run: to that end. In a closed loop the same as `service`.
+    /// Response times: from the time when a message was due to the last byte of its echo. For a message that did not
+    /// come back: to the error of its connection or to the end of the run. In a closed loop the same as `service`.
     pub response: Histogram<u64>,
     /// Service times: from when the first byte of a message was offered to the kernel to the last byte of its echo.
     pub service: Histogram<u64>,
     /// Times from when the first byte of a message was offered to the kernel to the first byte of its echo.
     pub first_byte: Histogram<u64>,
-    /// Service times of two kinds of messages: the first byte of the echo came in an earlier read than the last byte,
-    /// or the message was unfinished. For all other messages the service time is also the time of the first byte:
+    /// Service times of the messages whose first byte came in an earlier read than the last byte, or whose last byte did
+    /// not come. For all other messages the service time is also the time of the first byte, or a lower bound of it:
     /// [`complete`](Recording::complete) adds these times to `first_byte`.
     pub(crate) in_parts: Histogram<u64>,
     /// Times from connect(2) to the established connection.
@@ -37,8 +37,9 @@ pub struct Recording {
     /// The generator's own delays. Each starts when a message was due and its connection could begin it, and ends when
     /// the message began. Empty in a closed loop.
     pub lateness: Histogram<u64>,
-    /// The ages of the messages that had not come back at the end. They are in `response` too.
-    pub unfinished: Histogram<u64>,
+    /// The ages of the messages that did not come back: at the error of their connection, or at the end of the run. They
+    /// are lower bounds of the response times, and are in `response` too.
+    pub lower_bounds: Histogram<u64>,
     /// The figures of each second of the window.
     pub intervals: Vec<Interval>,
     /// The errors, by kind.
@@ -134,6 +135,12 @@ pub struct Health {
     pub longest_silence_ns: u64,
     /// When that time began, in nanoseconds from the start of the window.
     pub longest_silence_at_ns: u64,
+    /// Connections that were silent at the end of the run: a message was under way, and no byte had come for a second
+    /// and a tenth of the window.
+    pub silent: u64,
+    /// When the last byte came on one of the silent connections, in nanoseconds from the start of the window; 0 if it
+    /// came before that.
+    pub silent_since_ns: u64,
     /// Connections that were open when the schedule started.
     pub opened: u64,
     /// Connections that were made in the whole run.
@@ -154,7 +161,7 @@ impl Recording {
             in_parts: histogram(),
             connect: histogram(),
             lateness: histogram(),
-            unfinished: histogram(),
+            lower_bounds: histogram(),
             intervals: Vec::new(),
             faults: BTreeMap::new(),
             shares: Vec::new(),
@@ -175,7 +182,7 @@ impl Recording {
             (&mut self.in_parts, &other.in_parts),
             (&mut self.connect, &other.connect),
             (&mut self.lateness, &other.lateness),
-            (&mut self.unfinished, &other.unfinished),
+            (&mut self.lower_bounds, &other.lower_bounds),
         ] {
             add(ours, theirs);
         }
@@ -269,6 +276,8 @@ impl Health {
             self.longest_silence_ns = other.longest_silence_ns;
             self.longest_silence_at_ns = other.longest_silence_at_ns;
         }
+        self.silent += other.silent;
+        self.silent_since_ns = self.silent_since_ns.max(other.silent_since_ns);
         self.opened += other.opened;
         self.connections += other.connections;
     }

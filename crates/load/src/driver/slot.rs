@@ -22,6 +22,8 @@ pub(super) struct Slot<S> {
     pub(super) free_ns: u64,
     /// When to diagnose unexpected bytes at the latest; `u64::MAX` if there are none.
     pub(super) diagnose_ns: u64,
+    /// The start of the last silence that was reported as an error; `u64::MAX` if there is none.
+    pub(super) reported_silence_ns: u64,
     /// Messages that came back, without those of the warm-up.
     pub(super) ok: u64,
 }
@@ -83,6 +85,7 @@ impl<S> Slot<S> {
             schedule,
             free_ns: 0,
             diagnose_ns: u64::MAX,
+            reported_silence_ns: u64::MAX,
             ok: 0,
         }
     }

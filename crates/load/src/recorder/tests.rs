@@ -115,14 +115,36 @@ fn scheduled_is_ok_unfinished_and_failed() {
     recorder.fault(
         fault,
         0,
-        [(3 * SECOND, 3 * SECOND)].into_iter(),
-        3 * SECOND + 2,
+        [under_way(3 * SECOND)].into_iter(),
+        3 * SECOND + 200,
     );
-    recorder.unfinished(3 * SECOND + 1, 3 * SECOND + 1, 4 * SECOND);
+    recorder.unfinished(&under_way(3 * SECOND + 1), 4 * SECOND);
     recorder.unsent(3 * SECOND + 2, 4 * SECOND);
-    let counts = finished(recorder, true).counts;
+    let recording = finished(recorder, true);
+    let counts = recording.counts;
     assert_eq!((counts.scheduled, counts.sent), (4, 3));
     assert_eq!((counts.ok, counts.unfinished, counts.failed), (1, 2, 1));
+    // Every message is in the response times: the failed one with its age at the error, the others with theirs at the end.
+    assert_eq!(
+        (recording.response.len(), recording.lower_bounds.len()),
+        (4, 3)
+    );
+    assert_eq!(recording.lower_bounds.min(), 200);
+    assert!(recording.lower_bounds.max() >= SECOND - 2);
+    // Three messages were sent, and each has a service time and a time of its first byte.
+    assert_eq!(
+        (recording.service.len(), recording.first_byte.len()),
+        (3, 3)
+    );
+}
+
+/// A message that was due at this time, began then, and has no byte of its echo.
+fn under_way(intended_ns: u64) -> UnderWay {
+    UnderWay {
+        intended_ns,
+        begun_ns: intended_ns,
+        first_byte_ns: None,
+    }
 }
 
 #[test]

@@ -297,8 +297,8 @@ pub struct Throughput {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct LatencySet {
-    /// Response times: from when a message was due to the last byte of its echo, or to the end of the run if it had
-    /// not come back by then. In a closed loop the same as `service`.
+    /// Response times: from when a message was due to the last byte of its echo. For a message that did not come back:
+    /// to the error of its connection, or to the end of the run. In a closed loop the same as `service`.
     pub response: Latency,
     /// Service times: from when the first byte of a message was offered to the kernel to the last byte of its echo.
     pub service: Latency,
@@ -306,8 +306,9 @@ pub struct LatencySet {
     pub first_byte: Latency,
     /// From the call of connect(2) to the established connection.
     pub connect: Latency,
-    /// The ages of the messages that had not come back at the end of the run. They are in `response` too.
-    pub unfinished: Latency,
+    /// The ages of the messages that did not come back: at the error of their connection, or at the end of the run. They
+    /// are lower bounds of the response times, and are in `response` too.
+    pub lower_bounds: Latency,
 }
 
 /// The state of the generator: its load and its delays.
@@ -341,6 +342,11 @@ pub struct Generator {
     pub longest_silence_ns: u64,
     /// When the time of `longest_silence_ns` began, in nanoseconds from the start of the window.
     pub longest_silence_at_ns: u64,
+    /// Connections that were silent at the end of the run: a message was under way, and no byte had come for a second
+    /// and a tenth of the window.
+    pub connections_silent: u64,
+    /// When the last byte came on one of the silent connections, in nanoseconds from the start of the window.
+    pub silent_since_ns: u64,
     /// Connections that were open when the schedule started.
     pub connections_opened: u64,
     /// Connections that were made in the whole run.

@@ -252,7 +252,7 @@ fn add_latencies(ours: &mut LatencySet, theirs: &LatencySet) {
     add_latency(&mut ours.service, &theirs.service);
     add_latency(&mut ours.first_byte, &theirs.first_byte);
     add_latency(&mut ours.connect, &theirs.connect);
-    add_latency(&mut ours.unfinished, &theirs.unfinished);
+    add_latency(&mut ours.lower_bounds, &theirs.lower_bounds);
 }
 
 fn add_generator(ours: &mut Generator, theirs: &Generator) {

@@ -152,14 +152,14 @@ fn latencies(text: &mut String, run: &Run) {
     }
     line(text, "");
     line(text, &format!("{head}{:>10}", "max"));
-    let at_least = (latency.unfinished.count > 0).then_some(latency.unfinished.min);
+    let at_least = (latency.lower_bounds.count > 0).then_some(latency.lower_bounds.min);
     row(text, "response", &latency.response, at_least);
     row(text, "service", &latency.service, at_least);
     row(text, "connect", &latency.connect, None);
 }
 
-/// Writes a row of the table. Values from `at_least` on include ages of unfinished messages: they are lower bounds, and
-/// have a ≥.
+/// Writes a row of the table. Values from `at_least` on include ages of messages that did not come back: they are lower
+/// bounds, and have a ≥.
 fn row(text: &mut String, name: &str, latency: &Latency, at_least: Option<u64>) {
     let mut row = format!("  {name:<10}");
     let show = |ns: u64| {

@@ -19,6 +19,7 @@ pub(super) fn judge(run: &Run) -> Validity {
     reasons.extend(missing_connections(run));
     reasons.extend(lost_connections(run));
     reasons.extend(lost_messages(run));
+    reasons.extend(silence(run));
     reasons.extend(count_not_reached(run));
     reasons.extend(the_clients_limits(run));
     reasons.extend(standstill(run));
@@ -150,6 +151,22 @@ fn lost_messages(run: &Run) -> Option<String> {
     })
 }
 
+/// The server sends nothing more on many connections: it hangs, or it has lost messages.
+fn silence(run: &Run) -> Option<String> {
+    let (silent, opened) = (
+        run.generator.connections_silent,
+        run.generator.connections_opened,
+    );
+    (silent as f64 > SILENT_SHARE * opened as f64).then(|| {
+        format!(
+            "{} of {} silent at the end: the last byte came on one of them {} after the start of the measured time",
+            units::count(silent),
+            plural(opened, "connection was", "connections were"),
+            units::time(run.generator.silent_since_ns as f64)
+        )
+    })
+}
+
 fn count_not_reached(run: &Run) -> Option<String> {
     let asked = run.parameters.count?;
     let ended = run.counts.ok + run.counts.failed;
@@ -203,7 +220,8 @@ fn rate_not_reached(run: &Run) -> Option<String> {
     let achieved = run.throughput.messages_per_second;
     // If there are few messages, one that comes back after the end of the window is more than the tolerance.
     let missing = (asked - achieved) * seconds;
-    if achieved >= asked * (1.0 - tolerance) || missing < FEW_MESSAGES {
+    let few = FEW_MESSAGES.min(FEW_SHARE * run.counts.scheduled as f64);
+    if achieved >= asked * (1.0 - tolerance) || missing < few {
         return None;
     }
     let busy = run.generator.busy_share;
@@ -267,12 +285,13 @@ fn notes(run: &Run) -> Vec<String> {
              machine"
         ));
     }
-    if run.counts.unfinished > 0 {
+    let lost = run.counts.unfinished + run.counts.failed;
+    if lost > 0 {
         notes.push(format!(
-            "{} not come back at the end, and the oldest was {} old; each counts with its age, so the highest \
-             percentiles are lower bounds",
-            plural(run.counts.unfinished, "message had", "messages had"),
-            units::time(run.latency.unfinished.max as f64)
+            "{} not come back, and the oldest was {} old; each counts with its age, so the highest percentiles are \
+             lower bounds",
+            plural(lost, "message did", "messages did"),
+            units::time(run.latency.lower_bounds.max as f64)
         ));
     }
     let (counted, by_law) = (
@@ -320,8 +339,13 @@ fn plural(n: u64, one: &str, many: &str) -> String {
 /// How far the achieved rate may be below the rate that was asked for, as a share.
 const RATE_TOLERANCE: f64 = 0.005;
 
-/// If fewer messages than this are missing at the end of the window, the rate counts as reached.
+/// If fewer messages than this are missing at the end of the window, and a smaller share of the scheduled ones than
+/// this, the rate counts as reached.
 const FEW_MESSAGES: f64 = 10.0;
+const FEW_SHARE: f64 = 0.05;
+
+/// If a larger share of the connections is silent at the end, the server hangs or has lost messages.
+const SILENT_SHARE: f64 = 0.05;
 
 /// If a larger share of the connections is down, the load is not the load that was asked for.
 const DOWN_SHARE: f64 = 0.1;
