@@ -10,6 +10,7 @@
 //! after a system call is usually mispredicted (8 to 10 % of a small message).
 
 mod dialing;
+mod ending;
 mod slot;
 
 use std::io::{self, Read};
@@ -31,10 +32,13 @@ use crate::schedule::Schedule;
 use crate::start_barrier::StartBarrier;
 use crate::stopper::Stopper;
 use dialing::Dialing;
+use ending::{End, Ending, Endings};
 use net::connect::{Attempt, Connector, Target};
+use net::descriptors;
 use net::outcome::{IoFailure, IoOutcome, attempt};
 use net::poller::Event;
-use slot::{Opened, Replaces, Slot, Slots, State};
+use net::stream::Socket;
+use slot::{Opened, Replaces, Slot, Slots, State, key_of};
 
 /// The data that all drivers of a run share.
 #[derive(Clone, Debug)]
@@ -84,7 +88,9 @@ enum Phase {
     Running,
     /// The driver sends no new message. It waits for the messages under way, at most until this time.
     Finishing(u64),
-    /// No message is under way, or the wait for them is over.
+    /// All messages are counted. The driver has ended its streams, and waits for the ends of the server's streams.
+    Ending,
+    /// The run has ended.
     Over,
 }
 
@@ -99,6 +105,8 @@ pub(super) struct Driver<K: Connector> {
     scratch: Vec<u8>,
     /// The connections of this driver, by their keys.
     slots: Slots<K::Stream>,
+    /// Connections whose stream this driver has ended.
+    endings: Endings<K::Stream>,
     /// Chooses the next connection to make.
     dialing: Dialing,
     /// Decides when a message may begin.
@@ -164,8 +172,9 @@ impl<K: Connector> Driver<K> {
         };
         Ok(Driver {
             kernel,
-            payload: Payload::new(plan.seed),
+            payload: Payload::new(plan.payload_key),
             scratch: vec![0; SCRATCH],
+            endings: Endings::new(most_endings(&plan)),
             dialing: Dialing::new(&plan, common.target.clone(), thread, slots.len()),
             pace: Pace::new(remaining, slots.len()),
             slots,
@@ -230,7 +239,9 @@ impl<K: Connector> Driver<K> {
         // The turn counts from the planned wake-up. Otherwise a loop that waited for a processor would not see that
         // delay.
         let began_ns = woken_ns.min(planned_ns);
-        self.recorder.turn(self.now_ns - began_ns);
+        if self.phase == Phase::Running {
+            self.recorder.turn(self.now_ns - began_ns);
+        }
         self.dial_some();
         if let Some(fault) = self.dialing.take_fatal() {
             return Err(DriveError::Unreachable(fault));
@@ -238,6 +249,9 @@ impl<K: Connector> Driver<K> {
         self.report_intervals();
         if self.common.stopper.ends_this_run() {
             self.stop()?;
+        }
+        while let Some(token) = self.endings.overdue(self.now_ns) {
+            self.ending_timed_out(token);
         }
         for key in self.ticker.due(self.now_ns, self.slots.len()) {
             self.check_timeouts(key);
@@ -263,7 +277,9 @@ impl<K: Connector> Driver<K> {
             Phase::Finishing(until_ns) => self.ticker.next_ns.min(until_ns),
             _ => self.ticker.next_ns.min(self.recorder.current_end_ns()),
         };
-        let lazy_ns = lazy_ns.min(self.dialing.next_ns());
+        let lazy_ns = lazy_ns
+            .min(self.dialing.next_ns())
+            .min(self.endings.next_ns());
         let due_ns = match self.phase {
             Phase::Ready => Some(self.common.barrier.start_ns()),
             Phase::Running => self.pace.next_ns(),
@@ -286,8 +302,13 @@ impl<K: Connector> Driver<K> {
     }
 
     fn dispatch(&mut self, event: Event) {
-        let Event { key, readiness } = event;
-        match self.slots.get(key).map(|slot| &slot.state) {
+        let Event {
+            key: token,
+            readiness,
+        } = event;
+        let key = key_of(token);
+        let slot = self.slots.get(key).filter(|slot| slot.token == token);
+        match slot.map(|slot| &slot.state) {
             Some(State::Connecting { .. }) => {
                 self.check_attempt(key);
                 // One event may report the handshake and the first data. Edge triggering reports that data only once.
@@ -303,8 +324,10 @@ impl<K: Connector> Driver<K> {
                     self.send(key);
                 }
             }
-            // The event belongs to a stream that was closed earlier in this turn.
-            Some(State::New | State::Backoff { .. } | State::Gone) | None => {}
+            // The event belongs to a stream that this driver has ended, or that was closed earlier in this turn.
+            Some(State::New | State::Backoff { .. } | State::Gone) | None => {
+                self.read_ending(token)
+            }
         }
     }
 
@@ -528,17 +551,125 @@ impl<K: Connector> Driver<K> {
         self.dialing.stop();
     }
 
-    /// Closes a connection that has sent all its messages, and makes a new one.
+    /// Ends a connection that has sent all its messages, and makes a new one.
     #[inline(never)]
     fn reconnect(&mut self, key: usize) {
         self.open -= 1;
-        self.close(key, State::New);
+        self.end_as_planned(key, State::New);
         self.redial(key);
+    }
+
+    /// Ends the client's stream of an open connection. The slot is free then.
+    fn end_as_planned(&mut self, key: usize, next: State<K::Stream>) {
+        if !self.common.plan.half_close {
+            return self.close(key, next);
+        }
+        if self.endings.is_full() {
+            self.recorder.end_not_checked();
+            return self.close(key, next);
+        }
+        let slot = &mut self.slots[key];
+        let Some(mut stream) = slot.leave(next) else {
+            return;
+        };
+        // After a reset the call fails, and the next read returns the reset.
+        let _ = stream.shut_down_writing();
+        let token = slot.token;
+        let exchange = std::mem::replace(&mut slot.exchange, Exchange::new(0, 0, 0));
+        let until_ns = self.now_ns.saturating_add(self.ending_ns());
+        self.endings
+            .add(token, Ending { stream, exchange }, until_ns);
+        // The receive queue may hold bytes that no event will report: the connection used up its budget.
+        if self.run_queue.contains(&key) {
+            self.read_ending(token);
+        }
+    }
+
+    /// How long a connection waits for the end of the server's stream.
+    fn ending_ns(&self) -> u64 {
+        let longest_ns = match self.grace_began_ns {
+            None if self.phase == Phase::Ending => SHORT_GRACE_NS,
+            _ => ENDING_NS,
+        };
+        longest_ns.min(ns(self.common.plan.timeout))
+    }
+
+    /// Reads the rest of the server's stream on a connection whose own stream has ended.
+    #[cold]
+    fn read_ending(&mut self, token: usize) {
+        let check = (self.payload, self.common.plan.verify);
+        loop {
+            let Some(ending) = self.endings.get_mut(token) else {
+                return;
+            };
+            let end = match attempt(|| ending.stream.read(&mut self.scratch)) {
+                IoOutcome::Moved(0) if ending.exchange.has_unexpected_bytes() => None,
+                IoOutcome::Moved(0) => Some(ending.at_end_of_stream()),
+                IoOutcome::Moved(n) => {
+                    let (bytes, _) = self.scratch.split_at(n);
+                    match ending.exchange.received(bytes, self.now_ns, check, |_| ()) {
+                        Received::Right | Received::Doubtful => continue,
+                        Received::Wrong => None,
+                    }
+                }
+                IoOutcome::WouldBlock => return,
+                IoOutcome::Failed(_) if ending.exchange.has_unexpected_bytes() => None,
+                IoOutcome::Failed(_) => Some(ending.at_reset()),
+            };
+            let end = end.unwrap_or_else(|| self.diagnosed_ending(token));
+            return self.ended(token, end);
+        }
+    }
+
+    /// Handles a connection whose server has not ended its stream in time.
+    fn ending_timed_out(&mut self, token: usize) {
+        let is_wrong = self
+            .endings
+            .get_mut(token)
+            .is_some_and(|ending| ending.exchange.has_unexpected_bytes());
+        let end = match is_wrong {
+            true => self.diagnosed_ending(token),
+            false => End::NotEnded,
+        };
+        self.ended(token, end);
+    }
+
+    fn diagnosed_ending(&mut self, token: usize) -> End {
+        let connections = self.common.numbers.load(Ordering::Relaxed);
+        match self.endings.get_mut(token) {
+            Some(ending) => End::Wrong(
+                ending
+                    .exchange
+                    .diagnose(self.payload, connections.min(MOST_CONNECTIONS)),
+            ),
+            None => End::NotEnded,
+        }
+    }
+
+    /// Closes a connection after its planned end, and counts the result.
+    fn ended(&mut self, token: usize, end: End) {
+        let Some(mut ending) = self.endings.remove(token) else {
+            return;
+        };
+        self.kernel.deregister_stream(&mut ending.stream);
+        match end {
+            End::Verified => self.recorder.end_verified(),
+            End::NotEnded => self.recorder.not_ended(),
+            End::Wrong(fault) => {
+                let now_ns = self.read_clock();
+                let number = ending.exchange.connection();
+                self.recorder
+                    .fault(fault, number, std::iter::empty(), now_ns);
+            }
+        }
     }
 
     /// Dials again for a slot whose connection or attempt has ended.
     fn redial(&mut self, key: usize) {
-        let is_ending = matches!(self.phase, Phase::Finishing(_) | Phase::Over);
+        let is_ending = matches!(
+            self.phase,
+            Phase::Finishing(_) | Phase::Ending | Phase::Over
+        );
         if is_ending || self.pace.is_used_up() {
             self.slots[key].state = State::Gone;
         } else {
@@ -551,9 +682,11 @@ impl<K: Connector> Driver<K> {
         let number = self.common.numbers.fetch_add(1, Ordering::Relaxed) % MOST_CONNECTIONS;
         let plan = &self.common.plan;
         self.slots[key].exchange = Exchange::new(number, plan.seed, plan.pipeline);
+        self.slots[key].renew_token(key);
+        let token = self.slots[key].token;
         let kernel = &mut self.kernel;
         let made = self.dialing.connect(kernel).and_then(|mut stream| {
-            kernel.register_stream(&mut stream, key)?;
+            kernel.register_stream(&mut stream, token)?;
             Ok(stream)
         });
         match made {
@@ -693,9 +826,11 @@ impl<K: Connector> Driver<K> {
             Phase::Ready if self.now_ns >= self.common.barrier.start_ns() => self.start(),
             Phase::Running => self.end_if_due(),
             Phase::Finishing(until_ns) if self.in_flight == 0 || self.now_ns >= until_ns => {
-                self.phase = Phase::Over;
+                self.count_the_rest();
+                self.end_all_streams();
             }
-            Phase::Ready | Phase::Finishing(_) | Phase::Over => {}
+            Phase::Ending if self.endings.is_empty() => self.phase = Phase::Over,
+            Phase::Ready | Phase::Finishing(_) | Phase::Ending | Phase::Over => {}
         }
         Ok(())
     }
@@ -784,7 +919,7 @@ impl<K: Connector> Driver<K> {
                 self.end(self.now_ns + 1, SHORT_GRACE_NS);
                 Ok(())
             }
-            Phase::Finishing(_) | Phase::Over => Ok(()),
+            Phase::Finishing(_) | Phase::Ending | Phase::Over => Ok(()),
         }
     }
 
@@ -797,8 +932,8 @@ impl<K: Connector> Driver<K> {
         self.phase = Phase::Finishing(self.now_ns + grace_ns);
     }
 
-    /// Counts the messages that have not come back, and returns the recording.
-    fn finish(mut self) -> Recording {
+    /// Counts the messages that have not come back.
+    fn count_the_rest(&mut self) {
         let now_ns = self.now_ns;
         for key in 0..self.slots.len() {
             self.judge_at_the_end(key);
@@ -813,6 +948,21 @@ impl<K: Connector> Driver<K> {
                 recorder.unsent(due_ns, now_ns);
             });
         }
+    }
+
+    /// Ends the streams of all open connections, and closes the others.
+    fn end_all_streams(&mut self) {
+        self.phase = Phase::Ending;
+        for key in 0..self.slots.len() {
+            match self.slots[key].is_open() {
+                true => self.end_as_planned(key, State::Gone),
+                false => self.close(key, State::Gone),
+            }
+        }
+    }
+
+    /// Returns the recording.
+    fn finish(mut self) -> Recording {
         let shares = self.slots.iter().map(|slot| slot.ok).collect();
         for interval in self.recorder.finished(self.open) {
             let _ = self.updates.send(Update::Interval(interval));
@@ -896,6 +1046,14 @@ impl Ticker {
     }
 }
 
+/// Returns how many connections may wait for the server's end of stream at the same time: as many as are open, if the
+/// limit of descriptors allows it.
+fn most_endings(plan: &Plan) -> usize {
+    let room = descriptors::room_for_connections().saturating_sub(plan.connections);
+    let wanted = plan.connections.max(FEWEST_ENDINGS);
+    wanted.min(room) / plan.threads
+}
+
 /// The most bytes of one write, and of one read. They stay in the processor's second-level cache.
 const SCRATCH: usize = 64 * 1024;
 
@@ -933,6 +1091,12 @@ const LONGEST_TICK_NS: u64 = 10_000_000;
 /// How long the driver waits at the end for messages under way, if the timeout is not shorter. Messages that have not
 /// come back by then are reported as unfinished, with their age.
 const GRACE_NS: u64 = 1_000_000_000;
+
+/// How long a connection waits for the end of the server's stream after its own, if the timeout is not longer.
+const ENDING_NS: u64 = 1_000_000_000;
+
+/// Even a plan of one connection may have this number of connections that wait for the server's end of stream.
+const FEWEST_ENDINGS: usize = 64;
 
 /// A connection is silent if no byte comes for this time, and for a tenth of the window, while a message is under way.
 const SHORTEST_SILENCE_NS: u64 = 1_000_000_000;

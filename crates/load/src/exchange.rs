@@ -199,6 +199,16 @@ impl Exchange {
         Some(oldest_ns.max(self.last_byte_ns))
     }
 
+    /// Returns how many bytes of the stream came back right.
+    pub(crate) fn received_bytes(&self) -> u64 {
+        self.received
+    }
+
+    /// Returns how many bytes the kernel has accepted that have not come back.
+    pub(crate) fn missing_bytes(&self) -> u64 {
+        self.sent - self.received
+    }
+
     /// Whether a part of an echo has come back, and the rest has not.
     pub(crate) fn is_within_an_echo(&self) -> bool {
         let oldest = self.outstanding.front();

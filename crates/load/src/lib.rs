@@ -70,7 +70,7 @@ pub use environment::Environment;
 pub use exchange::Verify;
 pub use names::UnknownName;
 pub use number::{Number, ParseNumberError};
-pub use plan::{Plan, PlanError, Until};
+pub use plan::{Plan, PlanError, Until, random_seed};
 pub(crate) use recording::add;
 pub use recording::{Counts, Faults, FirstFault, Health, Interval, Recording, histogram};
 pub use runner::{Progress, RunError, run, run_on};

@@ -1,6 +1,7 @@
 //! The options of a run, and the check that they are possible and do not contradict each other.
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -57,10 +58,24 @@ pub struct Plan {
     /// The longest time to make a connection, and the longest time from sending a message to the end of its echo: from
     /// 1 ms to a year. Default: 10 s.
     pub timeout: Duration,
-    /// The seed of the random numbers for payloads, sizes and arrivals. Default: 1.
+    /// Whether the client ends its own stream at each planned end of a connection, and reads to the end of the server's
+    /// stream (half-close). Off: for servers that take the end of the client's stream for the end of the connection.
+    /// Default: on.
+    pub half_close: bool,
+    /// The seed of the random sizes and arrivals. Default: a random number.
     pub seed: u64,
+    /// The key of the payload. Runs with different keys send different bytes, so bytes of another run or process do not
+    /// match. Default: a random number.
+    pub payload_key: u64,
     /// What the run checks of each echo. Default: every byte.
     pub verify: Verify,
+}
+
+/// Returns a random number below 2⁴⁸, so that every JSON reader keeps it exactly.
+#[must_use]
+pub fn random_seed() -> u64 {
+    // Each `RandomState` has other random keys.
+    RandomState::new().hash_one(()) >> 16
 }
 
 /// When a run ends.
@@ -94,7 +109,9 @@ impl Plan {
             receive_buffer: None,
             warmup: Duration::from_secs(1),
             timeout: Duration::from_secs(10),
-            seed: 1,
+            half_close: true,
+            seed: random_seed(),
+            payload_key: random_seed(),
             verify: Verify::Full,
         }
     }

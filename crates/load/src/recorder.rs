@@ -227,6 +227,21 @@ impl Recorder {
         counts
     }
 
+    /// Counts a planned end at which the server ended its stream too, and every byte was right.
+    pub(crate) fn end_verified(&mut self) {
+        self.made.health.ends_verified += 1;
+    }
+
+    /// Counts a planned end at which the server did not end its stream in time.
+    pub(crate) fn not_ended(&mut self) {
+        self.made.health.not_ended += 1;
+    }
+
+    /// Counts a planned end that was not checked, because too many connections were ending.
+    pub(crate) fn end_not_checked(&mut self) {
+        self.made.health.ends_not_checked += 1;
+    }
+
     /// Notes how many connections are silent at the end, and the time of the last byte that came on one of them.
     pub(crate) fn silent_at_the_end(&mut self, connections: u64, since_ns: u64) {
         self.made.health.silent = connections;

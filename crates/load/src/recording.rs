@@ -135,6 +135,12 @@ pub struct Health {
     pub longest_silence_ns: u64,
     /// When that time began, in nanoseconds from the start of the window.
     pub longest_silence_at_ns: u64,
+    /// Planned ends of connections at which the server ended its stream after the client, and every byte was right.
+    pub ends_verified: u64,
+    /// Planned ends at which the server did not end its stream within a second, or reset the connection.
+    pub not_ended: u64,
+    /// Planned ends that were not checked, because too many connections were ending at the same time.
+    pub ends_not_checked: u64,
     /// Connections that were silent at the end of the run: a message was under way, and no byte had come for a second
     /// and a tenth of the window.
     pub silent: u64,
@@ -276,6 +282,9 @@ impl Health {
             self.longest_silence_ns = other.longest_silence_ns;
             self.longest_silence_at_ns = other.longest_silence_at_ns;
         }
+        self.ends_verified += other.ends_verified;
+        self.not_ended += other.not_ended;
+        self.ends_not_checked += other.ends_not_checked;
         self.silent += other.silent;
         self.silent_since_ns = self.silent_since_ns.max(other.silent_since_ns);
         self.opened += other.opened;

@@ -121,15 +121,20 @@ pub(in crate::cli) struct BenchArgs {
     #[arg(value_parser = values::duration)]
     pub(super) timeout: Duration,
 
-    /// Seed of the random payloads, sizes and sending times
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "1",
-        allow_negative_numbers = true
-    )]
+    /// Close each connection without ending the client's own stream first: for servers that do not support a half-close.
+    /// Bytes after the last echo are not checked
+    #[arg(long)]
+    pub(super) no_half_close: bool,
+
+    /// Seed of the random sizes and sending times [default: another random number in each run]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[arg(value_parser = amounts::seed)]
-    pub(super) seed: u64,
+    pub(super) seed: Option<u64>,
+
+    /// Key of the payload: which bytes are sent [default: another random number in each run]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(value_parser = amounts::seed)]
+    pub(super) payload_key: Option<u64>,
 
     /// What to check in each echo: every byte (full), or only its length (off)
     #[arg(long, value_name = "FULL|OFF", default_value = "full")]

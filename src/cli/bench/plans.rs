@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use mio_echo::Address;
-use mio_echo::load::{Plan, Until, Verify};
+use mio_echo::load::{Plan, Until, Verify, random_seed};
 use mio_echo::report::{Options, RateSearch, Side};
 
 use super::amounts::OnOff;
@@ -97,7 +97,7 @@ pub(super) fn plans(args: &BenchArgs, targets: &[Address]) -> Result<Vec<Planned
         plan.check().map_err(|why| why.to_string())?;
     }
     let rounds = 0..runs(args);
-    Ok(match plans.as_slice() {
+    let mut planned: Vec<Planned> = match plans.as_slice() {
         [a, b] if targets.len() == 2 => rounds.flat_map(|n| in_order(args, n, a, b)).collect(),
         plans => {
             let alone = |plan: &Plan| Planned {
@@ -106,7 +106,17 @@ pub(super) fn plans(args: &BenchArgs, targets: &[Address]) -> Result<Vec<Planned
             };
             rounds.flat_map(|_| plans.iter().map(alone)).collect()
         }
-    })
+    };
+    for Planned { plan, .. } in &mut planned {
+        choose_seeds(args, plan);
+    }
+    Ok(planned)
+}
+
+/// Sets the seeds of a run: those of the arguments, or other random ones in each run.
+pub(super) fn choose_seeds(args: &BenchArgs, plan: &mut Plan) {
+    plan.seed = args.seed.unwrap_or_else(random_seed);
+    plan.payload_key = args.payload_key.unwrap_or_else(random_seed);
 }
 
 /// Number of runs of each plan.
@@ -122,7 +132,7 @@ fn in_order(args: &BenchArgs, round: usize, a: &Plan, b: &Plan) -> [Planned; 2] 
         Order::Interleave => round % 2 == 1,
         // A multiplicative hash is enough: the order must only be independent of what the machine does.
         Order::Random => {
-            let mixed = (args.seed ^ round as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mixed = (a.seed ^ round as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             mixed >> 63 == 1
         }
     };
@@ -164,7 +174,7 @@ fn plan(args: &BenchArgs, target: &Address) -> Result<Plan, String> {
         None => WARMUP,
     });
     plan.timeout = args.timeout;
-    plan.seed = args.seed;
+    plan.half_close = !args.no_half_close;
     plan.verify = match args.verify {
         VerifyArg::Full => Verify::Full,
         VerifyArg::Off => Verify::Off,
@@ -189,6 +199,8 @@ pub(super) fn options(args: &BenchArgs, plans: &[Planned]) -> Options {
         targets,
         // Only the rate of the option `--rate`: a search and a sweep choose the rates of their runs.
         rate: args.rate,
+        seed: args.seed,
+        payload_key: args.payload_key,
         sweep: args.sweep.as_ref().map(ToString::to_string),
         find_max: args.find_max.as_ref().map(ToString::to_string),
         runs: runs(args),

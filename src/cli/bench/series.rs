@@ -34,7 +34,7 @@ pub(super) fn measure(
     };
     match (&args.find_max, plans) {
         (Some(condition), [base, ..]) => {
-            let found = series.find_max(condition, &base.plan)?;
+            let found = series.find_max(args, condition, &base.plan)?;
             series.builder.find_max(found);
         }
         _ => series.all(plans)?,
@@ -115,13 +115,19 @@ impl Series<'_> {
     }
 
     /// Searches for the highest rate at which the condition holds.
-    fn find_max(&mut self, condition: &Assertion, base: &Plan) -> Result<KnownMaximum, Failure> {
+    fn find_max(
+        &mut self,
+        args: &BenchArgs,
+        condition: &Assertion,
+        base: &Plan,
+    ) -> Result<KnownMaximum, Failure> {
         let mut search = RateSearch::new(condition.clone())?;
         let mut plan = base.clone();
         let mut n = 0;
         while let Some(rate) = search.next_rate() {
             n += 1;
             plan.rate = Some(rate);
+            plans::choose_seeds(args, &mut plan);
             self.display.of(n, None, &plan);
             if !self.run(&plan, None)? {
                 break;

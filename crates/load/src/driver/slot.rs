@@ -14,6 +14,8 @@ use net::outcome::{IoOutcome, attempt};
 pub(super) struct Slot<S> {
     /// The state of the slot's connection.
     pub(super) state: State<S>,
+    /// The token under which the slot's stream is registered. Each stream has another one.
+    pub(super) token: usize,
     /// The messages of the connection; empty while the slot has no connection.
     pub(super) exchange: Exchange,
     /// The slot's part of the schedule. It continues when a connection fails. `None` in a closed loop.
@@ -81,6 +83,7 @@ impl<S> Slot<S> {
     pub(super) fn new(schedule: Option<Schedule>) -> Slot<S> {
         Slot {
             state: State::New,
+            token: usize::MAX,
             exchange: Exchange::new(0, 0, 0),
             schedule,
             free_ns: 0,
@@ -155,10 +158,25 @@ impl<S> Slot<S> {
         }
     }
 
+    /// Gives the slot with this key a token that its earlier streams did not have.
+    pub(super) fn renew_token(&mut self, key: usize) {
+        let last = if self.token == usize::MAX {
+            key
+        } else {
+            self.token
+        };
+        self.token = last.wrapping_add(1 << KEY_BITS) & (usize::MAX >> 1);
+    }
+
     /// Ends the connection or the attempt, with its messages under way. Returns the stream, which the caller must
     /// deregister.
     pub(super) fn close(&mut self, next: State<S>) -> Option<S> {
         self.exchange = Exchange::new(0, 0, 0);
+        self.leave(next)
+    }
+
+    /// Takes the stream out of the slot. The exchange stays, so that the caller can take it too.
+    pub(super) fn leave(&mut self, next: State<S>) -> Option<S> {
         self.diagnose_ns = u64::MAX;
         match std::mem::replace(&mut self.state, next) {
             State::Connecting { stream, .. } | State::Open { stream, .. } => Some(stream),
@@ -204,6 +222,15 @@ impl<S: Write> Slot<S> {
         }
     }
 }
+
+/// Returns the key of the slot that a token belongs to. The other bits of the token count the streams of the slot.
+#[inline(always)]
+pub(super) fn key_of(token: usize) -> usize {
+    token & ((1 << KEY_BITS) - 1)
+}
+
+/// A plan has fewer than 2²⁴ connections.
+const KEY_BITS: u32 = 24;
 
 /// The driver's table: one slot for each of its connections, with keys from 0 up. It never grows or shrinks.
 #[derive(Debug)]

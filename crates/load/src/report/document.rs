@@ -140,7 +140,9 @@ pub struct Options {
     pub rcvbuf: Option<usize>,
     pub warmup_ns: u64,
     pub timeout_ns: u64,
-    pub seed: u64,
+    pub half_close: bool,
+    pub seed: Option<u64>,
+    pub payload_key: Option<u64>,
     pub verify: bool,
     pub sweep: Option<String>,
     pub find_max: Option<String>,
@@ -249,6 +251,13 @@ pub struct Parameters {
     pub pipeline: usize,
     /// Whether every byte of the echoes was compared. If false, only the lengths were checked.
     pub verify: bool,
+    /// Whether the client ended its own stream at each planned end of a connection, and read to the end of the server's
+    /// stream. If false, bytes that came after the last echo were not checked.
+    pub half_close: bool,
+    /// The seed of the random sizes and sending times.
+    pub seed: u64,
+    /// The key of the payload: it decides which bytes are sent.
+    pub payload_key: u64,
 }
 
 /// The errors of one kind.
@@ -342,6 +351,14 @@ pub struct Generator {
     pub longest_silence_ns: u64,
     /// When the time of `longest_silence_ns` began, in nanoseconds from the start of the window.
     pub longest_silence_at_ns: u64,
+    /// Planned ends of connections at which the server ended its stream after the client had ended its own, and every
+    /// byte was right.
+    pub ends_verified: u64,
+    /// Planned ends at which the server did not end its stream within a second, or reset the connection. No byte is known
+    /// to be wrong.
+    pub ends_without_end_of_stream: u64,
+    /// Planned ends that were not checked, because too many connections were ending at the same time.
+    pub ends_not_checked: u64,
     /// Connections that were silent at the end of the run: a message was under way, and no byte had come for a second
     /// and a tenth of the window.
     pub connections_silent: u64,

@@ -28,6 +28,7 @@ pub(super) fn judge(run: &Run) -> Validity {
         reasons.extend(late_sending(run));
     }
     let mut notes = notes(run);
+    notes.extend(planned_ends(run));
     if !run.parameters.verify {
         notes.push("only the lengths of the echoes were checked, not their bytes".to_owned());
     }
@@ -303,6 +304,33 @@ fn notes(run: &Run) -> Vec<String> {
         notes.push(format!(
             "{counted:.1} messages were under way on average, but Little's law gives {by_law:.1} (throughput × \
              service time): load or latency changed much during the run"
+        ));
+    }
+    notes
+}
+
+/// Notes on what was not checked after the last echo of a connection.
+fn planned_ends(run: &Run) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !run.parameters.half_close {
+        notes.push(
+            "the client did not end its own stream first (--no-half-close): bytes after the last echo of a connection \
+             were not checked"
+                .to_owned(),
+        );
+    }
+    let generator = &run.generator;
+    if generator.ends_without_end_of_stream > 0 {
+        notes.push(format!(
+            "at the end of {} the server did not end its stream within a second of the client's end of stream, or it \
+             reset the connection",
+            plural(generator.ends_without_end_of_stream, "connection", "connections")
+        ));
+    }
+    if generator.ends_not_checked > 0 {
+        notes.push(format!(
+            "{} closed without a check of the bytes after the last echo: too many connections were ending",
+            plural(generator.ends_not_checked, "connection was", "connections were")
         ));
     }
     notes
