@@ -6,6 +6,7 @@
 mod common;
 
 mod figures;
+mod omitted;
 mod reports;
 mod servers;
 mod wrong;

@@ -47,7 +47,7 @@ fn without_a_server_bench_reports_the_refusal_and_fails() {
 fn a_server_that_never_echoes_leaves_everything_unfinished_and_the_run_invalid() {
     let target = server(|_, stream| stream.read_to_end(&mut Vec::new()).map(drop));
     let seen = short(target);
-    assert_eq!(seen.code, Some(4), "{seen:#?}");
+    assert_eq!(seen.code, Some(3), "{seen:#?}");
     assert!(
         seen.reasons()
             .contains("5 messages were sent, and none came back"),
