@@ -3,7 +3,7 @@
 use mio_echo::load::FaultKind;
 use mio_echo::report::{Document, Verdict};
 
-use super::failure::{CONDITION_MET, Failure, INTERRUPTED, INVALID, WRONG_ECHO};
+use super::failure::{CONDITION_MET, Failure, INTERRUPTED, INVALID, OVERLOADED, WRONG_ECHO};
 
 /// Fails with the exit code that the report asks for. The order of the checks is the order of severity: an invalid
 /// measurement cannot show that a condition is met.
@@ -21,6 +21,8 @@ pub(super) fn conclude(document: &Document) -> Result<(), Failure> {
         INVALID
     } else if met {
         CONDITION_MET
+    } else if document.validity.verdict == Verdict::Overloaded {
+        OVERLOADED
     } else {
         return Ok(());
     };

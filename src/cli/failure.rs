@@ -50,6 +50,10 @@ pub(super) const WRONG_ECHO: u8 = 3;
 #[cfg(feature = "load")]
 pub(super) const INVALID: u8 = 4;
 
+/// The server, or the connections of the plan, could not keep the rate that was asked for.
+#[cfg(feature = "load")]
+pub(super) const OVERLOADED: u8 = 5;
+
 /// A condition of `--fail-if` was met.
 #[cfg(feature = "load")]
 pub(super) const CONDITION_MET: u8 = 99;

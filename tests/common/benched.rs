@@ -58,8 +58,8 @@ impl Benched {
 
     /// Returns true if the measurement is invalid only because the generator got too little processor time.
     pub(crate) fn blames_the_machine(&self) -> bool {
-        self.code == Some(4)
-            && self.report["validity"]["verdict"] == "invalid"
+        matches!(self.code, Some(4 | 5))
+            && self.report["validity"]["verdict"] != "valid"
             && self.only_the_machine()
     }
 
@@ -68,9 +68,14 @@ impl Benched {
         let reasons = self.report["validity"]["reasons"].as_array().unwrap();
         reasons.iter().all(|reason| {
             let reason = reason.as_str().unwrap();
-            ["stood still", "sent late", "was the limit"]
-                .iter()
-                .any(|part| reason.contains(part))
+            [
+                "stood still",
+                "waited for a processor",
+                "sent late",
+                "was the limit",
+            ]
+            .iter()
+            .any(|part| reason.contains(part))
         })
     }
 

@@ -11,6 +11,7 @@
 
 mod dialing;
 mod ending;
+pub(crate) mod presence;
 mod slot;
 
 use std::io::{self, Read};
@@ -38,6 +39,7 @@ use net::descriptors;
 use net::outcome::{IoFailure, IoOutcome, attempt};
 use net::poller::Event;
 use net::stream::Socket;
+use presence::Presence;
 use slot::{Opened, Replaces, Slot, Slots, State, key_of};
 
 /// The data that all drivers of a run share.
@@ -138,10 +140,8 @@ pub(super) struct Driver<K: Connector> {
     ended_ns: u64,
     /// The time of the first error after the last echo; `u64::MAX` if there is none.
     failing_ns: u64,
-    /// The thread's processor time at the start of the window; `None` before that start.
-    cpu_start: Option<Duration>,
-    /// The thread's processor time within the window; zero until the window is over.
-    cpu: Duration,
+    /// Where the time of this thread went, from the start of the window on.
+    presence: Presence,
 }
 
 impl<K: Connector> Driver<K> {
@@ -194,8 +194,7 @@ impl<K: Connector> Driver<K> {
             grace_began_ns: None,
             ended_ns: 0,
             failing_ns: u64::MAX,
-            cpu_start: None,
-            cpu: Duration::ZERO,
+            presence: Presence::default(),
             common,
         })
     }
@@ -220,8 +219,15 @@ impl<K: Connector> Driver<K> {
     #[inline(always)]
     fn turn(&mut self, events: &mut Vec<Event>) -> Result<(), DriveError> {
         let waiting_ns = self.now_ns;
-        let planned_ns = self.wait(events).map_err(DriveError::Poll)?;
+        let Wait {
+            planned_ns,
+            may_sleep,
+        } = self.wait(events).map_err(DriveError::Poll)?;
         let woken_ns = self.read_clock();
+        if may_sleep {
+            self.presence
+                .slept(woken_ns.min(planned_ns).saturating_sub(waiting_ns));
+        }
         if events.is_empty() || woken_ns - waiting_ns > A_POLL_NS {
             self.recorder.idle(waiting_ns, woken_ns.min(planned_ns));
         }
@@ -261,17 +267,17 @@ impl<K: Connector> Driver<K> {
 
     /// Waits for events. The wait ends punctually if the next thing to do is a message or the start of the schedule.
     /// Returns the latest time at which the wait should have ended; `u64::MAX` if other work left no time to wait.
-    fn wait(&mut self, events: &mut Vec<Event>) -> io::Result<u64> {
+    fn wait(&mut self, events: &mut Vec<Event>) -> io::Result<Wait> {
         let now_ns = self.now_ns;
         let until = |at_ns: u64| Duration::from_nanos(at_ns.saturating_sub(now_ns));
         if self.common.plan.never_sleep && self.phase == Phase::Running {
             // This poll returns at once. If it takes longer than `A_POLL_NS`, the processor was given to other threads.
             self.kernel.poll(events, Some(Duration::ZERO))?;
-            return Ok(now_ns.saturating_add(A_POLL_NS));
+            return Ok(Wait::awake(now_ns.saturating_add(A_POLL_NS)));
         }
         if !self.run_queue.is_empty() || self.dialing.next_ns() <= now_ns {
             self.kernel.poll(events, Some(Duration::ZERO))?;
-            return Ok(u64::MAX);
+            return Ok(Wait::awake(u64::MAX));
         }
         let lazy_ns = match self.phase {
             Phase::Finishing(until_ns) => self.ticker.next_ns.min(until_ns),
@@ -292,11 +298,17 @@ impl<K: Connector> Driver<K> {
                 let wait = until(until_ns);
                 self.kernel
                     .poll_punctually(events, wait, self.common.awake)?;
-                Ok(until_ns)
+                Ok(Wait {
+                    planned_ns: until_ns,
+                    may_sleep: wait > self.common.awake,
+                })
             }
             _ => {
                 self.kernel.poll(events, Some(until(lazy_ns)))?;
-                Ok(lazy_ns.saturating_add(ROUNDING_NS))
+                Ok(Wait {
+                    planned_ns: lazy_ns.saturating_add(ROUNDING_NS),
+                    may_sleep: true,
+                })
             }
         }
     }
@@ -813,6 +825,9 @@ impl<K: Connector> Driver<K> {
     fn report_intervals(&mut self) {
         if self.now_ns >= self.recorder.current_end_ns() {
             self.recorder.end_intervals(self.now_ns);
+            if self.phase == Phase::Running {
+                self.presence.read(self.now_ns, self.kernel.thread_times());
+            }
         }
         for interval in self.recorder.finished(self.open) {
             let _ = self.updates.send(Update::Interval(interval));
@@ -884,8 +899,8 @@ impl<K: Connector> Driver<K> {
     }
 
     fn end_if_due(&mut self) {
-        if self.cpu_start.is_none() && self.now_ns >= self.recorder.start_ns() {
-            self.cpu_start = Some(self.kernel.thread_processor_time());
+        if self.presence.has_not_begun() && self.now_ns >= self.recorder.start_ns() {
+            self.presence.read(self.now_ns, self.kernel.thread_times());
             // Echoes of the warm-up are not part of the measurement.
             self.slots.iter_mut().for_each(|slot| slot.ok = 0);
         }
@@ -925,8 +940,7 @@ impl<K: Connector> Driver<K> {
 
     /// Ends the window at `end_ns`. Then waits at most `grace_ns` for the messages under way.
     fn end(&mut self, end_ns: u64, grace_ns: u64) {
-        let now = self.kernel.thread_processor_time();
-        self.cpu = now.saturating_sub(self.cpu_start.unwrap_or(now));
+        self.presence.read(self.now_ns, self.kernel.thread_times());
         self.pace.end(end_ns);
         self.recorder.close(end_ns);
         self.phase = Phase::Finishing(self.now_ns + grace_ns);
@@ -967,7 +981,7 @@ impl<K: Connector> Driver<K> {
         for interval in self.recorder.finished(self.open) {
             let _ = self.updates.send(Update::Interval(interval));
         }
-        self.recorder.finish(shares, ns(self.cpu))
+        self.recorder.finish(shares, self.presence.totals())
     }
 
     /// Fails a connection whose echo is wrong, now that no more bytes are expected: unexpected bytes have come, or a part
@@ -1009,6 +1023,24 @@ impl<K: Connector> Driver<K> {
     fn read_clock(&mut self) -> u64 {
         self.now_ns = self.kernel.now_ns();
         self.now_ns
+    }
+}
+
+/// A wait for events that is over.
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    /// The latest time at which the wait should have ended; `u64::MAX` if it did not wait because of other work.
+    planned_ns: u64,
+    /// Whether the thread may have slept.
+    may_sleep: bool,
+}
+
+impl Wait {
+    fn awake(planned_ns: u64) -> Wait {
+        Wait {
+            planned_ns,
+            may_sleep: false,
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! The module reads no clock: the driver passes the time in each call.
 
 use super::diagnosis::Fault;
+use super::driver::presence::Totals;
 use super::exchange::{Echo, UnderWay};
 use super::recording::{Faults, FirstFault, Interval, Recording, record};
 
@@ -255,9 +256,6 @@ impl Recorder {
         if took_ns > health.longest_turn_ns && self.in_flight_since_ns > self.window.start_ns {
             health.longest_turn_ns = took_ns;
         }
-        if took_ns > STANDSTILL_NS && self.in_flight_since_ns > self.window.start_ns {
-            health.stalled_ns += took_ns;
-        }
     }
 
     /// Counts a time in which the loop had nothing to do.
@@ -309,13 +307,15 @@ impl Recorder {
     }
 
     /// Returns the recording, without the intervals that [`finished`](Recorder::finished) has returned.
-    pub(crate) fn finish(mut self, shares: Vec<u64>, cpu_ns: u64) -> Recording {
+    pub(crate) fn finish(mut self, shares: Vec<u64>, times: Totals) -> Recording {
         // Messages that came back after the window belong to no second, but their response times count.
         self.made.response = self.current.response;
         self.made.window_ns = self.window.end_ns.saturating_sub(self.window.start_ns);
         self.made.counts.scheduled += self.made.counts.sent;
         self.made.shares = shares;
-        self.made.health.cpu_ns = cpu_ns;
+        self.made.health.cpu_ns = times.running_ns;
+        self.made.health.queued_ns = times.queued_ns;
+        self.made.health.absent_ns = times.absent_ns;
         self.made.health.threads = 1;
         self.made
     }
@@ -353,9 +353,6 @@ impl Recorder {
         self.silent_since_ns = if self.in_flight > 0 { now_ns } else { u64::MAX };
     }
 }
-
-/// A turn that takes longer than this counts as a standstill of the loop, not as work.
-const STANDSTILL_NS: u64 = 10_000_000;
 
 /// The length of an interval: a second. Progress and the figures over time are reported by interval.
 const INTERVAL_NS: u64 = 1_000_000_000;

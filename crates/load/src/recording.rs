@@ -122,9 +122,12 @@ pub struct Health {
     pub cpu_ns: u64,
     /// Time within the window in which the loops had nothing to do, in nanoseconds: the sum over all threads.
     pub idle_ns: u64,
-    /// Time within the window, in nanoseconds, that one thread spent in turns of more than 10 ms. In such a turn the
-    /// loop stood still, because it had no processor or was stopped. Of several threads, the largest value.
-    pub stalled_ns: u64,
+    /// Time within the window, in nanoseconds, in which a thread could run and waited for a processor. Of several threads,
+    /// the largest value. 0 where the system does not report it (systems other than Linux).
+    pub queued_ns: u64,
+    /// Time within the window, in nanoseconds, in which a thread neither ran nor waited for a processor nor slept by its
+    /// own choice: it was stopped, or its virtual processor was taken away. Of several threads, the largest value.
+    pub absent_ns: u64,
     /// Connections that had failed and were not replaced yet, integrated over the window: connections × nanoseconds.
     pub down_ns: u128,
     /// The number of threads in this recording.
@@ -272,7 +275,8 @@ impl Health {
         self.longest_turn_ns = self.longest_turn_ns.max(other.longest_turn_ns);
         self.cpu_ns += other.cpu_ns;
         self.idle_ns += other.idle_ns;
-        self.stalled_ns = self.stalled_ns.max(other.stalled_ns);
+        self.queued_ns = self.queued_ns.max(other.queued_ns);
+        self.absent_ns = self.absent_ns.max(other.absent_ns);
         self.down_ns += other.down_ns;
         self.threads += other.threads;
         self.in_flight_ns += other.in_flight_ns;

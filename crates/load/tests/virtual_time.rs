@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use mio_echo_load::{Arrivals, Plan, Recording, Stopper, Until, run_on};
-use net::connect::{Attempt, ConnectOptions, Connector, Target, Wake};
+use net::connect::{Attempt, ConnectOptions, Connector, Target, ThreadTimes, Wake};
 use net::delivery::Delivery;
 use net::pipe::KernelPipe;
 use net::poller::{Event, Poller, Readiness, Signal};
@@ -181,8 +181,8 @@ impl Connector for VirtualKernel {
         self.0.borrow().now_ns
     }
 
-    fn thread_processor_time(&self) -> Duration {
-        Duration::ZERO
+    fn thread_times(&self) -> ThreadTimes {
+        ThreadTimes::default()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The clocks of the real kernel: the monotonic time, and a thread's processor time.
+//! The clocks of the real kernel: the monotonic time, and the scheduler's account of a thread.
 //!
 //! Only the pollers read these clocks. All other code gets the time from its poller, so it also runs in virtual time.
 
@@ -41,4 +41,19 @@ pub(crate) fn thread_processor_time() -> Duration {
 #[cfg(not(unix))]
 pub(crate) fn thread_processor_time() -> Duration {
     Duration::ZERO
+}
+
+/// Returns how long the calling thread has waited for a processor while it could run: the second number of `schedstat`
+/// (proc(5)). `None` if the kernel does not count it.
+#[cfg(target_os = "linux")]
+pub(crate) fn thread_queued_time() -> Option<Duration> {
+    let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let queued_ns = schedstat.split_ascii_whitespace().nth(1)?;
+    Some(Duration::from_nanos(queued_ns.parse().ok()?))
+}
+
+/// Returns `None`: this system does not report it.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn thread_queued_time() -> Option<Duration> {
+    None
 }

@@ -68,8 +68,18 @@ pub trait Connector: Poller {
     /// the same moment.
     fn now_ns(&self) -> u64;
 
-    /// Returns the processor time that the calling thread has used, or zero if the system does not report it.
-    fn thread_processor_time(&self) -> Duration;
+    /// Returns the scheduler's account of the calling thread.
+    fn thread_times(&self) -> ThreadTimes;
+}
+
+/// The scheduler's account of a thread since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThreadTimes {
+    /// Processor time of the thread; zero if the system does not report it.
+    pub running: Duration,
+    /// Time in which the thread could run and waited for a processor. `None` if the system does not report it: only
+    /// Linux does (proc(5), `schedstat`).
+    pub queued: Option<Duration>,
 }
 
 /// A waker: it ends a [`poll`](Poller::poll) from any thread.
@@ -126,8 +136,11 @@ impl Connector for MioPoller {
         clock::monotonic_ns()
     }
 
-    fn thread_processor_time(&self) -> Duration {
-        clock::thread_processor_time()
+    fn thread_times(&self) -> ThreadTimes {
+        ThreadTimes {
+            running: clock::thread_processor_time(),
+            queued: clock::thread_queued_time(),
+        }
     }
 }
 

@@ -158,8 +158,9 @@ pub(in crate::cli) struct BenchArgs {
     #[arg(long, value_name = "ORDER", help_heading = SEVERAL)]
     pub(super) order: Option<Order>,
 
-    /// Exit with 99 if this condition is met. It is about errors, rate, p50 to p99.99 or max, such as p99>2ms. With two
-    /// targets, regress(p99)>5% is possible too: the second target is worse by more than 5%. May be repeated
+    /// Exit with 99 if this condition is met. It is about errors, failed, unfinished, timeouts, rate, p50 to p99.99 or
+    /// max, such as p99>2ms; service.p99 and connect.p99 are possible too. With two targets also regress(p99)>5%: the
+    /// second target is worse by more than 5%. May be repeated
     #[arg(long, value_name = "CONDITION", help_heading = REPORT)]
     pub(super) fail_if: Vec<Assertion>,
 

@@ -65,6 +65,12 @@ impl Series<'_> {
                 break;
             }
         }
+        let (made, planned) = (self.runs().len(), plans.len());
+        if self.stopper.is_stopping() && planned > 1 {
+            self.builder.note(format!(
+                "interrupted: of {planned} planned runs {made} were begun, and the last one may be incomplete"
+            ));
+        }
         Ok(())
     }
 

@@ -35,7 +35,7 @@ fn finished(mut recorder: Recorder, open_loop: bool) -> Recording {
     for interval in intervals {
         together.add_interval(interval);
     }
-    together.add(recorder.finish(vec![1], 0));
+    together.add(recorder.finish(vec![1], Totals::default()));
     together.complete(open_loop);
     together
 }

@@ -5,8 +5,9 @@ use std::str::FromStr;
 
 use super::document::{Document, Run};
 use super::findings::{AssertionResult, Comparison};
+use super::latency::Latency;
 use super::units;
-use crate::{Number, ParseNumberError};
+use crate::{FaultKind, Number, ParseNumberError};
 
 /// A condition on a report.
 ///
@@ -32,15 +33,42 @@ pub struct Assertion {
 pub enum Quantity {
     /// The number of errors of all kinds.
     Errors,
+    /// The number of messages that were lost by errors.
+    Failed,
+    /// The number of messages that had not come back at the end.
+    Unfinished,
+    /// The number of timeouts.
+    Timeouts,
     /// Messages a second.
     Rate,
-    /// A percentile of the response times: a number above 0 and below 100.
-    Percentile(f64),
-    /// The longest response time.
-    Max,
+    /// A percentile of these times: a number above 0 and below 100.
+    Percentile(Times, f64),
+    /// The longest of these times.
+    Max(Times),
     /// By how much the second side of a comparison is worse than the first. The text is the name of the figure: `rate`,
     /// `p50` or `p99`.
     Regression(String),
+}
+
+/// The times that a condition is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Times {
+    /// From when a message was due to the last byte of its echo: `p99` or `response.p99`.
+    Response,
+    /// From when a message was sent to the last byte of its echo: `service.p99`.
+    Service,
+    /// From connect(2) to the established connection: `connect.p99`.
+    Connect,
+}
+
+impl Times {
+    fn of(self, run: &Run) -> &Latency {
+        match self {
+            Times::Response => &run.latency.response,
+            Times::Service => &run.latency.service,
+            Times::Connect => &run.latency.connect,
+        }
+    }
 }
 
 /// How a condition compares its figure with the limit.
@@ -76,7 +104,7 @@ impl Assertion {
     /// rates and fails at high rates.
     #[must_use]
     pub fn bounds_latency(&self) -> bool {
-        let is_a_time = matches!(self.quantity, Quantity::Percentile(_) | Quantity::Max);
+        let is_a_time = matches!(self.quantity, Quantity::Percentile(..) | Quantity::Max(_));
         is_a_time && matches!(self.operator, Operator::Below | Operator::AtMost)
     }
 
@@ -106,13 +134,16 @@ impl Assertion {
     /// decide, or if the condition needs a comparison.
     #[must_use]
     pub fn check_run(&self, run: &Run) -> Option<(f64, bool)> {
-        let response = &run.latency.response;
+        let timeouts = || run.errors.iter().find(|e| e.kind == FaultKind::Timeout);
         let value = match &self.quantity {
             Quantity::Errors => run.counts.errors as f64,
+            Quantity::Failed => run.counts.failed as f64,
+            Quantity::Unfinished => run.counts.unfinished as f64,
+            Quantity::Timeouts => timeouts().map_or(0, |error| error.count) as f64,
             Quantity::Rate => run.throughput.messages_per_second,
-            Quantity::Percentile(percent) => response.percentile(*percent)? as f64,
-            Quantity::Max if response.count == 0 => return None,
-            Quantity::Max => response.max as f64,
+            Quantity::Percentile(times, percent) => times.of(run).percentile(*percent)? as f64,
+            Quantity::Max(times) if times.of(run).count == 0 => return None,
+            Quantity::Max(times) => times.of(run).max as f64,
             Quantity::Regression(_) => return None,
         };
         Some((value, self.operator.holds(value, self.limit)))
@@ -151,9 +182,11 @@ impl Quantity {
     /// Writes a value of this figure with its unit.
     fn show(&self, value: f64) -> String {
         match self {
-            Quantity::Errors => units::count(value as u64),
+            Quantity::Errors | Quantity::Failed | Quantity::Unfinished | Quantity::Timeouts => {
+                units::count(value as u64)
+            }
             Quantity::Rate => format!("{}/s", units::rate(value)),
-            Quantity::Percentile(_) | Quantity::Max => units::time(value),
+            Quantity::Percentile(..) | Quantity::Max(_) => units::time(value),
             Quantity::Regression(_) => units::percent(value),
         }
     }
@@ -196,9 +229,9 @@ impl FromStr for Assertion {
         .ok_or_else(|| AssertionError::NoOperator(text.clone()))?;
         let quantity = quantity(name)?;
         let limit = match &quantity {
-            Quantity::Errors | Quantity::Rate => number(limit)?,
-            Quantity::Percentile(_) | Quantity::Max => duration(limit)?,
+            Quantity::Percentile(..) | Quantity::Max(_) => duration(limit)?,
             Quantity::Regression(_) => share(limit)?,
+            _ => number(limit)?,
         };
         Ok(Assertion {
             text,
@@ -219,12 +252,23 @@ fn quantity(name: &str) -> Result<Quantity, AssertionError> {
             _ => Err(AssertionError::UnknownMetric(inner.to_owned())),
         };
     }
-    let percentile = name.strip_prefix('p').and_then(|n| n.parse::<f64>().ok());
+    let (times, figure) = match name.split_once('.') {
+        Some(("response", figure)) => (Times::Response, figure),
+        Some(("service", figure)) => (Times::Service, figure),
+        Some(("connect", figure)) => (Times::Connect, figure),
+        _ => (Times::Response, name),
+    };
+    let percentile = figure.strip_prefix('p').and_then(|n| n.parse::<f64>().ok());
     match (name, percentile) {
         ("errors", _) => Ok(Quantity::Errors),
+        ("failed", _) => Ok(Quantity::Failed),
+        ("unfinished", _) => Ok(Quantity::Unfinished),
+        ("timeouts", _) => Ok(Quantity::Timeouts),
         ("rate", _) => Ok(Quantity::Rate),
-        ("max", _) => Ok(Quantity::Max),
-        (_, Some(percent)) if percent > 0.0 && percent < 100.0 => Ok(Quantity::Percentile(percent)),
+        _ if figure == "max" => Ok(Quantity::Max(times)),
+        (_, Some(percent)) if percent > 0.0 && percent < 100.0 => {
+            Ok(Quantity::Percentile(times, percent))
+        }
         (_, Some(_)) => Err(AssertionError::PercentileOutOfRange(name.to_owned())),
         _ => Err(AssertionError::UnknownQuantity(name.to_owned())),
     }
@@ -289,7 +333,8 @@ impl fmt::Display for AssertionError {
             ),
             AssertionError::UnknownQuantity(name) => write!(
                 f,
-                "{name:?} is not known: use errors, rate, p50 to p99.99, max, or regress(…) of rate, p50 or p99"
+                "{name:?} is not known: use errors, failed, unfinished, timeouts, rate, p50 to p99.99, max (also of \
+                 service and connect, as in service.p99), or regress(…) of rate, p50 or p99"
             ),
             AssertionError::PercentileOutOfRange(name) => write!(
                 f,
@@ -336,7 +381,13 @@ mod tests {
             "p99>2ms",
             "p99.99<=500us",
             "max>=1s",
+            "service.p99>2ms",
+            "connect.max>1s",
+            "response.p99.9<1ms",
             "errors>0",
+            "failed>0",
+            "unfinished>0",
+            "timeouts>0",
             "rate<10k",
             "regress(p99)>5%",
         ] {

@@ -178,10 +178,21 @@ impl DocumentBuilder {
             validity.reasons.push("nothing was measured".to_owned());
         }
         validity.reasons.extend(self.reasons.iter().cloned());
-        validity.verdict = match validity.reasons.is_empty() {
-            true => Verdict::Valid,
-            false => Verdict::Invalid,
-        };
+        // Without the reasons of its runs, the document has its own reasons only.
+        if self.find_max.is_some() || !self.reasons.is_empty() || self.runs.is_empty() {
+            validity.verdict = match validity.reasons.is_empty() {
+                true => Verdict::Valid,
+                false => Verdict::Invalid,
+            };
+        } else if self.options.sweep.is_some() && validity.verdict == Verdict::Overloaded {
+            // A rate that the server cannot keep is a result of a sweep.
+            validity.verdict = Verdict::Valid;
+            let told = validity
+                .reasons
+                .drain(..)
+                .map(|why| format!("overloaded: {why}"));
+            validity.notes.extend(told);
+        }
         validity
     }
 }

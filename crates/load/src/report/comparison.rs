@@ -139,7 +139,7 @@ fn whole<'a>(a: &[&'a Run], b: &[&'a Run], paired: bool) -> (Vec<&'a Run>, Vec<&
 fn notes(a: &[&Run], b: &[&Run]) -> Vec<String> {
     let mut notes = Vec::new();
     let first = a.first().zip(b.first());
-    if first.is_some_and(|(a, b)| a.parameters != b.parameters) {
+    if first.is_some_and(|(a, b)| !a.parameters.same_load(&b.parameters)) {
         notes.push(
             "the settings of the two sides differ: connections, rate, count, size, pipeline or verification"
                 .to_owned(),

@@ -13,13 +13,13 @@ use crate::environment::Environment;
 use crate::{Arrivals, Counts, FaultKind};
 
 /// The value of [`Document::schema`].
-pub const SCHEMA: &str = "mio-echo-bench/1";
+pub const SCHEMA: &str = "mio-echo-bench/2";
 
 /// A report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Document {
-    /// The version of the format: `mio-echo-bench/1`. Within one version the names stay the same.
+    /// The version of the format: `mio-echo-bench/2`. Within one version the names stay the same.
     pub schema: String,
     /// The program that made the report.
     pub program: Program,
@@ -40,6 +40,18 @@ pub struct Document {
     pub find_max: Option<KnownMaximum>,
     /// The conditions of `--fail-if`, and whether they are met.
     pub assertions: Vec<AssertionResult>,
+}
+
+impl Parameters {
+    /// Returns true if both make the same load. The seeds do not matter.
+    pub(crate) fn same_load(&self, other: &Parameters) -> bool {
+        let other = Parameters {
+            seed: self.seed,
+            payload_key: self.payload_key,
+            ..other.clone()
+        };
+        *self == other
+    }
 }
 
 impl Document {
@@ -157,19 +169,22 @@ pub struct Options {
 pub struct Validity {
     /// The judgement itself.
     pub verdict: Verdict,
-    /// Why it is invalid. Empty if it is valid.
+    /// Why it is overloaded or invalid. Empty if it is valid.
     pub reasons: Vec<String>,
     /// Limits of the figures that a reader must know. They do not make it invalid.
     pub notes: Vec<String>,
 }
 
-/// Whether a measurement is valid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Whether a measurement is valid, from best to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// No check found a problem with the figures.
     Valid,
+    /// The figures are right, but they are not of the rate that was asked for: the server, or the connections of the
+    /// plan, could not keep it.
+    Overloaded,
     /// The figures would mislead a reader, for the given reasons.
     Invalid,
 }
@@ -337,9 +352,13 @@ pub struct Generator {
     /// The generator's own delays: from when a message was due and its connection could begin it, to when it was
     /// sent. Empty in a closed loop.
     pub lateness: Latency,
-    /// Time within the window, in nanoseconds, in turns of more than 10 ms: the event loop stood still, because it had
-    /// no processor or was stopped. The sum of the thread with the largest sum.
-    pub stalled_ns: u64,
+    /// Time within the window, in nanoseconds, in which a thread could run and waited for a processor: the scheduler's
+    /// account. Of several threads or merged reports, the largest value.
+    pub queued_ns: u64,
+    /// Time within the window, in nanoseconds, in which a thread neither ran nor waited for a processor nor slept by its
+    /// own choice: it was stopped, or its virtual processor was taken away. Of several threads or merged reports, the
+    /// largest value.
+    pub absent_ns: u64,
     /// The longest turn of an event loop, in nanoseconds, from the planned wake-up on.
     pub longest_turn_ns: u64,
     /// The measured number of messages under way, on average over the window.

@@ -268,7 +268,13 @@ fn add_generator(ours: &mut Generator, theirs: &Generator) {
     }
     ours.connections_opened += theirs.connections_opened;
     ours.connections_made += theirs.connections_made;
-    ours.stalled_ns = ours.stalled_ns.max(theirs.stalled_ns);
+    ours.queued_ns = ours.queued_ns.max(theirs.queued_ns);
+    ours.absent_ns = ours.absent_ns.max(theirs.absent_ns);
+    ours.ends_verified += theirs.ends_verified;
+    ours.ends_without_end_of_stream += theirs.ends_without_end_of_stream;
+    ours.ends_not_checked += theirs.ends_not_checked;
+    ours.connections_silent += theirs.connections_silent;
+    ours.silent_since_ns = ours.silent_since_ns.max(theirs.silent_since_ns);
 }
 
 fn add_latency(ours: &mut Latency, theirs: &Latency) {

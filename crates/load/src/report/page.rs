@@ -61,6 +61,7 @@ fn title(document: &Document) -> String {
 fn validity(validity: &Validity) -> Markup {
     let (class, word) = match validity.verdict {
         Verdict::Valid => ("valid", "Valid"),
+        Verdict::Overloaded => ("overloaded", "Overloaded"),
         Verdict::Invalid => ("invalid", "Invalid"),
     };
     html! {

@@ -149,7 +149,8 @@ fn generator(recording: &Recording, messages_per_second: f64) -> Generator {
         busy_share: 1.0
             - (health.idle_ns as f64 / window_ns / health.threads.max(1) as f64).min(1.0),
         lateness: Latency::new(recording.lateness.clone()),
-        stalled_ns: health.stalled_ns,
+        queued_ns: health.queued_ns,
+        absent_ns: health.absent_ns,
         longest_turn_ns: health.longest_turn_ns,
         in_flight: health.in_flight_ns as f64 / window_ns,
         in_flight_by_littles_law: messages_per_second * recording.service.mean() / 1e9,

@@ -20,6 +20,8 @@ pub fn text(document: &Document) -> String {
     let mut text = String::new();
     verdict(&mut text, &document.validity);
     match document.runs.as_slice() {
+        // Interrupted in the warm-up: there are no figures.
+        [run] if run.interrupted && run.window_ns == 0 => {}
         [run] => one_run(&mut text, run, document),
         runs => several::runs(&mut text, runs),
     }
@@ -59,12 +61,11 @@ fn asserted(assertion: &AssertionResult) -> String {
 fn verdict(text: &mut String, validity: &Validity) {
     match validity.verdict {
         Verdict::Valid => line(text, "valid"),
-        Verdict::Invalid => {
-            line(text, "INVALID");
-            for reason in &validity.reasons {
-                prose(text, "  because ", reason);
-            }
-        }
+        Verdict::Overloaded => line(text, "OVERLOADED"),
+        Verdict::Invalid => line(text, "INVALID"),
+    }
+    for reason in &validity.reasons {
+        prose(text, "  because ", reason);
     }
     for note in &validity.notes {
         prose(text, "  note: ", note);

@@ -22,17 +22,38 @@ pub(super) fn judge(run: &Run) -> Validity {
     reasons.extend(silence(run));
     reasons.extend(count_not_reached(run));
     reasons.extend(the_clients_limits(run));
-    reasons.extend(standstill(run));
+    reasons.extend(absence(run));
+    reasons.extend(no_processor(run));
+    let mut overloaded = Vec::new();
     if run.kind == Loop::Open {
-        reasons.extend(rate_not_reached(run));
         reasons.extend(late_sending(run));
+        if let Some(missed) = rate_not_reached(run) {
+            match reasons.is_empty() && !missed.by_the_generator {
+                true => overloaded.push(missed.why),
+                false => reasons.push(missed.why),
+            }
+        }
     }
     let mut notes = notes(run);
     notes.extend(planned_ends(run));
+    let queued = queued_share(run);
+    if queued > QUEUED_SHARE_OF_A_NOTE && queued <= QUEUED_SHARE {
+        notes.push(format!(
+            "the generator waited for a processor for {} of the measured time, which is part of the latencies",
+            units::percent(queued)
+        ));
+    }
     if !run.parameters.verify {
         notes.push("only the lengths of the echoes were checked, not their bytes".to_owned());
     }
-    of(reasons, notes)
+    match overloaded.is_empty() {
+        true => of(reasons, notes),
+        false => Validity {
+            verdict: Verdict::Overloaded,
+            reasons: overloaded,
+            notes,
+        },
+    }
 }
 
 /// Makes a judgement: invalid if there are reasons.
@@ -53,7 +74,7 @@ pub(super) fn unjudged() -> Validity {
     of(Vec::new(), Vec::new())
 }
 
-/// Makes the judgement of a document from those of its runs. A reason or note that not all runs have in common says to
+/// Makes the judgement of a document from those of its runs: the worst of their verdicts. A reason or note that not all runs have in common says to
 /// which run, or to how many runs, it belongs.
 pub(super) fn of_runs(runs: &[Run]) -> Validity {
     let gather = |pick: fn(&Validity) -> &Vec<String>| {
@@ -73,7 +94,12 @@ pub(super) fn of_runs(runs: &[Run]) -> Validity {
         });
         told.collect()
     };
-    of(gather(|v| &v.reasons), gather(|v| &v.notes))
+    let worst = runs.iter().map(|run| run.validity.verdict).max();
+    Validity {
+        verdict: worst.unwrap_or(Verdict::Valid),
+        reasons: gather(|v| &v.reasons),
+        notes: gather(|v| &v.notes),
+    }
 }
 
 fn wrong_echoes(run: &Run) -> Option<String> {
@@ -180,19 +206,35 @@ fn count_not_reached(run: &Run) -> Option<String> {
     })
 }
 
-/// The generator stood still, because other programs had the processor or a signal stopped it. Echoes waited for the
-/// generator in the meantime, so the server seems slow.
-fn standstill(run: &Run) -> Option<String> {
-    let stalled = run.generator.stalled_ns;
-    let long = stalled > STALLED_NS && stalled as f64 > STALLED_SHARE * run.window_ns as f64;
+/// The generator's thread neither ran nor waited for a processor nor slept by its own choice. Echoes waited for it in the
+/// meantime, so the server seems slow.
+fn absence(run: &Run) -> Option<String> {
+    let absent = run.generator.absent_ns;
+    let long = absent > ABSENT_NS && absent as f64 > ABSENT_SHARE * run.window_ns as f64;
     long.then(|| {
         format!(
-            "the generator itself stood still for {} in all, and for up to {} at once: it had no processor, or it was \
-             stopped",
-            units::time(stalled as f64),
+            "the generator itself stood still for {} of the measured time, and for up to {} at once: it was stopped, or \
+             its virtual processor was taken away",
+            units::time(absent as f64),
             units::time(run.generator.longest_turn_ns as f64)
         )
     })
+}
+
+/// The generator's thread could run, and had to wait for a processor.
+fn no_processor(run: &Run) -> Option<String> {
+    let share = queued_share(run);
+    (share > QUEUED_SHARE).then(|| {
+        format!(
+            "the generator waited for a processor for {} of the measured time: other programs, or the server, need it too",
+            units::percent(share)
+        )
+    })
+}
+
+/// Returns the share of the window in which the generator's thread waited for a processor.
+fn queued_share(run: &Run) -> f64 {
+    run.generator.queued_ns as f64 / run.window_ns.max(1) as f64
 }
 
 fn the_clients_limits(run: &Run) -> Option<String> {
@@ -207,9 +249,16 @@ fn the_clients_limits(run: &Run) -> Option<String> {
     ))
 }
 
+/// A rate that was not reached, and the limit.
+struct MissedRate {
+    why: String,
+    /// Whether the generator was the limit. Otherwise the rate that was reached is a result.
+    by_the_generator: bool,
+}
+
 /// At a rate: fewer messages came back than were due. The comparison uses the messages that were due, and not the rate
 /// that was asked for, because with random arrivals the two differ.
-fn rate_not_reached(run: &Run) -> Option<String> {
+fn rate_not_reached(run: &Run) -> Option<MissedRate> {
     let seconds = run.window_ns as f64 / 1e9;
     let (asked, tolerance) = match (run.parameters.count, run.parameters.rate) {
         // With a number of messages (`--count`) the window ends with the last echo. Then all messages were due within
@@ -226,20 +275,37 @@ fn rate_not_reached(run: &Run) -> Option<String> {
         return None;
     }
     let busy = run.generator.busy_share;
-    Some(format!(
-        "asked for {} messages a second, achieved {}: {}",
-        units::rate(asked),
-        units::rate(achieved),
-        match busy > BUSY {
-            true => format!(
-                "the generator was the limit, because it was busy for {} of the time",
-                units::percent(busy)
-            ),
-            false =>
-                "the server was the limit, because messages that were due had to wait for earlier echoes"
-                    .to_owned(),
-        }
-    ))
+    let by_the_generator = busy > BUSY;
+    let limit = if by_the_generator {
+        format!(
+            "the generator was the limit, because it was busy for {} of the time",
+            units::percent(busy)
+        )
+    } else if let Some(most) = most_of_the_connections(run).filter(|most| *most < asked) {
+        format!(
+            "the connections were the limit: {} × {} under way reach at most {} a second, even if each echo is as fast \
+             as the fastest one; use more connections (-c) or a deeper pipeline (-P)",
+            units::counted(run.parameters.connections as u64, "connection"),
+            units::counted(run.parameters.pipeline as u64, "message"),
+            units::rate(most)
+        )
+    } else {
+        "the server was the limit, because messages that were due had to wait for earlier echoes"
+            .to_owned()
+    };
+    let (asked, achieved) = (units::rate(asked), units::rate(achieved));
+    Some(MissedRate {
+        why: format!("asked for {asked} messages a second, achieved {achieved}: {limit}"),
+        by_the_generator,
+    })
+}
+
+/// Returns how many messages a second the connections can send at most. Each has at most the pipeline's depth of
+/// messages under way, and no message took less than the shortest service time.
+fn most_of_the_connections(run: &Run) -> Option<f64> {
+    let fastest = run.latency.service.min;
+    let places = run.parameters.connections * run.parameters.pipeline;
+    (fastest > 0).then(|| places as f64 * 1e9 / fastest as f64)
 }
 
 /// At a rate: half of all messages were sent late.
@@ -341,8 +407,7 @@ fn planned_ends(run: &Run) -> Vec<String> {
 /// this second.
 fn what_a_closed_loop_cannot_see(run: &Run) -> Vec<String> {
     let mut notes = vec![
-        "a closed loop sends a message only after an echo, so its latencies leave out the messages that it could not \
-         send while it waited (coordinated omission); measure at a rate (-r) to include them"
+        "a closed loop cannot measure messages that it did not send while it waited (coordinated omission): see -r"
             .to_owned(),
     ];
     let silence_ns = run.generator.longest_silence_ns;
@@ -381,10 +446,16 @@ const DOWN_SHARE: f64 = 0.1;
 /// If a larger share of the messages is lost, the remaining messages do not represent all messages.
 const LOST_SHARE: f64 = 0.01;
 
-/// A standstill of the generator makes a run invalid if it is longer than both limits. If it is longer than this share
-/// of the window, it shows in the p99 of all times.
-const STALLED_NS: u64 = 100_000_000;
-const STALLED_SHARE: f64 = 0.01;
+/// An absence of the generator makes a run invalid if it is longer than both limits. If it is longer than this share of
+/// the window, it shows in the p99 of all times.
+const ABSENT_NS: u64 = 100_000_000;
+const ABSENT_SHARE: f64 = 0.01;
+
+/// If the generator waits for a processor for a larger share of the time, the figures are those of the scheduler.
+const QUEUED_SHARE: f64 = 1.0 / 3.0;
+
+/// A smaller share is a note: the wait is part of the latencies.
+const QUEUED_SHARE_OF_A_NOTE: f64 = 0.05;
 
 /// How late messages may be sent: less than a scheduler's time slice, or less than a share of their response times. The
 /// lateness is part of the response time, so a late generator makes a server look slower, and never faster. So a note

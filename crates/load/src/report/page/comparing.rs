@@ -232,7 +232,7 @@ pub(super) fn table_of_runs(runs: &[Run]) -> Markup {
                             td { (at(99.0)) }
                             td { (units::time(response.max as f64)) }
                             td { (units::count(run.counts.errors)) }
-                            td { @if run.validity.verdict == Verdict::Invalid { "invalid" } }
+                            td { (verdict(run.validity.verdict)) }
                         }
                     }
                 }
@@ -262,5 +262,14 @@ mod tests {
         let straight = [(1.0, 1e1), (2.0, 1e2), (3.0, 1e3), (4.0, 1e4)];
         assert_eq!(knee(&straight), None);
         assert_eq!(knee(&[]), None);
+    }
+}
+
+/// Writes the verdict of a run, unless it is valid.
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Valid => "",
+        Verdict::Overloaded => "overloaded",
+        Verdict::Invalid => "invalid",
     }
 }

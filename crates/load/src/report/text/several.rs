@@ -33,10 +33,10 @@ pub(super) fn runs(text: &mut String, runs: &[Run]) {
             let ns = response.percentile(percent);
             ns.map_or("–".to_owned(), |ns| units::time(ns as f64))
         };
-        let mark = if run.validity.verdict == Verdict::Invalid {
-            "  invalid"
-        } else {
-            ""
+        let mark = match run.validity.verdict {
+            Verdict::Valid => "",
+            Verdict::Overloaded => "  overloaded",
+            Verdict::Invalid => "  invalid",
         };
         line(
             text,

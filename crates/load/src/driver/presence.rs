@@ -1,0 +1,113 @@
+//! Where the time of the driver's thread went: it ran, it waited for a processor, it slept in the poll, or none of them.
+//!
+//! The kernel accounts for the first two (sched_debug(7) calls them run time and run delay; proc(5), `schedstat`), and the
+//! driver for the third. Time that nothing explains was taken from the thread: the process was stopped, or the real
+//! processor of a virtual one ran something else.
+
+use std::time::Duration;
+
+use crate::duration::ns;
+use net::connect::ThreadTimes;
+
+/// The account of one thread, over its window.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Presence {
+    /// The last reading: the time, and what the kernel said.
+    last: Option<(u64, ThreadTimes)>,
+    /// Time asleep in the poll since the last reading.
+    slept_ns: u64,
+    totals: Totals,
+}
+
+/// The sums over the window, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    /// Processor time.
+    pub(crate) running_ns: u64,
+    /// Time in which the thread could run and waited for a processor.
+    pub(crate) queued_ns: u64,
+    /// Time that is not explained. At most this: short sleeps count as sleep completely.
+    pub(crate) absent_ns: u64,
+}
+
+impl Presence {
+    /// Counts time that the thread slept in a poll by its own choice.
+    #[inline(always)]
+    pub(super) fn slept(&mut self, slept_ns: u64) {
+        self.slept_ns += slept_ns;
+    }
+
+    /// Ends a period, and begins the next one. The first reading begins the first period.
+    ///
+    /// A sleep of a few microseconds contains processor time that the kernel counts too. So much of the time may be
+    /// explained twice, and less than the true absence is found. Each period is judged alone, so that the surplus of one
+    /// does not hide the absence in another.
+    pub(super) fn read(&mut self, now_ns: u64, times: ThreadTimes) {
+        let slept_ns = std::mem::take(&mut self.slept_ns);
+        let Some((before_ns, before)) = self.last.replace((now_ns, times)) else {
+            return;
+        };
+        let of = |now: Duration, before: Duration| ns(now.saturating_sub(before));
+        let running_ns = of(times.running, before.running);
+        self.totals.running_ns += running_ns;
+        if let (Some(now), Some(before)) = (times.queued, before.queued) {
+            let queued_ns = of(now, before);
+            let explained_ns = running_ns + queued_ns + slept_ns;
+            self.totals.queued_ns += queued_ns;
+            self.totals.absent_ns += (now_ns - before_ns).saturating_sub(explained_ns);
+        }
+    }
+
+    /// Returns true before the first reading.
+    pub(super) fn has_not_begun(&self) -> bool {
+        self.last.is_none()
+    }
+
+    /// Returns the sums so far.
+    pub(super) fn totals(&self) -> Totals {
+        self.totals
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn times(running_ms: u64, queued_ms: u64) -> ThreadTimes {
+        ThreadTimes {
+            running: Duration::from_millis(running_ms),
+            queued: Some(Duration::from_millis(queued_ms)),
+        }
+    }
+
+    #[test]
+    fn time_that_nothing_explains_is_an_absence() {
+        let mut presence = Presence::default();
+        presence.slept(5 * MS);
+        presence.read(100 * MS, times(10, 1));
+        // Of 100 ms: 30 ran, 20 queued, 45 slept. Nothing explains the last 5.
+        presence.slept(45 * MS);
+        presence.read(200 * MS, times(40, 21));
+        // A period with too much explanation hides nothing of the one before.
+        presence.slept(100 * MS);
+        presence.read(300 * MS, times(60, 21));
+        let totals = presence.totals();
+        assert_eq!(totals.running_ns, 50 * MS);
+        assert_eq!(totals.queued_ns, 20 * MS);
+        assert_eq!(totals.absent_ns, 5 * MS);
+    }
+
+    #[test]
+    fn a_system_that_reports_no_queue_proves_no_absence() {
+        let mut presence = Presence::default();
+        let times = ThreadTimes {
+            running: Duration::ZERO,
+            queued: None,
+        };
+        presence.read(0, times);
+        presence.read(100 * MS, times);
+        assert_eq!(presence.totals(), Totals::default());
+    }
+}
