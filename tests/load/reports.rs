@@ -83,7 +83,7 @@ fn every_kind_of_report_matches_the_schema() {
         }
         let seen = checked(&args);
         let report = &seen.report;
-        assert_eq!(report["schema"], "mio-echo-bench/1");
+        assert_eq!(report["schema"], "mio-echo-bench/2");
         for run in report["runs"].as_array().unwrap() {
             for name in ["scheduled", "sent", "ok", "unfinished", "errors"] {
                 assert!(run["counts"][name].is_u64(), "{name}: {}", run["counts"]);
@@ -320,7 +320,7 @@ fn a_file_that_is_not_a_report_is_refused_with_its_name() {
             r#"{"schema":"mio-echo-bench/9"}"#,
             "mio-echo-bench/9",
         ),
-        ("d.json", r#"{"schema":"mio-echo-bench/1"}"#, "is damaged"),
+        ("d.json", r#"{"schema":"mio-echo-bench/2"}"#, "is damaged"),
     ] {
         let file = folder.path().join(name);
         fs::write(&file, text).unwrap();

@@ -407,21 +407,57 @@ fn a_server_that_sends_first_is_a_wrong_echo() {
     );
 }
 
-/// Each connection answers one message in 100 ms: the server is slow, not the generator.
+/// The server answers one message at a time, each in 5 ms. So messages wait for each other in the server.
 #[test]
 fn a_slow_server_is_named_as_the_limit() {
-    let target = echoing(64, |_, _| {
-        std::thread::sleep(Duration::from_millis(100));
+    let busy = std::sync::Mutex::new(());
+    let target = echoing(64, move |_, _| {
+        let _one_at_a_time = busy.lock().unwrap();
+        std::thread::sleep(Duration::from_millis(5));
         Then::GoOn
     });
     let target = target.to_string();
-    let seen = bench(&[&target, "-c", "5", "-r", "200", "-w", "0s", "-d", "1s"]);
-    assert_eq!(seen.code, Some(4), "{seen:#?}");
+    let seen = bench(&[&target, "-c", "20", "-r", "400", "-w", "0s", "-d", "1s"]);
+    assert_eq!(seen.code, Some(5), "{seen:#?}");
+    assert_eq!(seen.report["validity"]["verdict"], "overloaded");
+    let reasons = seen.reasons();
+    assert!(reasons.contains("the server was the limit"), "{reasons}");
+}
+
+/// Every echo takes 20 ms, however few messages are under way: the server is far away, and idle.
+#[test]
+fn too_few_connections_are_named_as_the_limit() {
+    let target = echoing(64, |_, _| {
+        std::thread::sleep(Duration::from_millis(20));
+        Then::GoOn
+    });
+    let target = target.to_string();
+    let seen = bench(&[&target, "-c", "5", "-r", "400", "-w", "0s", "-d", "1s"]);
+    assert_eq!(seen.code, Some(5), "{seen:#?}");
+    let reasons = seen.reasons();
     assert!(
-        seen.reasons().contains("the server was the limit"),
-        "{}",
-        seen.reasons()
+        reasons.contains("the connections were the limit: 5 connections × 1 message under way"),
+        "{reasons}"
     );
+    assert!(
+        reasons.contains("(-c)") && reasons.contains("(-P)"),
+        "{reasons}"
+    );
+    // The condition of --fail-if comes first.
+    let seen = bench(&[
+        &target,
+        "-c",
+        "5",
+        "-r",
+        "400",
+        "-w",
+        "0s",
+        "-d",
+        "1s",
+        "--fail-if",
+        "p50>1ms",
+    ]);
+    assert_eq!(seen.code, Some(99), "{seen:#?}");
 }
 
 /// Runs a measurement of 60 s and sends the signal after 1.5 s.

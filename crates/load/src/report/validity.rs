@@ -224,7 +224,7 @@ fn absence(run: &Run) -> Option<String> {
 /// The generator's thread could run, and had to wait for a processor.
 fn no_processor(run: &Run) -> Option<String> {
     let share = queued_share(run);
-    (share > QUEUED_SHARE).then(|| {
+    (share > QUEUED_SHARE && run.generator.queued_ns > ABSENT_NS).then(|| {
         format!(
             "the generator waited for a processor for {} of the measured time: other programs, or the server, need it too",
             units::percent(share)
