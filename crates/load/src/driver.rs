@@ -984,8 +984,8 @@ impl<K: Connector> Driver<K> {
         self.recorder.finish(shares, self.presence.totals())
     }
 
-    /// Fails a connection whose echo is wrong, now that no more bytes are expected: unexpected bytes have come, or a part
-    /// of an echo came before the grace period and nothing within it.
+    /// Fails a connection whose echo is wrong, now that no more bytes are expected: unexpected bytes have come, or a
+    /// part of an echo came before the grace period and nothing within it.
     fn judge_at_the_end(&mut self, key: usize) {
         let slot = &self.slots[key];
         if !slot.is_open() {

@@ -28,17 +28,17 @@ pub struct Recording {
     pub service: Histogram<u64>,
     /// Times from when the first byte of a message was offered to the kernel to the first byte of its echo.
     pub first_byte: Histogram<u64>,
-    /// Service times of the messages whose first byte came in an earlier read than the last byte, or whose last byte did
-    /// not come. For all other messages the service time is also the time of the first byte, or a lower bound of it:
-    /// [`complete`](Recording::complete) adds these times to `first_byte`.
+    /// Service times of the messages whose first byte came in an earlier read than the last byte, or whose last byte
+    /// did not come. For all other messages the service time is also the time of the first byte, or a lower bound of
+    /// it: [`complete`](Recording::complete) adds these times to `first_byte`.
     pub(crate) in_parts: Histogram<u64>,
     /// Times from connect(2) to the established connection.
     pub connect: Histogram<u64>,
     /// The generator's own delays. Each starts when a message was due and its connection could begin it, and ends when
     /// the message began. Empty in a closed loop.
     pub lateness: Histogram<u64>,
-    /// The ages of the messages that did not come back: at the error of their connection, or at the end of the run. They
-    /// are lower bounds of the response times, and are in `response` too.
+    /// The ages of the messages that did not come back: at the error of their connection, or at the end of the run.
+    /// They are lower bounds of the response times, and are in `response` too.
     pub lower_bounds: Histogram<u64>,
     /// The figures of each second of the window.
     pub intervals: Vec<Interval>,
@@ -122,11 +122,11 @@ pub struct Health {
     pub cpu_ns: u64,
     /// Time within the window in which the loops had nothing to do, in nanoseconds: the sum over all threads.
     pub idle_ns: u64,
-    /// Time within the window, in nanoseconds, in which a thread could run and waited for a processor. Of several threads,
-    /// the largest value. 0 where the system does not report it (systems other than Linux).
+    /// Time within the window, in nanoseconds, in which a thread could run and waited for a processor. Of several
+    /// threads, the largest value. 0 where the system does not report it (systems other than Linux).
     pub queued_ns: u64,
-    /// Time within the window, in nanoseconds, in which a thread neither ran nor waited for a processor nor slept by its
-    /// own choice: it was stopped, or its virtual processor was taken away. Of several threads, the largest value.
+    /// Time within the window, in nanoseconds, in which a thread neither ran nor waited for a processor nor slept by
+    /// its own choice: it was stopped, or its virtual processor was taken away. Of several threads, the largest value.
     pub absent_ns: u64,
     /// Connections that had failed and were not replaced yet, integrated over the window: connections × nanoseconds.
     pub down_ns: u128,

@@ -121,8 +121,8 @@ pub(in crate::cli) struct BenchArgs {
     #[arg(value_parser = values::duration)]
     pub(super) timeout: Duration,
 
-    /// Close each connection without ending the client's own stream first: for servers that do not support a half-close.
-    /// Bytes after the last echo are not checked
+    /// Close each connection without ending the client's own stream first: for servers that do not support a
+    /// half-close. Bytes after the last echo are not checked
     #[arg(long)]
     pub(super) no_half_close: bool,
 
@@ -204,6 +204,7 @@ const SEVERAL: &str = "Several runs";
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 measured, 1 failure, 2 usage error, 3 an echo was wrong, 4 the measurement is invalid or a --fail-if \
-condition cannot be decided, 99 a --fail-if condition is met, 130 interrupted, 141 the reader of standard output has \
-gone. If several of 3, 130, 4 and 99 apply, the exit code is the first of them in this order. A report is written \
+condition cannot be decided, 5 the server or the connections could not keep the rate, 99 a --fail-if condition is met, \
+130 interrupted, 141 the reader of standard output has gone. If several of 3, 130, 4, 99 and 5 apply, the exit code is \
+the first of them in this order. A report is written \
 whenever something was measured, also after SIGINT or SIGTERM. A second signal ends the process at once, without one.";

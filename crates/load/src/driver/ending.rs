@@ -1,8 +1,8 @@
 //! Connections whose stream the client has ended as planned, and whose server has not ended its own stream yet.
 //!
-//! After a planned end the client sends nothing more (`SHUT_WR`) and reads to the end of the server's stream. So surplus
-//! bytes that come late are noticed, and so is a server that loses bytes after a half-close. This happens outside of all
-//! measured times. Meanwhile the slot of the connection is free for the next one.
+//! After a planned end the client sends nothing more (`SHUT_WR`) and reads to the end of the server's stream. So
+//! surplus bytes that come late are noticed, and so is a server that loses bytes after a half-close. This happens
+//! outside of all measured times. Meanwhile the slot of the connection is free for the next one.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -52,7 +52,8 @@ impl<S> Ending<S> {
     }
 }
 
-/// The connections that end, by their tokens. Each has the same time, so the oldest one is the first whose time is over.
+/// The connections that end, by their tokens. Each has the same time, so the oldest one is the first whose time is
+/// over.
 #[derive(Debug)]
 pub(super) struct Endings<S> {
     by_token: BTreeMap<usize, Ending<S>>,

@@ -1,7 +1,8 @@
-//! Where the time of the driver's thread went: it ran, it waited for a processor, it slept in the poll, or none of them.
+//! Where the time of the driver's thread went: it ran, it waited for a processor, it slept in the poll, or none of
+//! them.
 //!
-//! The kernel accounts for the first two (sched_debug(7) calls them run time and run delay; proc(5), `schedstat`), and the
-//! driver for the third. Time that nothing explains was taken from the thread: the process was stopped, or the real
+//! The kernel accounts for the first two (sched_debug(7) calls them run time and run delay; proc(5), `schedstat`), and
+//! the driver for the third. Time that nothing explains was taken from the thread: the process was stopped, or the real
 //! processor of a virtual one ran something else.
 
 use std::time::Duration;
@@ -40,8 +41,8 @@ impl Presence {
     /// Ends a period, and begins the next one. The first reading begins the first period.
     ///
     /// A sleep of a few microseconds contains processor time that the kernel counts too. So much of the time may be
-    /// explained twice, and less than the true absence is found. Each period is judged alone, so that the surplus of one
-    /// does not hide the absence in another.
+    /// explained twice, and less than the true absence is found. Each period is judged alone, so that the surplus of
+    /// one does not hide the absence in another.
     pub(super) fn read(&mut self, now_ns: u64, times: ThreadTimes) {
         let slept_ns = std::mem::take(&mut self.slept_ns);
         let Some((before_ns, before)) = self.last.replace((now_ns, times)) else {

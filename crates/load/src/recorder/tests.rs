@@ -124,7 +124,8 @@ fn scheduled_is_ok_unfinished_and_failed() {
     let counts = recording.counts;
     assert_eq!((counts.scheduled, counts.sent), (4, 3));
     assert_eq!((counts.ok, counts.unfinished, counts.failed), (1, 2, 1));
-    // Every message is in the response times: the failed one with its age at the error, the others with theirs at the end.
+    // Every message is in the response times: the failed one with its age at the error, the others with theirs at the
+    // end.
     assert_eq!(
         (recording.response.len(), recording.lower_bounds.len()),
         (4, 3)

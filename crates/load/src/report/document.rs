@@ -330,8 +330,8 @@ pub struct LatencySet {
     pub first_byte: Latency,
     /// From the call of connect(2) to the established connection.
     pub connect: Latency,
-    /// The ages of the messages that did not come back: at the error of their connection, or at the end of the run. They
-    /// are lower bounds of the response times, and are in `response` too.
+    /// The ages of the messages that did not come back: at the error of their connection, or at the end of the run.
+    /// They are lower bounds of the response times, and are in `response` too.
     pub lower_bounds: Latency,
 }
 
@@ -355,9 +355,9 @@ pub struct Generator {
     /// Time within the window, in nanoseconds, in which a thread could run and waited for a processor: the scheduler's
     /// account. Of several threads or merged reports, the largest value.
     pub queued_ns: u64,
-    /// Time within the window, in nanoseconds, in which a thread neither ran nor waited for a processor nor slept by its
-    /// own choice: it was stopped, or its virtual processor was taken away. Of several threads or merged reports, the
-    /// largest value.
+    /// Time within the window, in nanoseconds, in which a thread neither ran nor waited for a processor nor slept by
+    /// its own choice: it was stopped, or its virtual processor was taken away. Of several threads or merged reports,
+    /// the largest value.
     pub absent_ns: u64,
     /// The longest turn of an event loop, in nanoseconds, from the planned wake-up on.
     pub longest_turn_ns: u64,
@@ -373,8 +373,8 @@ pub struct Generator {
     /// Planned ends of connections at which the server ended its stream after the client had ended its own, and every
     /// byte was right.
     pub ends_verified: u64,
-    /// Planned ends at which the server did not end its stream within a second, or reset the connection. No byte is known
-    /// to be wrong.
+    /// Planned ends at which the server did not end its stream within a second, or reset the connection. No byte is
+    /// known to be wrong.
     pub ends_without_end_of_stream: u64,
     /// Planned ends that were not checked, because too many connections were ending at the same time.
     pub ends_not_checked: u64,

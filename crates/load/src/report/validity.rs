@@ -74,8 +74,8 @@ pub(super) fn unjudged() -> Validity {
     of(Vec::new(), Vec::new())
 }
 
-/// Makes the judgement of a document from those of its runs: the worst of their verdicts. A reason or note that not all runs have in common says to
-/// which run, or to how many runs, it belongs.
+/// Makes the judgement of a document from those of its runs: the worst of their verdicts. A reason or note that not all
+/// runs have in common says to which run, or to how many runs, it belongs.
 pub(super) fn of_runs(runs: &[Run]) -> Validity {
     let gather = |pick: fn(&Validity) -> &Vec<String>| {
         let mut all: Vec<(String, Vec<usize>)> = Vec::new();
@@ -206,15 +206,15 @@ fn count_not_reached(run: &Run) -> Option<String> {
     })
 }
 
-/// The generator's thread neither ran nor waited for a processor nor slept by its own choice. Echoes waited for it in the
-/// meantime, so the server seems slow.
+/// The generator's thread neither ran nor waited for a processor nor slept by its own choice. Echoes waited for it in
+/// the meantime, so the server seems slow.
 fn absence(run: &Run) -> Option<String> {
     let absent = run.generator.absent_ns;
     let long = absent > ABSENT_NS && absent as f64 > ABSENT_SHARE * run.window_ns as f64;
     long.then(|| {
         format!(
-            "the generator itself stood still for {} of the measured time, and for up to {} at once: it was stopped, or \
-             its virtual processor was taken away",
+            "the generator itself stood still for {} of the measured time, and for up to {} at once: it was stopped, \
+             or its virtual processor was taken away",
             units::time(absent as f64),
             units::time(run.generator.longest_turn_ns as f64)
         )
@@ -226,7 +226,8 @@ fn no_processor(run: &Run) -> Option<String> {
     let share = queued_share(run);
     (share > QUEUED_SHARE && run.generator.queued_ns > ABSENT_NS).then(|| {
         format!(
-            "the generator waited for a processor for {} of the measured time: other programs, or the server, need it too",
+            "the generator waited for a processor for {} of the measured time: other programs, or the server, need \
+             it too",
             units::percent(share)
         )
     })
