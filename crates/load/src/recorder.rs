@@ -284,6 +284,7 @@ impl Recorder {
         self.made.shares = shares;
         self.made.health.cpu_ns = cpu_ns;
         self.made.health.threads = 1;
+        self.made.health.least_idle_ns = self.made.health.idle_ns;
         self.made
     }
 

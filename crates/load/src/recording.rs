@@ -121,6 +121,8 @@ pub struct Health {
     pub cpu_ns: u64,
     /// Time within the window in which the loops had nothing to do, in nanoseconds: the sum over all threads.
     pub idle_ns: u64,
+    /// The same for the busiest thread alone: of several threads, the smallest value.
+    pub least_idle_ns: u64,
     /// Time within the window, in nanoseconds, that one thread spent in turns of more than 10 ms. In such a turn the
     /// loop stood still, because it had no processor or was stopped. Of several threads, the largest value.
     pub stalled_ns: u64,
@@ -261,6 +263,10 @@ impl Health {
         self.idle_ns += other.idle_ns;
         self.stalled_ns = self.stalled_ns.max(other.stalled_ns);
         self.down_ns += other.down_ns;
+        self.least_idle_ns = match self.threads {
+            0 => other.least_idle_ns,
+            _ => self.least_idle_ns.min(other.least_idle_ns),
+        };
         self.threads += other.threads;
         self.in_flight_ns += other.in_flight_ns;
         // During the silence of one thread's connections, others may receive echoes. The silence of all connections

@@ -321,8 +321,8 @@ pub struct Generator {
     /// Processor time as a share of the window, on average over the threads: from 0 to 1. In a merged report the
     /// highest share.
     pub cpu_share: f64,
-    /// The share of the window in which the threads had work to do, on average over the threads: from 0 to 1. Near 1,
-    /// the generator is the limit. In a merged report the highest share.
+    /// The share of the window in which the busiest thread had work to do: from 0 to 1. Near 1, the generator is the
+    /// limit. In a merged report the busiest thread of all processes.
     pub busy_share: f64,
     /// The generator's own delays: from when a message was due and its connection could begin it, to when it was
     /// sent. Empty in a closed loop.

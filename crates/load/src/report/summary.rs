@@ -143,8 +143,7 @@ fn generator(recording: &Recording, messages_per_second: f64) -> Generator {
         threads: health.threads,
         cpu_ns: health.cpu_ns,
         cpu_share: health.cpu_ns as f64 / window_ns / health.threads.max(1) as f64,
-        busy_share: 1.0
-            - (health.idle_ns as f64 / window_ns / health.threads.max(1) as f64).min(1.0),
+        busy_share: 1.0 - (health.least_idle_ns as f64 / window_ns).min(1.0),
         lateness: Latency::new(recording.lateness.clone()),
         stalled_ns: health.stalled_ns,
         longest_turn_ns: health.longest_turn_ns,
@@ -206,6 +205,20 @@ mod tests {
         assert_eq!(fairness(vec![5; 4]).jain, 1.0);
         assert_eq!(fairness(vec![0, 0, 0, 9]).jain, 0.25);
         assert_eq!(fairness(vec![]).jain, 1.0);
+    }
+
+    #[test]
+    fn the_busiest_of_several_threads_counts() {
+        let mut recording = Recording::empty();
+        for idle_ns in [900, 200, 700] {
+            let mut thread = Recording::empty();
+            thread.window_ns = 1000;
+            thread.health.threads = 1;
+            (thread.health.idle_ns, thread.health.least_idle_ns) = (idle_ns, idle_ns);
+            recording.add(thread);
+        }
+        assert_eq!(recording.health.idle_ns, 1800);
+        assert_eq!(generator(&recording, 0.0).busy_share, 0.8);
     }
 
     #[test]
