@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -306,6 +307,49 @@ fn merging_adds_up_the_counts_and_histograms_of_the_files() {
     assert_eq!(
         run["latency"]["response"]["max"].as_u64(),
         max.max().unwrap()
+    );
+}
+
+#[test]
+fn the_schedule_starts_at_the_time_of_the_option() {
+    let at = SystemTime::now() + Duration::from_millis(1500);
+    let text = humantime::format_rfc3339(at).to_string();
+    let args = [
+        "-d",
+        "200ms",
+        "-w",
+        "300ms",
+        "-r",
+        "1000",
+        "--start-at",
+        &text,
+    ];
+    let seen = checked(&[&args[..], &["--runs", "2"]].concat());
+    assert_eq!(seen.report["options"]["start_at"], text.as_str());
+    // The warm-up is before the window. The time has whole nanoseconds, so it is the same in the report.
+    let window = (at + Duration::from_millis(300))
+        .duration_since(UNIX_EPOCH)
+        .unwrap();
+    assert_eq!(
+        seen.run()["started_at_ns"].as_u64(),
+        Some(window.as_nanos() as u64)
+    );
+    assert_eq!(seen.run()["counts"]["scheduled"], 200);
+    // The option is about the first run. The second run follows it.
+    let second = seen.report["runs"][1]["started_at_ns"].as_u64().unwrap();
+    assert!(second > window.as_nanos() as u64 + 200_000_000, "{second}");
+}
+
+#[test]
+fn connections_that_are_open_too_late_for_the_start_are_a_failure() {
+    let output = bench_command(&["-c", "4", "--connect-rate", "4", "--start-at", "+200ms"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("too late") && said.contains("use a later time"),
+        "{said}"
     );
 }
 

@@ -97,7 +97,7 @@ pub(super) fn plans(args: &BenchArgs, targets: &[Address]) -> Result<Vec<Planned
         plan.check().map_err(|why| why.to_string())?;
     }
     let rounds = 0..runs(args);
-    Ok(match plans.as_slice() {
+    let mut planned: Vec<Planned> = match plans.as_slice() {
         [a, b] if targets.len() == 2 => rounds.flat_map(|n| in_order(args, n, a, b)).collect(),
         plans => {
             let alone = |plan: &Plan| Planned {
@@ -106,7 +106,11 @@ pub(super) fn plans(args: &BenchArgs, targets: &[Address]) -> Result<Vec<Planned
             };
             rounds.flat_map(|_| plans.iter().map(alone)).collect()
         }
-    })
+    };
+    if let Some(first) = planned.first_mut() {
+        first.plan.start_at = args.start_at;
+    }
+    Ok(planned)
 }
 
 /// Number of runs of each plan.

@@ -231,6 +231,9 @@ impl From<&Plan> for Options {
             sndbuf: plan.send_buffer,
             rcvbuf: plan.receive_buffer,
             warmup_ns: ns(plan.warmup),
+            start_at: plan
+                .start_at
+                .map(|at| humantime::format_rfc3339(at).to_string()),
             timeout_ns: ns(plan.timeout),
             seed: plan.seed,
             verify: plan.verify == Verify::Full,

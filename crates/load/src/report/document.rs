@@ -139,6 +139,8 @@ pub struct Options {
     pub sndbuf: Option<usize>,
     pub rcvbuf: Option<usize>,
     pub warmup_ns: u64,
+    #[serde(default)]
+    pub start_at: Option<String>,
     pub timeout_ns: u64,
     pub seed: u64,
     pub verify: bool,

@@ -17,7 +17,8 @@ pub struct Measured<'a> {
     pub plan: &'a Plan,
     /// The recording that [`run`](crate::run) returned.
     pub recording: Recording,
-    /// When the window began: the time of [`Progress::Started`](crate::Progress::Started) plus the plan's warm-up.
+    /// When the window began: the plan's `start_at`, or otherwise the time of
+    /// [`Progress::Started`](crate::Progress::Started), plus the plan's warm-up.
     pub window_start: SystemTime,
     /// Whether the run was stopped before its planned end.
     pub interrupted: bool,
