@@ -202,8 +202,13 @@ pub struct Run {
     pub parameters: Parameters,
     /// When the window, the measured part of the run, began: in nanoseconds since the start of 1970 (UTC).
     pub started_at_ns: u64,
-    /// The length of the window, in nanoseconds.
+    /// The length of the window, in nanoseconds. In a merged report the window lasts from the start of the first window
+    /// to the end of the last one.
     pub window_ns: u64,
+    /// In a merged report: the length of the time in which all processes measured, in nanoseconds. The rates count this
+    /// time alone. Otherwise `null`.
+    #[serde(default)]
+    pub common_window_ns: Option<u64>,
     /// Whether the run was stopped before its planned end.
     pub interrupted: bool,
     /// Whether this run is valid.
@@ -289,9 +294,9 @@ pub struct Throughput {
     pub messages: u64,
     /// The number of bytes, counted in one direction.
     pub bytes: u64,
-    /// Messages a second.
+    /// Messages a second. In a merged report: within `common_window_ns`.
     pub messages_per_second: f64,
-    /// Bytes a second, counted in one direction.
+    /// Bytes a second, counted in one direction. In a merged report: within `common_window_ns`.
     pub bytes_per_second: f64,
 }
 

@@ -104,6 +104,7 @@ fn summarise(plan: &Plan, recording: Recording) -> Run {
         },
         started_at_ns: 0,
         window_ns: recording.window_ns,
+        common_window_ns: None,
         interrupted: false,
         validity: validity::unjudged(),
         counts: recording.counts,
