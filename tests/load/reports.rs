@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -370,9 +371,19 @@ fn reports_are_merged_only_if_their_processes_ran_together() {
 
 #[test]
 fn the_schedule_starts_at_the_time_of_the_option() {
+    let first: Arc<OnceLock<SystemTime>> = Arc::default();
+    let server = echoing(64, {
+        let first = first.clone();
+        move |_, _| {
+            first.get_or_init(SystemTime::now);
+            Then::GoOn
+        }
+    });
     let at = SystemTime::now() + Duration::from_millis(1500);
     let text = humantime::format_rfc3339(at).to_string();
+    let target = server.to_string();
     let args = [
+        &target,
         "-d",
         "200ms",
         "-w",
@@ -384,6 +395,13 @@ fn the_schedule_starts_at_the_time_of_the_option() {
     ];
     let seen = checked(&[&args[..], &["--runs", "2"]].concat());
     assert_eq!(seen.report["options"]["start_at"], text.as_str());
+    let first = *first.get().unwrap();
+    let tolerance = Duration::from_millis(50);
+    assert!(first + tolerance > at, "{first:?} is before {at:?}");
+    assert!(
+        first < at + Duration::from_secs(1),
+        "{first:?} is long after {at:?}"
+    );
     // The warm-up is before the window. The time has whole nanoseconds, so it is the same in the report.
     let window = (at + Duration::from_millis(300))
         .duration_since(UNIX_EPOCH)

@@ -296,8 +296,8 @@ fn messages_within(run: &Run, time: &Range<u64>) -> f64 {
         return run.throughput.messages as f64;
     }
     let within = |second: &IntervalSummary| {
-        let start_ns = run.started_at_ns + second.start_ns;
-        let end_ns = (start_ns + second.length_ns).min(time.end);
+        let start_ns = run.started_at_ns.saturating_add(second.start_ns);
+        let end_ns = start_ns.saturating_add(second.length_ns).min(time.end);
         let within_ns = end_ns.saturating_sub(start_ns.max(time.start));
         second.ok as f64 * within_ns as f64 / second.length_ns.max(1) as f64
     };
