@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use common::*;
 use socket2::{Domain, Socket, Type};
@@ -133,6 +133,8 @@ fn three_load_generators_hold_forty_thousand_connections() {
     };
     let folder = tempfile::tempdir().unwrap();
     let servers: Vec<_> = (0..3).map(|_| Process::serve(&["--json"])).collect();
+    let start_at = SystemTime::now() + TO_CONNECT;
+    let start_at = humantime::format_rfc3339(start_at).to_string();
     let generators: Vec<_> = servers
         .iter()
         .enumerate()
@@ -160,6 +162,8 @@ fn three_load_generators_hold_forty_thousand_connections() {
                     &sources,
                     "--timeout",
                     "30s",
+                    "--start-at",
+                    &start_at,
                     "--json",
                 ])
                 .arg(&file)
@@ -199,6 +203,9 @@ fn three_load_generators_hold_forty_thousand_connections() {
         assert_eq!(stats["accepted"], each, "{stats}");
     }
 }
+
+/// The time for 40,000 connections. The server's idle timeout is longer.
+const TO_CONNECT: Duration = Duration::from_secs(20);
 
 /// Runs `mio-echo bench` and returns its JSON report.
 fn bench(args: &[&str]) -> Result<serde_json::Value, String> {

@@ -32,5 +32,7 @@ pub(super) fn run(args: &MergeArgs) -> Result<(), Failure> {
 }
 
 const EXIT_CODES: &str = "\
-All reports need the same number of runs, and the same sizes and pipelines. Each must come from a different process. \
-The exit codes are those of mio-echo bench, for the merged report.";
+All reports need the same number of runs, and the same sizes and pipelines. Each must come from a different process, \
+and all processes must have measured at the same time: use bench --start-at. The rates count the time in which all of \
+them measured. It must be at least 80 % of the longest window. The exit codes are those of mio-echo bench, for the \
+merged report.";

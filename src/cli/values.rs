@@ -137,7 +137,7 @@ pub(super) fn read_buffer(text: &str) -> Result<usize, String> {
 }
 
 /// The longest duration. The server's timers hold at most 2³¹ - 1 ms, which is a little more than 24 days.
-const LONGEST: Duration = Duration::from_secs(24 * 24 * 60 * 60);
+pub(super) const LONGEST: Duration = Duration::from_secs(24 * 24 * 60 * 60);
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -268,44 +271,161 @@ fn a_report_does_not_differ_from_itself_and_a_slower_server_is_worse() {
     assert!(text.contains("B is better"), "{text}");
 }
 
+/// Measures with several processes that run at the same time, each with its arguments. Returns the files of their
+/// reports.
+fn saved_together(folder: &Path, processes: &[&[&str]]) -> Vec<PathBuf> {
+    let all = processes.iter().enumerate().map(|(n, args)| {
+        let file = folder.join(format!("{n}.json"));
+        let mut command = bench_command(args);
+        command.args(["-w", "0s", "--json"]).arg(&file);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped());
+        (child.spawn().unwrap(), file)
+    });
+    let all: Vec<_> = all.collect();
+    let ended = all.into_iter().map(|(child, file)| {
+        let output = child.wait_with_output().unwrap();
+        assert!(file.exists(), "{}", String::from_utf8_lossy(&output.stderr));
+        file
+    });
+    ended.collect()
+}
+
+/// Runs `mio-echo merge`, and returns its output. The report is on standard output, as JSON.
+fn merged(files: &[PathBuf]) -> Output {
+    let mut command = mio_echo();
+    command.arg("merge").args(files).args(["--json", "-"]);
+    command.output().unwrap()
+}
+
 #[test]
 fn merging_adds_up_the_counts_and_histograms_of_the_files() {
     let server = Embedded::start();
     let target = server.address.to_string();
     let folder = tempfile::tempdir().unwrap();
-    let files: Vec<PathBuf> = [300, 500, 700]
-        .iter()
-        .map(|n| {
-            saved(
-                folder.path(),
-                &format!("{n}.json"),
-                &[&target, "-n", &n.to_string()],
-            )
-        })
-        .collect();
-    let output = mio_echo()
-        .arg("merge")
-        .args(&files)
-        .args(["--json", "-"])
-        .output()
-        .unwrap();
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let at = SystemTime::now() + Duration::from_secs(2);
+    let at = humantime::format_rfc3339(at).to_string();
+    let process = |rate| [&target, "-d", "1s", "--start-at", &at, "-r", rate];
+    let processes = [process("300"), process("500"), process("700")];
+    let files = saved_together(folder.path(), &processes.each_ref().map(|p| p.as_slice()));
+    let output = merged(&files);
     let merged: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_matches_the_schema(&merged);
     let run = &merged["runs"][0];
-    assert_eq!(run["counts"]["ok"], 1500);
+    assert_eq!(run["counts"]["scheduled"], 1500);
     assert_eq!(run["latency"]["response"]["count"], 1500);
+    let notes = merged["validity"]["notes"].to_string();
+    assert!(notes.contains("--rate: 300 and 500 and 700"), "{notes}");
     let max = files
         .iter()
         .map(|file| read(file)["runs"][0]["latency"]["response"]["max"].as_u64());
     assert_eq!(
         run["latency"]["response"]["max"].as_u64(),
         max.max().unwrap()
+    );
+}
+
+/// Two processes of 750 messages a second make 1,500 messages a second if they measure at the same time.
+#[test]
+fn reports_are_merged_only_if_their_processes_ran_together() {
+    let server = Embedded::start();
+    let target = server.address.to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let process = |at, seed| {
+        [
+            &target,
+            "-r",
+            "750",
+            "-d",
+            "4s",
+            "--seed",
+            seed,
+            "--start-at",
+            at,
+        ]
+    };
+    let processes = [
+        process("+1s", "1"),
+        process("+1s", "2"),
+        process("+3s", "3"),
+    ];
+    let files = saved_together(folder.path(), &processes.each_ref().map(|p| p.as_slice()));
+    let output = merged(&files[..2]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let run = &report["runs"][0];
+    let rate = run["throughput"]["messages_per_second"].as_f64().unwrap();
+    assert!((1400.0..1550.0).contains(&rate), "{rate}");
+    let common_ns = run["common_window_ns"].as_u64().unwrap();
+    assert!(
+        (3_500_000_000..=4_000_000_000).contains(&common_ns),
+        "{common_ns}"
+    );
+    let output = merged(&files[1..]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(output.stdout.is_empty());
+    assert!(
+        said.contains("measured together for only") && said.contains("--start-at"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_schedule_starts_at_the_time_of_the_option() {
+    let first: Arc<OnceLock<SystemTime>> = Arc::default();
+    let server = echoing(64, {
+        let first = first.clone();
+        move |_, _| {
+            first.get_or_init(SystemTime::now);
+            Then::GoOn
+        }
+    });
+    let at = SystemTime::now() + Duration::from_millis(1500);
+    let text = humantime::format_rfc3339(at).to_string();
+    let target = server.to_string();
+    let args = [
+        &target,
+        "-d",
+        "200ms",
+        "-w",
+        "300ms",
+        "-r",
+        "1000",
+        "--start-at",
+        &text,
+    ];
+    let seen = checked(&[&args[..], &["--runs", "2"]].concat());
+    assert_eq!(seen.report["options"]["start_at"], text.as_str());
+    let first = *first.get().unwrap();
+    let tolerance = Duration::from_millis(50);
+    assert!(first + tolerance > at, "{first:?} is before {at:?}");
+    assert!(
+        first < at + Duration::from_secs(1),
+        "{first:?} is long after {at:?}"
+    );
+    // The warm-up is before the window. The time has whole nanoseconds, so it is the same in the report.
+    let window = (at + Duration::from_millis(300))
+        .duration_since(UNIX_EPOCH)
+        .unwrap();
+    assert_eq!(
+        seen.run()["started_at_ns"].as_u64(),
+        Some(window.as_nanos() as u64)
+    );
+    assert_eq!(seen.run()["counts"]["scheduled"], 200);
+    // The option is about the first run. The second run follows it.
+    let second = seen.report["runs"][1]["started_at_ns"].as_u64().unwrap();
+    assert!(second > window.as_nanos() as u64 + 200_000_000, "{second}");
+}
+
+#[test]
+fn connections_that_are_open_too_late_for_the_start_are_a_failure() {
+    let output = bench_command(&["-c", "4", "--connect-rate", "4", "--start-at", "+200ms"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("too late") && said.contains("use a later time"),
+        "{said}"
     );
 }
 

@@ -30,7 +30,7 @@ use crate::plan::{Plan, Until};
 use crate::recorder::{Recorder, Window};
 use crate::recording::{Interval, Recording};
 use crate::schedule::Schedule;
-use crate::start_barrier::StartBarrier;
+use crate::start_barrier::{StartBarrier, TooLate};
 use crate::stopper::Stopper;
 use dialing::Dialing;
 use ending::{End, Ending, Endings};
@@ -75,6 +75,8 @@ pub(super) enum DriveError {
     Unreachable(Fault),
     /// The run was stopped before the schedule started.
     Stopped,
+    /// The connections were made too late for the planned start of the schedule.
+    TooLate(TooLate),
     /// The selector failed.
     Poll(io::Error),
 }
@@ -861,7 +863,9 @@ impl<K: Connector> Driver<K> {
             return Err(DriveError::Unreachable(last));
         }
         self.phase = Phase::Ready;
-        if self.common.barrier.arrive(self.now_ns) {
+        let now_ns = self.read_clock();
+        let arrived = self.common.barrier.arrive(now_ns);
+        if arrived.map_err(DriveError::TooLate)? {
             self.common.stopper.wake();
         }
         let _ = self.updates.send(Update::Ready);

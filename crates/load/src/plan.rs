@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::exchange::Verify;
 use super::payload::MOST_CONNECTIONS;
@@ -55,6 +55,10 @@ pub struct Plan {
     /// How long the run sends messages before it measures, at most a year. It must be zero with [`Until::Count`].
     /// Default: 1 s.
     pub warmup: Duration,
+    /// When the schedule, which starts with the warm-up, starts. The connections are made before. If they are not open
+    /// 2 ms before this time, the run fails with [`RunError::TooLate`](crate::RunError::TooLate). `None`: when the
+    /// connections are made. Default: `None`.
+    pub start_at: Option<SystemTime>,
     /// The longest time to make a connection, and the longest time from sending a message to the end of its echo: from
     /// 1 ms to a year. Default: 10 s.
     pub timeout: Duration,
@@ -108,6 +112,7 @@ impl Plan {
             send_buffer: None,
             receive_buffer: None,
             warmup: Duration::from_secs(1),
+            start_at: None,
             timeout: Duration::from_secs(10),
             half_close: true,
             seed: random_seed(),
@@ -249,6 +254,8 @@ pub enum PlanError {
     },
     /// The plan has several threads, but [`run_on`](crate::run_on) accepts only one.
     SeveralThreads,
+    /// The plan starts at a time of day, which the kernel of [`run_on`](crate::run_on) does not know.
+    StartAt,
     /// This rate (messages or connections a second) is too low or too high.
     Rate(f64),
     /// [`reconnect`](Plan::reconnect) is 0.
@@ -314,6 +321,7 @@ impl fmt::Display for PlanError {
                 if *connections == 1 { "" } else { "s" }
             ),
             SeveralThreads => f.write_str("run_on has one kernel: the plan must have one thread"),
+            StartAt => f.write_str("run_on knows no time of day: the plan must have no start_at"),
             Rate(rate) => write!(
                 f,
                 "a rate is from {SLOWEST} to {FASTEST} a second, not {rate}"

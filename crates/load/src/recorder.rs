@@ -317,6 +317,7 @@ impl Recorder {
         self.made.health.queued_ns = times.queued_ns;
         self.made.health.absent_ns = times.absent_ns;
         self.made.health.threads = 1;
+        self.made.health.least_idle_ns = self.made.health.idle_ns;
         self.made
     }
 

@@ -122,6 +122,8 @@ pub struct Health {
     pub cpu_ns: u64,
     /// Time within the window in which the loops had nothing to do, in nanoseconds: the sum over all threads.
     pub idle_ns: u64,
+    /// The same for the busiest thread alone: of several threads, the smallest value.
+    pub least_idle_ns: u64,
     /// Time within the window, in nanoseconds, in which a thread could run and waited for a processor. Of several
     /// threads, the largest value. 0 where the system does not report it (systems other than Linux).
     pub queued_ns: u64,
@@ -278,6 +280,10 @@ impl Health {
         self.queued_ns = self.queued_ns.max(other.queued_ns);
         self.absent_ns = self.absent_ns.max(other.absent_ns);
         self.down_ns += other.down_ns;
+        self.least_idle_ns = match self.threads {
+            0 => other.least_idle_ns,
+            _ => self.least_idle_ns.min(other.least_idle_ns),
+        };
         self.threads += other.threads;
         self.in_flight_ns += other.in_flight_ns;
         // During the silence of one thread's connections, others may receive echoes. The silence of all connections

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::diagnosis::FaultKind;
 use crate::driver::{Common, DriveError, Driver, Update};
 use crate::plan::{Plan, PlanError};
 use crate::recording::{Interval, Recording};
-use crate::start_barrier::StartBarrier;
+use crate::start_barrier::{StartBarrier, TooLate};
 use crate::stopper::Stopper;
 use net::address::{Address, Host};
 use net::connect::{self, Connector, Target};
@@ -26,7 +26,7 @@ use net::poller::MioPoller;
 pub enum Progress<'a> {
     /// This many connections are open.
     Connected(usize),
-    /// All connections are made, and the schedule starts.
+    /// All connections are made, and the schedule starts: now, or at [`Plan::start_at`].
     Started,
     /// A second of the window is over: its figures. The seconds of the warm-up are not reported.
     Second(&'a Interval),
@@ -53,6 +53,13 @@ pub enum RunError {
     },
     /// The [`Stopper`] was used before the schedule had started.
     Stopped,
+    /// The connections were made too late for [`Plan::start_at`]. Nothing was sent.
+    TooLate {
+        /// The planned start of the schedule.
+        start_at: SystemTime,
+        /// How much too late they were.
+        by: Duration,
+    },
     /// A system call failed that every run needs, or a thread of the run panicked.
     System(io::Error),
 }
@@ -78,6 +85,12 @@ impl fmt::Display for RunError {
                 )
             }
             RunError::Stopped => f.write_str("stopped before anything was measured"),
+            RunError::TooLate { start_at, by } => write!(
+                f,
+                "cannot start at {}: the connections were open {} too late (use a later time)",
+                humantime::format_rfc3339(*start_at),
+                humantime::format_duration(Duration::from_millis(by.as_millis() as u64 + 1))
+            ),
             RunError::System(error) => write!(f, "cannot measure: {error}"),
         }
     }
@@ -90,7 +103,7 @@ impl std::error::Error for RunError {
             RunError::Source(_, error) | RunError::Resolve(_, error) | RunError::System(error) => {
                 Some(error)
             }
-            RunError::Unreachable { .. } | RunError::Stopped => None,
+            RunError::Unreachable { .. } | RunError::Stopped | RunError::TooLate { .. } => None,
         }
     }
 }
@@ -143,7 +156,8 @@ pub fn run(
 /// time, and every run is the same.
 ///
 /// # Errors
-/// Those of [`run`], and [`PlanError::SeveralThreads`] for a plan of several threads.
+/// Those of [`run`], [`PlanError::SeveralThreads`] for a plan of several threads, and [`PlanError::StartAt`] for a plan
+/// that starts at a time of day.
 pub fn run_on<K: Connector>(
     kernel: K,
     target: Target,
@@ -154,6 +168,9 @@ pub fn run_on<K: Connector>(
     plan.check()?;
     if plan.threads != 1 {
         return Err(PlanError::SeveralThreads.into());
+    }
+    if plan.start_at.is_some() {
+        return Err(PlanError::StartAt.into());
     }
     let common = common(target, plan, stopper, Duration::ZERO);
     let (sender, updates) = mpsc::channel();
@@ -200,7 +217,7 @@ fn common(target: Target, plan: &Plan, stopper: &Stopper, awake: Duration) -> Co
     Common {
         plan: Arc::new(plan.clone()),
         target,
-        barrier: Arc::new(StartBarrier::new(plan.threads)),
+        barrier: Arc::new(StartBarrier::new(plan.threads, plan.start_at)),
         stopper: stopper.clone(),
         numbers: Arc::new(AtomicU32::new(0)),
         awake,
@@ -329,6 +346,7 @@ fn error_of(common: &Common, error: DriveError) -> RunError {
             detail: fault.detail,
         },
         DriveError::Stopped => RunError::Stopped,
+        DriveError::TooLate(TooLate { start_at, by }) => RunError::TooLate { start_at, by },
         DriveError::Poll(error) => RunError::System(error),
     }
 }

@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use mio_echo_load::{Arrivals, Plan, Recording, Stopper, Until, run_on};
+use mio_echo_load::{Arrivals, Plan, PlanError, Recording, RunError, Stopper, Until, run_on};
 use net::connect::{Attempt, ConnectOptions, Connector, Target, ThreadTimes, Wake};
 use net::delivery::Delivery;
 use net::pipe::KernelPipe;
@@ -87,6 +87,16 @@ fn plan() -> Plan {
     plan.warmup = Duration::ZERO;
     (plan.seed, plan.payload_key) = (1, 1);
     plan
+}
+
+#[test]
+fn a_plan_for_virtual_time_has_no_time_of_day() {
+    let mut plan = plan();
+    plan.start_at = Some(std::time::SystemTime::UNIX_EPOCH);
+    let target = Target::Tcp(SocketAddr::from(([127, 0, 0, 1], 7007)));
+    let kernel = VirtualKernel::new(Duration::ZERO);
+    let refused = run_on(kernel, target, &plan, &Stopper::default(), |_| ());
+    assert!(matches!(refused, Err(RunError::Plan(PlanError::StartAt))));
 }
 
 fn measure(plan: &Plan, service: Duration) -> Recording {

@@ -1,9 +1,11 @@
 //! Parsers of numbers, rates and buffer sizes: `10k`, `0.5`, `64KiB`.
 
+use std::time::{Duration, SystemTime};
+
 use clap::ValueEnum;
 use mio_echo::load::Number;
 
-use crate::cli::values::size;
+use crate::cli::values::{LONGEST, size, span};
 
 /// Parses a whole number from 1 to 2⁵³, such as `50` or `10k`.
 pub(super) fn whole(text: &str) -> Result<u64, String> {
@@ -42,6 +44,25 @@ pub(super) fn buffer(text: &str) -> Result<usize, String> {
 pub(super) fn seed(text: &str) -> Result<u64, String> {
     text.parse()
         .map_err(|_| format!("it must be a whole number from 0 to {}", u64::MAX))
+}
+
+/// Parses a time in the future: in the format of RFC 3339, or as a duration from now, such as `+5s`. The arguments are
+/// parsed at the start of the program.
+pub(super) fn start_at(text: &str) -> Result<SystemTime, String> {
+    let now = SystemTime::now();
+    if let Some(after) = text.strip_prefix('+') {
+        return Ok(now + span(after)?);
+    }
+    let at = humantime::parse_rfc3339(text)
+        .map_err(|_| "write a time in UTC, such as 2030-01-31T12:00:00Z, or +5s".to_owned())?;
+    match at.duration_since(now) {
+        Ok(wait) if wait > LONGEST => Err("it must be within the next 24days".to_owned()),
+        Ok(_) => Ok(at),
+        Err(past) => Err(format!(
+            "it was {} ago: write a later time",
+            humantime::format_duration(Duration::from_millis(past.duration().as_millis() as u64))
+        )),
+    }
 }
 
 /// The value of a switch.

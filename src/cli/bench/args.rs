@@ -1,7 +1,7 @@
 //! The arguments of `mio-echo bench`.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, ValueEnum};
 use mio_echo::Address;
@@ -110,6 +110,12 @@ pub(in crate::cli) struct BenchArgs {
     #[arg(short, long, value_name = "TIME", allow_hyphen_values = true)]
     #[arg(value_parser = values::span)]
     pub(super) warmup: Option<Duration>,
+
+    /// Time at which the schedule and its warm-up start: 2030-01-31T12:00:00Z, or +5s after the start of the program.
+    /// The connections are made before. If they are not open in time, the command fails. Of several runs, only the
+    /// first one starts at this time [default: when the connections are open]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = amounts::start_at)]
+    pub(super) start_at: Option<SystemTime>,
 
     /// Limit for opening a connection, and for the wait for an echo; at least 1ms
     #[arg(

@@ -110,6 +110,9 @@ pub(super) fn plans(args: &BenchArgs, targets: &[Address]) -> Result<Vec<Planned
     for Planned { plan, .. } in &mut planned {
         choose_seeds(args, plan);
     }
+    if let Some(first) = planned.first_mut() {
+        first.plan.start_at = args.start_at;
+    }
     Ok(planned)
 }
 

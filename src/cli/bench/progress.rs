@@ -1,7 +1,7 @@
 //! Progress of a run on standard error: a bar on a terminal, one line a second elsewhere.
 
 use std::io::{self, IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mio_echo::load::{Plan, Progress, Until};
@@ -62,6 +62,9 @@ impl Display {
                 self.told = Some(Instant::now());
                 let line = format!("connecting: {open} of {}", plan.connections);
                 self.say(plan.connections as u64, *open as u64, &line);
+            }
+            Progress::Started if plan.start_at.is_some_and(|at| at > SystemTime::now()) => {
+                self.say(1, 0, "connected: waiting for the time of --start-at");
             }
             Progress::Started if !plan.warmup.is_zero() => {
                 let line = format!("warming up for {}", humantime::format_duration(plan.warmup));

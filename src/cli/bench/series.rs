@@ -80,7 +80,7 @@ impl Series<'_> {
         let display = &mut self.display;
         let measured = load::run(plan, self.stopper, |progress| {
             if let Progress::Started = progress {
-                window_start = SystemTime::now() + plan.warmup;
+                window_start = plan.start_at.unwrap_or_else(SystemTime::now) + plan.warmup;
             }
             display.show(plan, &progress);
         });
@@ -134,6 +134,7 @@ impl Series<'_> {
             n += 1;
             plan.rate = Some(rate);
             plans::choose_seeds(args, &mut plan);
+            plan.start_at = base.start_at.filter(|_| n == 1);
             self.display.of(n, None, &plan);
             if !self.run(&plan, None)? {
                 break;

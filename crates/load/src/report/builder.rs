@@ -242,6 +242,9 @@ impl From<&Plan> for Options {
             sndbuf: plan.send_buffer,
             rcvbuf: plan.receive_buffer,
             warmup_ns: ns(plan.warmup),
+            start_at: plan
+                .start_at
+                .map(|at| humantime::format_rfc3339(at).to_string()),
             timeout_ns: ns(plan.timeout),
             half_close: plan.half_close,
             seed: Some(plan.seed),

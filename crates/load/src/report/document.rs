@@ -151,6 +151,8 @@ pub struct Options {
     pub sndbuf: Option<usize>,
     pub rcvbuf: Option<usize>,
     pub warmup_ns: u64,
+    #[serde(default)]
+    pub start_at: Option<String>,
     pub timeout_ns: u64,
     pub half_close: bool,
     pub seed: Option<u64>,
@@ -217,8 +219,13 @@ pub struct Run {
     pub parameters: Parameters,
     /// When the window, the measured part of the run, began: in nanoseconds since the start of 1970 (UTC).
     pub started_at_ns: u64,
-    /// The length of the window, in nanoseconds.
+    /// The length of the window, in nanoseconds. In a merged report the window lasts from the start of the first window
+    /// to the end of the last one.
     pub window_ns: u64,
+    /// In a merged report: the length of the time in which all processes measured, in nanoseconds. The rates count this
+    /// time alone. Otherwise `null`.
+    #[serde(default)]
+    pub common_window_ns: Option<u64>,
     /// Whether the run was stopped before its planned end.
     pub interrupted: bool,
     /// Whether this run is valid.
@@ -311,9 +318,9 @@ pub struct Throughput {
     pub messages: u64,
     /// The number of bytes, counted in one direction.
     pub bytes: u64,
-    /// Messages a second.
+    /// Messages a second. In a merged report: within `common_window_ns`.
     pub messages_per_second: f64,
-    /// Bytes a second, counted in one direction.
+    /// Bytes a second, counted in one direction. In a merged report: within `common_window_ns`.
     pub bytes_per_second: f64,
 }
 
@@ -346,8 +353,8 @@ pub struct Generator {
     /// Processor time as a share of the window, on average over the threads: from 0 to 1. In a merged report the
     /// highest share.
     pub cpu_share: f64,
-    /// The share of the window in which the threads had work to do, on average over the threads: from 0 to 1. Near 1,
-    /// the generator is the limit. In a merged report the highest share.
+    /// The share of the window in which the busiest thread had work to do: from 0 to 1. Near 1, the generator is the
+    /// limit. In a merged report the busiest thread of all processes.
     pub busy_share: f64,
     /// The generator's own delays: from when a message was due and its connection could begin it, to when it was
     /// sent. Empty in a closed loop.

@@ -1,16 +1,20 @@
 //! Merges reports of one load, each from its own process, into one report.
 //!
-//! Histograms are added, so nothing is lost. Rates are calculated over the time in which at least one process measured.
-//! So the rates of processes that ran at the same time add up. The rates of processes that ran one after another are
-//! averaged.
+//! Histograms and counts are added, so nothing is lost. Rates are calculated over the common window: the time in which
+//! all processes measured. Reports with a short common window are refused, because their load was not one load.
 
 use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+use serde_json::Value;
 
 use super::document::{
     Document, ErrorSummary, Generator, IntervalSummary, LatencySet, Run, Throughput,
 };
 use super::latency::Latency;
-use super::{summary, validity};
+use super::{summary, units, validity};
+use crate::Arrivals;
 
 /// The reason why reports cannot be merged, as a sentence for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +31,7 @@ impl std::error::Error for MergeError {}
 /// Merges reports of one load: the n-th run of each report with the n-th runs of the others.
 ///
 /// # Errors
-/// The reports are not of one load, one of them is given twice, or there is none.
+/// The reports are not of one load, their windows overlap too little, one of them is given twice, or there is none.
 pub fn merge(documents: &[Document]) -> Result<Document, MergeError> {
     let Some((first, others)) = documents.split_first() else {
         return Err(MergeError("there is nothing to merge".to_owned()));
@@ -39,6 +43,7 @@ pub fn merge(documents: &[Document]) -> Result<Document, MergeError> {
         if documents.iter().take(n + 1).any(same) {
             return Err(MergeError("one report is given twice".to_owned()));
         }
+        check_seeds(documents.iter().take(n + 1), other)?;
     }
     let mut merged = first.clone();
     merged.runs = (first.runs.iter().enumerate())
@@ -46,9 +51,14 @@ pub fn merge(documents: &[Document]) -> Result<Document, MergeError> {
             let others = others
                 .iter()
                 .filter_map(|document| document.runs.get(index));
-            merge_runs(run, &others.collect::<Vec<_>>())
+            merge_runs(run, &others.collect::<Vec<_>>()).map_err(|MergeError(why)| {
+                match first.runs.len() {
+                    1 => MergeError(why),
+                    _ => MergeError(format!("run {}: {why}", index + 1)),
+                }
+            })
         })
-        .collect();
+        .collect::<Result<_, _>>()?;
     let options = &mut merged.options;
     for other in others {
         options.targets.extend(other.options.targets.clone());
@@ -61,6 +71,7 @@ pub fn merge(documents: &[Document]) -> Result<Document, MergeError> {
     options.targets.sort();
     options.targets.dedup();
     merged.validity = validity::of_runs(&merged.runs);
+    merged.validity.notes.extend(different_options(documents));
     // These results are about one report alone, and not about the merged runs.
     merged.comparison = None;
     merged.find_max = None;
@@ -86,6 +97,16 @@ fn check(first: &Document, other: &Document) -> Result<(), MergeError> {
             "a report that compares two targets cannot be merged".to_owned(),
         ));
     }
+    if first
+        .runs
+        .iter()
+        .chain(&other.runs)
+        .any(|run| run.common_window_ns.is_some())
+    {
+        return Err(MergeError(
+            "one report is already merged: merge the reports of all processes at once".to_owned(),
+        ));
+    }
     for (one, other) in first.runs.iter().zip(&other.runs) {
         if one.kind != other.kind {
             return Err(MergeError(
@@ -105,12 +126,87 @@ fn check(first: &Document, other: &Document) -> Result<(), MergeError> {
     Ok(())
 }
 
+/// Checks that a report of Poisson arrivals has another seed than the reports before it.
+fn check_seeds<'a>(
+    mut before: impl Iterator<Item = &'a Document>,
+    other: &Document,
+) -> Result<(), MergeError> {
+    if other.options.arrivals != Some(Arrivals::Poisson) {
+        return Ok(());
+    }
+    let seeds = |document: &'a Document| document.runs.iter().map(|run| run.parameters.seed);
+    let equal = before.find_map(|known| {
+        let pairs = seeds(known).zip(other.runs.iter().map(|run| run.parameters.seed));
+        pairs.filter(|(a, b)| a == b).map(|(seed, _)| seed).next()
+    });
+    match equal {
+        None => Ok(()),
+        Some(seed) => Err(MergeError(format!(
+            "two reports of Poisson arrivals have the same seed ({seed}), so their arrivals are not independent: give \
+             each process its own --seed, or none"
+        ))),
+    }
+}
+
+/// Names the options that differ between the reports, each in a note with all its values.
+fn different_options(documents: &[Document]) -> Vec<String> {
+    let options = |document: &Document| serde_json::to_value(&document.options).ok();
+    let all: Vec<Value> = documents.iter().filter_map(options).collect();
+    let Some(Value::Object(first)) = all.first() else {
+        return Vec::new();
+    };
+    let mut notes = Vec::new();
+    for name in first.keys().filter(|name| !OWN.contains(&name.as_str())) {
+        let mut values: Vec<String> = Vec::new();
+        for value in all.iter().filter_map(|options| options.get(name)) {
+            let value = as_written(name, value);
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        if values.len() > 1 {
+            let option = name.trim_end_matches("_ns").replace('_', "-");
+            let values = values.join(" and ");
+            notes.push(format!(
+                "the processes had different values of --{option}: {values}"
+            ));
+        }
+    }
+    notes
+}
+
+/// Writes the value of an option as on the command line.
+fn as_written(name: &str, value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::Bool(true) => "on".to_owned(),
+        Value::Bool(false) => "off".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Number(number) => match (number.as_u64(), number.as_f64()) {
+            (Some(ns), _) if name.ends_with("_ns") => {
+                humantime::format_duration(Duration::from_nanos(ns)).to_string()
+            }
+            (None, Some(number)) => number.to_string(),
+            _ => number.to_string(),
+        },
+        Value::Array(values) if values.is_empty() => "none".to_owned(),
+        Value::Array(values) => {
+            let values = values.iter().map(|value| as_written(name, value));
+            values.collect::<Vec<_>>().join(", ")
+        }
+        Value::Object(_) => value.to_string(),
+    }
+}
+
 /// Merges a run with the runs of the same number in the other reports.
-fn merge_runs(first: &Run, others: &[&Run]) -> Run {
+///
+/// # Errors
+/// The windows overlap too little.
+fn merge_runs(first: &Run, others: &[&Run]) -> Result<Run, MergeError> {
     let all = [&[first], others].concat();
     let starts = all.iter().map(|run| run.started_at_ns);
     let start_ns = starts.min().unwrap_or(first.started_at_ns);
-    let window_ns = union_ns(&all);
+    let (common, note) = common_window(&all)?;
     let mut merged = first.clone();
     for interval in &mut merged.intervals {
         shift(interval, first, start_ns);
@@ -152,22 +248,86 @@ fn merge_runs(first: &Run, others: &[&Run]) -> Run {
             ours.extend(new);
         }
     }
-    finish(&mut merged, start_ns, window_ns, &all);
-    merged
+    merged.validity.notes.extend(note);
+    finish(&mut merged, start_ns, &common, &all);
+    Ok(merged)
+}
+
+/// Returns the time in which all runs measured, in nanoseconds since the start of 1970. A note says how much of the
+/// longest window it is, if a reader must know.
+///
+/// # Errors
+/// It is less than [`LEAST_OVERLAP`] of the longest window.
+fn common_window(runs: &[&Run]) -> Result<(Range<u64>, Option<String>), MergeError> {
+    let start_ns = runs.iter().map(|run| run.started_at_ns).max().unwrap_or(0);
+    let end_ns = runs.iter().map(|run| end_ns(run)).min().unwrap_or(0);
+    let longest_ns = runs.iter().map(|run| run.window_ns).max().unwrap_or(0);
+    let common_ns = end_ns.saturating_sub(start_ns);
+    let share = common_ns as f64 / longest_ns.max(1) as f64;
+    let figures = || {
+        format!(
+            "{}, which is {} of the longest window ({})",
+            units::time(common_ns as f64),
+            units::percent(share),
+            units::time(longest_ns as f64)
+        )
+    };
+    if share < LEAST_OVERLAP {
+        return Err(MergeError(format!(
+            "the processes did not make one load: all of them measured together for only {}, and at least {} are \
+             needed (start them at the same time, with --start-at)",
+            figures(),
+            units::percent(LEAST_OVERLAP)
+        )));
+    }
+    let note = (share < NOTED_OVERLAP).then(|| {
+        format!(
+            "all processes measured together for {}: the rate is the rate of this time",
+            figures()
+        )
+    });
+    Ok((start_ns..end_ns, note))
+}
+
+/// Returns the end of the window, in nanoseconds since the start of 1970.
+fn end_ns(run: &Run) -> u64 {
+    run.started_at_ns.saturating_add(run.window_ns)
+}
+
+/// Returns how many messages of the run came back within a time. A second that lies partly within this time counts by
+/// its share, as if its messages had come back at equal intervals.
+fn messages_within(run: &Run, time: &Range<u64>) -> f64 {
+    if time.start <= run.started_at_ns && end_ns(run) <= time.end {
+        return run.throughput.messages as f64;
+    }
+    let within = |second: &IntervalSummary| {
+        let start_ns = run.started_at_ns.saturating_add(second.start_ns);
+        let end_ns = start_ns.saturating_add(second.length_ns).min(time.end);
+        let within_ns = end_ns.saturating_sub(start_ns.max(time.start));
+        second.ok as f64 * within_ns as f64 / second.length_ns.max(1) as f64
+    };
+    run.intervals.iter().map(within).sum()
 }
 
 /// Calculates the figures of the merged run that are not sums.
-fn finish(merged: &mut Run, start_ns: u64, window_ns: u64, all: &[&Run]) {
+fn finish(merged: &mut Run, start_ns: u64, common: &Range<u64>, all: &[&Run]) {
     merged.started_at_ns = start_ns;
-    merged.window_ns = window_ns;
+    let ends = all.iter().map(|run| end_ns(run));
+    merged.window_ns = ends.max().unwrap_or(start_ns) - start_ns;
+    merged.common_window_ns = Some(common.end - common.start);
     merged.intervals.sort_by_key(|interval| interval.start_ns);
     merged.errors.sort_by_key(|error| error.kind);
-    let seconds = window_ns.max(1) as f64 / 1e9;
-    let Throughput {
-        messages, bytes, ..
-    } = merged.throughput;
-    merged.throughput.messages_per_second = messages as f64 / seconds;
-    merged.throughput.bytes_per_second = bytes as f64 / seconds;
+    let seconds = (common.end - common.start).max(1) as f64 / 1e9;
+    let messages: f64 = all.iter().map(|run| messages_within(run, common)).sum();
+    merged.throughput.messages_per_second = messages / seconds;
+    // The seconds have no bytes. The messages within the common window are as large as the others on average.
+    let bytes = all.iter().map(|run| {
+        let Throughput {
+            messages, bytes, ..
+        } = run.throughput;
+        bytes as f64 * messages_within(run, common) / messages.max(1) as f64
+    });
+    merged.throughput.bytes_per_second = bytes.sum::<f64>() / seconds;
     let generator = &mut merged.generator;
     let most = |of: fn(&Generator) -> f64| {
         let all = all.iter().map(|run| of(&run.generator));
@@ -175,22 +335,12 @@ fn finish(merged: &mut Run, start_ns: u64, window_ns: u64, all: &[&Run]) {
     };
     generator.cpu_share = most(|g| g.cpu_share);
     generator.busy_share = most(|g| g.busy_share);
-    let weighed = |of: fn(&Generator) -> f64| {
-        let all = all
-            .iter()
-            .map(|run| of(&run.generator) * run.window_ns as f64);
-        all.sum::<f64>() / window_ns.max(1) as f64
-    };
-    // The rates that were asked for add up only for processes that ran at the same time.
-    let asked = all
-        .iter()
-        .map(|run| run.parameters.rate.map(|rate| rate * run.window_ns as f64));
-    merged.parameters.rate = asked
-        .sum::<Option<f64>>()
-        .map(|sum| sum / window_ns.max(1) as f64);
-    generator.in_flight = weighed(|g| g.in_flight);
-    generator.connections_down = weighed(|g| g.connections_down);
-    generator.in_flight_by_littles_law = weighed(|g| g.in_flight_by_littles_law);
+    // The processes ran at the same time, so their averages add up.
+    let sum = |of: fn(&Generator) -> f64| all.iter().map(|run| of(&run.generator)).sum::<f64>();
+    generator.in_flight = sum(|g| g.in_flight);
+    generator.connections_down = sum(|g| g.connections_down);
+    generator.in_flight_by_littles_law = sum(|g| g.in_flight_by_littles_law);
+    merged.parameters.rate = all.iter().map(|run| run.parameters.rate).sum();
     // A report of more than 101 connections has only a sample of the messages of each connection. So the number of
     // connections is not the length of the list.
     let mut fairness = summary::fairness(std::mem::take(&mut merged.fairness.shares));
@@ -200,21 +350,6 @@ fn finish(merged: &mut Run, start_ns: u64, window_ns: u64, all: &[&Run]) {
         std::mem::take(&mut merged.validity.reasons),
         std::mem::take(&mut merged.validity.notes),
     );
-}
-
-/// Returns the length of the time in which at least one of the runs measured.
-fn union_ns(runs: &[&Run]) -> u64 {
-    let mut windows: Vec<(u64, u64)> = runs
-        .iter()
-        .map(|run| (run.started_at_ns, run.started_at_ns + run.window_ns))
-        .collect();
-    windows.sort_unstable();
-    let (mut covered_ns, mut until_ns) = (0, 0);
-    for (start_ns, end_ns) in windows {
-        covered_ns += end_ns.saturating_sub(start_ns.max(until_ns));
-        until_ns = until_ns.max(end_ns);
-    }
-    covered_ns
 }
 
 /// Changes the start of an interval of `run`: it counts from the start of the merged window, rounded to a second.
@@ -284,6 +419,16 @@ fn add_latency(ours: &mut Latency, theirs: &Latency) {
 }
 
 const SECOND_NS: u64 = 1_000_000_000;
+
+/// The options that each process has for itself. Its `start_at` differs because `+5s` counts from its own start.
+const OWN: [&str; 5] = ["targets", "source", "payload_key", "seed", "start_at"];
+
+/// The least share of the longest window that must be common to all runs. With less, the server had a smaller load than
+/// the sum for much of the time, and the latencies are mostly those of other loads.
+const LEAST_OVERLAP: f64 = 0.8;
+
+/// A smaller share than this is noted.
+const NOTED_OVERLAP: f64 = 0.95;
 
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,8 @@ pub struct Measured<'a> {
     pub plan: &'a Plan,
     /// The recording that [`run`](crate::run) returned.
     pub recording: Recording,
-    /// When the window began: the time of [`Progress::Started`](crate::Progress::Started) plus the plan's warm-up.
+    /// When the window began: the plan's `start_at`, or otherwise the time of
+    /// [`Progress::Started`](crate::Progress::Started), plus the plan's warm-up.
     pub window_start: SystemTime,
     /// Whether the run was stopped before its planned end.
     pub interrupted: bool,
@@ -106,6 +107,7 @@ fn summarise(plan: &Plan, recording: Recording) -> Run {
         },
         started_at_ns: 0,
         window_ns: recording.window_ns,
+        common_window_ns: None,
         interrupted: false,
         validity: validity::unjudged(),
         counts: recording.counts,
@@ -146,8 +148,7 @@ fn generator(recording: &Recording, messages_per_second: f64) -> Generator {
         threads: health.threads,
         cpu_ns: health.cpu_ns,
         cpu_share: health.cpu_ns as f64 / window_ns / health.threads.max(1) as f64,
-        busy_share: 1.0
-            - (health.idle_ns as f64 / window_ns / health.threads.max(1) as f64).min(1.0),
+        busy_share: 1.0 - (health.least_idle_ns as f64 / window_ns).min(1.0),
         lateness: Latency::new(recording.lateness.clone()),
         queued_ns: health.queued_ns,
         absent_ns: health.absent_ns,
@@ -215,6 +216,20 @@ mod tests {
         assert_eq!(fairness(vec![5; 4]).jain, 1.0);
         assert_eq!(fairness(vec![0, 0, 0, 9]).jain, 0.25);
         assert_eq!(fairness(vec![]).jain, 1.0);
+    }
+
+    #[test]
+    fn the_busiest_of_several_threads_counts() {
+        let mut recording = Recording::empty();
+        for idle_ns in [900, 200, 700] {
+            let mut thread = Recording::empty();
+            thread.window_ns = 1000;
+            thread.health.threads = 1;
+            (thread.health.idle_ns, thread.health.least_idle_ns) = (idle_ns, idle_ns);
+            recording.add(thread);
+        }
+        assert_eq!(recording.health.idle_ns, 1800);
+        assert_eq!(generator(&recording, 0.0).busy_share, 0.8);
     }
 
     #[test]
