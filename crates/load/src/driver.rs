@@ -11,7 +11,6 @@
 
 mod dialing;
 mod ending;
-pub(crate) mod presence;
 mod slot;
 
 use std::io::{self, Read};
@@ -27,6 +26,7 @@ use crate::exchange::{Exchange, Received};
 use crate::pace::{Next, Pace};
 use crate::payload::{MOST_CONNECTIONS, Payload};
 use crate::plan::{Plan, Until};
+use crate::presence::Presence;
 use crate::recorder::{Recorder, Window};
 use crate::recording::{Interval, Recording};
 use crate::schedule::Schedule;
@@ -39,7 +39,6 @@ use net::descriptors;
 use net::outcome::{IoFailure, IoOutcome, attempt};
 use net::poller::Event;
 use net::stream::Socket;
-use presence::Presence;
 use slot::{Opened, Replaces, Slot, Slots, State, key_of};
 
 /// The data that all drivers of a run share.

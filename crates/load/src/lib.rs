@@ -56,6 +56,7 @@ mod number;
 mod pace;
 mod payload;
 mod plan;
+mod presence;
 mod recorder;
 mod recording;
 pub mod report;

@@ -4,8 +4,8 @@
 //! The module reads no clock: the driver passes the time in each call.
 
 use super::diagnosis::Fault;
-use super::driver::presence::Totals;
 use super::exchange::{Echo, UnderWay};
+use super::presence::Totals;
 use super::recording::{Faults, FirstFault, Interval, Recording, record};
 
 /// Makes the [`Recording`] of one driver. A message counts if it was due within the window.

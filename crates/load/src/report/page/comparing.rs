@@ -244,6 +244,15 @@ pub(super) fn table_of_runs(runs: &[Run]) -> Markup {
 /// A knee is at least this far below the line: a tenth of the plot's height.
 const BEND: f64 = 0.1;
 
+/// Writes the verdict of a run, unless it is valid.
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Valid => "",
+        Verdict::Overloaded => "overloaded",
+        Verdict::Invalid => "invalid",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,14 +271,5 @@ mod tests {
         let straight = [(1.0, 1e1), (2.0, 1e2), (3.0, 1e3), (4.0, 1e4)];
         assert_eq!(knee(&straight), None);
         assert_eq!(knee(&[]), None);
-    }
-}
-
-/// Writes the verdict of a run, unless it is valid.
-fn verdict(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Valid => "",
-        Verdict::Overloaded => "overloaded",
-        Verdict::Invalid => "invalid",
     }
 }

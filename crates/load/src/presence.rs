@@ -7,12 +7,12 @@
 
 use std::time::Duration;
 
-use crate::duration::ns;
+use super::duration::ns;
 use net::connect::ThreadTimes;
 
 /// The account of one thread, over its window.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Presence {
+pub(crate) struct Presence {
     /// The last reading: the time, and what the kernel said.
     last: Option<(u64, ThreadTimes)>,
     /// Time asleep in the poll since the last reading.
@@ -34,7 +34,7 @@ pub(crate) struct Totals {
 impl Presence {
     /// Counts time that the thread slept in a poll by its own choice.
     #[inline(always)]
-    pub(super) fn slept(&mut self, slept_ns: u64) {
+    pub(crate) fn slept(&mut self, slept_ns: u64) {
         self.slept_ns += slept_ns;
     }
 
@@ -43,7 +43,7 @@ impl Presence {
     /// A sleep of a few microseconds contains processor time that the kernel counts too. So much of the time may be
     /// explained twice, and less than the true absence is found. Each period is judged alone, so that the surplus of
     /// one does not hide the absence in another.
-    pub(super) fn read(&mut self, now_ns: u64, times: ThreadTimes) {
+    pub(crate) fn read(&mut self, now_ns: u64, times: ThreadTimes) {
         let slept_ns = std::mem::take(&mut self.slept_ns);
         let Some((before_ns, before)) = self.last.replace((now_ns, times)) else {
             return;
@@ -60,12 +60,12 @@ impl Presence {
     }
 
     /// Returns true before the first reading.
-    pub(super) fn has_not_begun(&self) -> bool {
+    pub(crate) fn has_not_begun(&self) -> bool {
         self.last.is_none()
     }
 
     /// Returns the sums so far.
-    pub(super) fn totals(&self) -> Totals {
+    pub(crate) fn totals(&self) -> Totals {
         self.totals
     }
 }
