@@ -131,6 +131,8 @@ impl Recorder {
             let response_ns = now_ns - echo.intended_ns;
             record(&mut self.current.response, response_ns);
             let service_ns = now_ns - echo.begun_ns;
+            let fastest_ns = &mut self.made.health.fastest_service_ns;
+            *fastest_ns = (*fastest_ns).min(service_ns);
             if self.open_loop {
                 record(&mut self.made.service, service_ns);
             }

@@ -140,6 +140,8 @@ pub struct Health {
     pub longest_silence_ns: u64,
     /// When that time began, in nanoseconds from the start of the window.
     pub longest_silence_at_ns: u64,
+    /// The shortest service time of a complete echo, in nanoseconds; `u64::MAX` if there is none.
+    pub fastest_service_ns: u64,
     /// Planned ends of connections at which the server ended its stream after the client, and every byte was right.
     pub ends_verified: u64,
     /// Planned ends at which the server did not end its stream within a second, or reset the connection.
@@ -176,7 +178,10 @@ impl Recording {
             intervals: Vec::new(),
             faults: BTreeMap::new(),
             shares: Vec::new(),
-            health: Health::default(),
+            health: Health {
+                fastest_service_ns: u64::MAX,
+                ..Health::default()
+            },
         }
     }
 
@@ -292,6 +297,7 @@ impl Health {
             self.longest_silence_ns = other.longest_silence_ns;
             self.longest_silence_at_ns = other.longest_silence_at_ns;
         }
+        self.fastest_service_ns = self.fastest_service_ns.min(other.fastest_service_ns);
         self.ends_verified += other.ends_verified;
         self.not_ended += other.not_ended;
         self.ends_not_checked += other.ends_not_checked;

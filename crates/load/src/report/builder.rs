@@ -142,7 +142,7 @@ impl DocumentBuilder {
     pub fn build(self) -> Document {
         let mut validity = self.judge();
         let comparison = compare_sides(&self.runs, &mut validity.notes);
-        validity.notes.extend(self.notes);
+        validity.notes.splice(0..0, self.notes);
         let mut document = Document {
             schema: SCHEMA.to_owned(),
             program: self.program,
@@ -336,17 +336,17 @@ mod tests {
             side: Some(Side::A),
             ..measured(&plan)
         });
-        builder.note("the last note");
+        builder.note("the first note");
         let document = builder.build();
         assert_eq!(document.comparison, None);
         let notes = &document.validity.notes;
-        let [.., why, last] = notes.as_slice() else {
+        let [first, .., why] = notes.as_slice() else {
             panic!("{notes:?}");
         };
         assert_eq!(
             why,
             "no comparison: each side needs a run that was not interrupted"
         );
-        assert_eq!(last, "the last note");
+        assert_eq!(first, "the first note");
     }
 }

@@ -377,6 +377,9 @@ pub struct Generator {
     pub longest_silence_ns: u64,
     /// When the time of `longest_silence_ns` began, in nanoseconds from the start of the window.
     pub longest_silence_at_ns: u64,
+    /// The shortest service time of a complete echo, in nanoseconds; `null` if no echo was complete. Together with the
+    /// number of connections and the pipeline's depth it limits the rate.
+    pub fastest_service_ns: Option<u64>,
     /// Planned ends of connections at which the server ended its stream after the client had ended its own, and every
     /// byte was right.
     pub ends_verified: u64,

@@ -405,6 +405,8 @@ fn add_generator(ours: &mut Generator, theirs: &Generator) {
     ours.connections_made += theirs.connections_made;
     ours.queued_ns = ours.queued_ns.max(theirs.queued_ns);
     ours.absent_ns = ours.absent_ns.max(theirs.absent_ns);
+    let fastest = [ours.fastest_service_ns, theirs.fastest_service_ns];
+    ours.fastest_service_ns = fastest.into_iter().flatten().min();
     ours.ends_verified += theirs.ends_verified;
     ours.ends_without_end_of_stream += theirs.ends_without_end_of_stream;
     ours.ends_not_checked += theirs.ends_not_checked;

@@ -157,6 +157,7 @@ fn generator(recording: &Recording, messages_per_second: f64) -> Generator {
         in_flight_by_littles_law: messages_per_second * recording.service.mean() / 1e9,
         longest_silence_ns: health.longest_silence_ns,
         longest_silence_at_ns: health.longest_silence_at_ns,
+        fastest_service_ns: Some(health.fastest_service_ns).filter(|ns| *ns < u64::MAX),
         ends_verified: health.ends_verified,
         ends_without_end_of_stream: health.not_ended,
         ends_not_checked: health.ends_not_checked,

@@ -304,9 +304,9 @@ fn rate_not_reached(run: &Run) -> Option<MissedRate> {
 /// Returns how many messages a second the connections can send at most. Each has at most the pipeline's depth of
 /// messages under way, and no message took less than the shortest service time.
 fn most_of_the_connections(run: &Run) -> Option<f64> {
-    let fastest = run.latency.service.min;
+    let fastest_ns = run.generator.fastest_service_ns?.max(1);
     let places = run.parameters.connections * run.parameters.pipeline;
-    (fastest > 0).then(|| places as f64 * 1e9 / fastest as f64)
+    Some(places as f64 * 1e9 / fastest_ns as f64)
 }
 
 /// At a rate: half of all messages were sent late.
