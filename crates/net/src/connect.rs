@@ -221,8 +221,7 @@ fn connect_tcp(
     source: Option<IpAddr>,
     options: &ConnectOptions,
 ) -> io::Result<Stream> {
-    let socket = RawSocket::new(Domain::for_address(target), Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
+    let socket = nonblocking(Domain::for_address(target))?;
     socket.set_tcp_nodelay(options.no_delay)?;
     set_buffers(&socket, options)?;
     if let Some(source) = source {
@@ -239,12 +238,24 @@ fn connect_tcp(
 
 #[cfg(unix)]
 fn connect_unix(path: &std::path::Path, options: &ConnectOptions) -> io::Result<Stream> {
-    let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
+    let socket = nonblocking(Domain::UNIX)?;
     set_buffers(&socket, options)?;
     socket.connect(&SockAddr::unix(path)?)?;
     let stream = std::os::unix::net::UnixStream::from(socket);
     Ok(Stream::Unix(mio::net::UnixStream::from_std(stream)))
+}
+
+/// Creates a nonblocking socket, with one system call where the system can (`SOCK_NONBLOCK`, socket(2)).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn nonblocking(domain: Domain) -> io::Result<RawSocket> {
+    RawSocket::new(domain, Type::STREAM.nonblocking(), None)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn nonblocking(domain: Domain) -> io::Result<RawSocket> {
+    let socket = RawSocket::new(domain, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// Sets the buffer sizes. This must happen before connect(2): the size of the receive buffer limits the window that the
@@ -295,16 +306,15 @@ fn attempt(stream: &Stream) -> Attempt {
         #[cfg(unix)]
         Stream::Unix(_) => return Attempt::Made,
     };
-    match stream.take_error() {
-        Ok(None) => {}
-        Ok(Some(error)) | Err(error) => return Attempt::Failed(error),
-    }
-    match (stream.peer_addr(), stream.local_addr()) {
-        (Ok(peer), Ok(local)) if peer == local => Attempt::ToItself,
-        (Ok(_), _) => Attempt::Made,
-        // `ENOTCONN`: the attempt is still in progress.
-        (Err(error), _) if error.kind() == io::ErrorKind::NotConnected => Attempt::Pending,
-        (Err(error), _) => Attempt::Failed(error),
+    match stream.peer_addr() {
+        Ok(peer) if stream.local_addr().is_ok_and(|local| local == peer) => Attempt::ToItself,
+        Ok(_) => Attempt::Made,
+        // `ENOTCONN`: the attempt is still in progress, or it has failed with the pending error.
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => match stream.take_error() {
+            Ok(None) => Attempt::Pending,
+            Ok(Some(error)) | Err(error) => Attempt::Failed(error),
+        },
+        Err(error) => Attempt::Failed(error),
     }
 }
 
