@@ -73,5 +73,6 @@ mod splicing;
 pub mod tape;
 #[cfg(test)]
 mod tests;
+pub mod timed;
 pub mod trace;
 pub mod wire;
