@@ -117,10 +117,11 @@ impl Server {
         if let Some(index) = self.injections.iter().position(is_here) {
             let injection = self.injections.swap_remove(index);
             let at = (injection.offset - offset) as usize;
-            if self.spoil(connection, &mut echo, at, injection.wrong) {
+            if let Some(bytes) = self.spoil(connection, &mut echo, at, injection.wrong) {
                 done.push(Done {
                     injection,
                     at_ns: now_ns,
+                    bytes,
                 });
             }
         }
@@ -129,34 +130,44 @@ impl Server {
         echo
     }
 
-    /// Makes an error at an index of the echo. Returns false if it cannot.
-    fn spoil(&mut self, connection: usize, echo: &mut Echo, at: usize, wrong: Wrong) -> bool {
+    /// Makes an error at an index of the echo. Returns how many wrong bytes it sends, or how many it leaves out. `None`:
+    /// the error is not possible here.
+    fn spoil(
+        &mut self,
+        connection: usize,
+        echo: &mut Echo,
+        at: usize,
+        wrong: Wrong,
+    ) -> Option<usize> {
         let bytes = &mut echo.bytes;
-        match wrong {
-            Wrong::Corrupt => bytes[at] ^= 0x20,
+        let rest = bytes.len() - at;
+        Some(match wrong {
+            Wrong::Corrupt => {
+                bytes[at] ^= 0x20;
+                1
+            }
             Wrong::Insert(n) => {
-                let junk = (0..n).map(|i| !bytes[at + i % (bytes.len() - at)]);
-                let junk: Vec<u8> = junk.collect();
+                let junk: Vec<u8> = (0..n).map(|i| !bytes[at + i % rest]).collect();
                 bytes.splice(at..at, junk);
+                n
             }
             Wrong::Repeat(n) => {
                 let again = bytes[at.saturating_sub(n)..at].to_vec();
-                if again.is_empty() {
-                    return false;
-                }
+                let n = again.len();
                 bytes.splice(at..at, again);
+                (n > 0).then_some(n)?
             }
             Wrong::Foreign => {
                 let mut others = self.samples.iter().rev();
-                let Some((_, other)) = others.find(|(other, _)| *other != connection) else {
-                    return false;
-                };
+                let (_, other) = others.find(|(other, _)| *other != connection)?;
                 bytes.truncate(at);
                 bytes.extend(other);
+                other.len()
             }
             Wrong::Omit(n) => {
-                let end = (at + n).min(bytes.len());
-                bytes.drain(at..end);
+                let n = n.min(rest);
+                bytes.drain(at..at + n);
+                n
             }
             Wrong::End | Wrong::Reset | Wrong::Silence => {
                 bytes.truncate(at);
@@ -165,9 +176,9 @@ impl Server {
                     Wrong::Reset => After::Reset,
                     _ => After::Silence,
                 };
+                rest
             }
-        }
-        true
+        })
     }
 
     /// Returns a random number greater than 0 and at most 1 (SplitMix64: Steele, Lea and Flood, 2014).

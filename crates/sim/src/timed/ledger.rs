@@ -28,6 +28,8 @@ pub struct Done {
     pub injection: Injection,
     /// When the server made it.
     pub at_ns: u64,
+    /// How many wrong bytes it sent, or how many it left out.
+    pub bytes: usize,
 }
 
 /// The truth about one connection.
@@ -51,6 +53,8 @@ pub struct ConnectionLedger {
     pub right: u64,
     /// When the first byte was read that differs from the byte that was written at its offset, or that was not written.
     pub wrong_ns: Option<u64>,
+    /// When a call of the client's program returned the end of the stream or a reset.
+    pub ended_ns: Option<u64>,
     /// The bytes that were written and are not compared with the echo yet.
     expected: VecDeque<u8>,
     /// How many bytes the server has echoed.

@@ -433,10 +433,11 @@ impl World {
     /// Echoes the next `n` bytes of the server's receive queue.
     fn served(&mut self, connection: usize, n: usize, now_ns: u64) {
         let this = &mut self.connections[connection];
-        let bytes: Vec<u8> = this.flows[CLIENT].queue.drain(..n).collect();
         if this.is_silent {
+            this.flows[CLIENT].queue.clear();
             return;
         }
+        let bytes: Vec<u8> = this.flows[CLIENT].queue.drain(..n).collect();
         let offset = this.echoed;
         this.echoed += n as u64;
         let Some(server) = &mut self.server else {
@@ -698,6 +699,10 @@ impl World {
         let flow = &mut this.flows[1 - end];
         let n = flow.copy(buffer);
         if n == 0 {
+            if end == CLIENT && (flow.end_arrived || this.ends[end].is_reset) {
+                let ledger = &mut self.ledger.connections[connection];
+                ledger.ended_ns.get_or_insert(back_ns);
+            }
             return match () {
                 () if this.ends[end].is_reset && !this.ends[end].reset_is_reported => {
                     this.ends[end].reset_is_reported = true;

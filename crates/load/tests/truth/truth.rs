@@ -1,0 +1,327 @@
+//! What a recording must say, calculated from the ledger.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use mio_echo_load::{Counts, FaultKind, Until, histogram};
+use sim::timed::{ConnectionLedger, Done, Ledger, MessageTimes, Wrong};
+
+use super::case::{Case, Outcome};
+use super::due::due_ns;
+
+/// The figures that follow from the ledger.
+#[derive(Debug)]
+pub(crate) struct Truth {
+    pub(crate) counts: Counts,
+    pub(crate) completed: u64,
+    pub(crate) response: Histogram<u64>,
+    pub(crate) service: Histogram<u64>,
+    pub(crate) first_byte: Histogram<u64>,
+    pub(crate) unfinished: Histogram<u64>,
+    pub(crate) connect: Histogram<u64>,
+    /// The response times of the messages that came back, in the order of their due times.
+    pub(crate) responses_ns: Vec<(u64, u64)>,
+}
+
+/// The outcome of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It came back, at this time.
+    Back(u64),
+    /// It was lost with its connection.
+    Failed,
+    /// It had not come back at the end.
+    Unfinished,
+}
+
+/// Whether the known bugs of the generator are violations. Each of them has an ignored test in `bugs.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bugs {
+    /// They are not.
+    Known,
+    /// They are.
+    Reported,
+}
+
+/// Runs a case and returns the first violation.
+pub(crate) fn violation(case: &Case, bugs: Bugs) -> Option<String> {
+    match case.run() {
+        Ok(outcome) => violation_of(case, &outcome, bugs),
+        Err(error) => Some(format!("the run failed: {error}")),
+    }
+}
+
+/// Returns the first difference between a recording and the truth.
+pub(crate) fn violation_of(case: &Case, outcome: &Outcome, bugs: Bugs) -> Option<String> {
+    let Outcome { recording, ledger } = outcome;
+    let truth = Truth::of(case, ledger);
+    let ours = Counts {
+        errors: 0,
+        ..recording.counts
+    };
+    differ("counts", ours, truth.counts)
+        .or_else(|| {
+            let Counts {
+                ok,
+                unfinished,
+                failed,
+                scheduled,
+                ..
+            } = ours;
+            differ(
+                "ok + unfinished + failed",
+                ok + unfinished + failed,
+                scheduled,
+            )
+        })
+        .or_else(|| differ("completed messages", recording.completed, truth.completed))
+        .or_else(|| {
+            let bytes = truth.completed * case.settings.message;
+            differ("completed bytes", recording.completed_bytes, bytes)
+        })
+        .or_else(|| buckets_differ("response", &recording.response, &truth.response))
+        .or_else(|| buckets_differ("service", &recording.service, &truth.service))
+        .or_else(|| buckets_differ("first byte", &recording.first_byte, &truth.first_byte))
+        .or_else(|| buckets_differ("unfinished", &recording.unfinished, &truth.unfinished))
+        .or_else(|| buckets_differ("connect", &recording.connect, &truth.connect))
+        .or_else(|| wrong_lateness(case, outcome))
+        .or_else(|| wrong_faults(case, outcome, bugs))
+}
+
+impl Truth {
+    /// Calculates the truth of a run.
+    pub(crate) fn of(case: &Case, ledger: &Ledger) -> Truth {
+        let mut truth = Truth {
+            counts: Counts::default(),
+            completed: 0,
+            response: histogram(),
+            service: histogram(),
+            first_byte: histogram(),
+            unfinished: histogram(),
+            connect: histogram(),
+            responses_ns: Vec::new(),
+        };
+        for connection in &ledger.connections {
+            if let Some(made_ns) = connection.made_ns {
+                record(&mut truth.connect, made_ns - connection.connect_ns);
+            }
+        }
+        let start_ns = schedule_start_ns(ledger);
+        for slot in 0..case.plan.connections {
+            truth.add_slot(case, ledger, slot, start_ns);
+        }
+        truth.responses_ns.sort_unstable();
+        truth
+    }
+
+    /// Adds the messages of a slot. Its schedule goes on when a new connection replaces a failed one.
+    fn add_slot(&mut self, case: &Case, ledger: &Ledger, slot: usize, start_ns: u64) {
+        let plan = &case.plan;
+        let window_ns = window_ns(case, start_ns);
+        let end_ns = ledger.last_reading_ns;
+        let mut schedule = plan.rate.map(|rate| {
+            let due_ns = due_ns(plan, rate, slot);
+            due_ns.map(move |due_ns| start_ns + due_ns)
+        });
+        let connections = ledger.connections.iter();
+        for connection in connections.filter(|connection| connection.key == Some(slot)) {
+            for message in &connection.messages {
+                let due_ns = match &mut schedule {
+                    None => message.offered_ns,
+                    Some(schedule) => schedule.next().unwrap(),
+                };
+                let fate = fate(connection, message);
+                if let Fate::Back(back_ns) = fate {
+                    self.completed += u64::from(window_ns.contains(&back_ns));
+                }
+                if window_ns.contains(&due_ns) {
+                    self.counts.sent += 1;
+                    self.add(message, due_ns, fate, end_ns);
+                }
+            }
+        }
+        // Messages that were due and were not sent.
+        if let (Some(schedule), Until::Elapsed(_)) = (schedule, plan.until) {
+            for due_ns in schedule.take_while(|due_ns| *due_ns < window_ns.end) {
+                if window_ns.contains(&due_ns) {
+                    self.counts.scheduled += 1;
+                    self.counts.unfinished += 1;
+                    record(&mut self.unfinished, end_ns.saturating_sub(due_ns));
+                    record(&mut self.response, end_ns.saturating_sub(due_ns));
+                }
+            }
+        }
+    }
+
+    /// Adds a message that was sent.
+    fn add(&mut self, message: &MessageTimes, due_ns: u64, fate: Fate, end_ns: u64) {
+        self.counts.scheduled += 1;
+        match fate {
+            Fate::Back(back_ns) => {
+                self.counts.ok += 1;
+                self.responses_ns.push((due_ns, back_ns - due_ns));
+                record(&mut self.response, back_ns - due_ns);
+                record(&mut self.service, back_ns - message.offered_ns);
+                let first_ns = message.first_byte_ns.unwrap_or(back_ns);
+                record(&mut self.first_byte, first_ns - message.offered_ns);
+            }
+            Fate::Failed => self.counts.failed += 1,
+            Fate::Unfinished => {
+                self.counts.unfinished += 1;
+                record(&mut self.unfinished, end_ns - due_ns);
+                record(&mut self.response, end_ns - due_ns);
+                record(&mut self.service, end_ns - message.offered_ns);
+            }
+        }
+    }
+}
+
+/// Returns the start of the schedule: the driver wakes all drivers up when the last one has made its connections, and
+/// the schedule starts a fixed time later.
+pub(crate) fn schedule_start_ns(ledger: &Ledger) -> u64 {
+    const HEAD_START_NS: u64 = 2_000_000;
+    ledger.wakes_ns[0] + HEAD_START_NS
+}
+
+/// Returns the window. A run of a count of messages measures all of them.
+pub(crate) fn window_ns(case: &Case, start_ns: u64) -> std::ops::Range<u64> {
+    let ns = |time: Duration| time.as_nanos() as u64;
+    let from_ns = start_ns + ns(case.plan.warmup);
+    match case.plan.until {
+        Until::Elapsed(duration) => from_ns..from_ns + ns(duration),
+        Until::Count(_) => from_ns..u64::MAX,
+    }
+}
+
+/// A connection that the driver closes during the run has failed, or has no message under way.
+fn fate(connection: &ConnectionLedger, message: &MessageTimes) -> Fate {
+    match (message.back_ns, connection.closed_ns) {
+        (Some(back_ns), _) => Fate::Back(back_ns),
+        (None, Some(_)) => Fate::Failed,
+        (None, None) => Fate::Unfinished,
+    }
+}
+
+/// A message of an open loop has a lateness, and a message of a closed loop has none.
+fn wrong_lateness(case: &Case, outcome: &Outcome) -> Option<String> {
+    let recording = &outcome.recording;
+    let expected = match case.plan.rate {
+        None => 0,
+        Some(_) => recording.counts.sent,
+    };
+    differ("lateness: messages", recording.lateness.len(), expected)
+}
+
+/// Each error of the server has its kind, its connection and its offset in the recording. A recording names only the
+/// first error of each kind.
+fn wrong_faults(case: &Case, outcome: &Outcome, bugs: Bugs) -> Option<String> {
+    let Outcome { recording, ledger } = outcome;
+    let mut possible: Vec<FaultKind> = Vec::new();
+    for done in &ledger.done {
+        let number = done.injection.connection;
+        let connection = &ledger.connections[number];
+        let Some(kinds) = expected_kinds(case, done, connection) else {
+            continue;
+        };
+        let is_named = recording.faults.iter().any(|(kind, faults)| {
+            let first = &faults.first;
+            let is_it = first.connection == number as u32 && first.offset == Some(connection.right);
+            kinds.contains(kind) && (is_it || faults.count > 1)
+        });
+        let is_named_otherwise = recording.faults.iter().any(|(kind, faults)| {
+            faults.first.connection == number as u32 && kind.is_a_wrong_echo()
+        });
+        if is_named {
+            possible.extend(kinds);
+        } else if bugs == Bugs::Reported || !is_lost_doubt(connection) || is_named_otherwise {
+            return Some(format!(
+                "{done:?} is not named as one of {kinds:?} at offset {} of connection {number}, but: {:?}",
+                connection.right, recording.faults
+            ));
+        }
+    }
+    let invented = recording.faults.iter().find(|(kind, faults)| {
+        let made = possible.iter().filter(|possible| possible == kind).count();
+        kind.is_a_wrong_echo() && faults.count > made as u64
+    });
+    invented.map(|(kind, faults)| format!("no server made this error: {kind}: {faults:?}"))
+}
+
+/// Returns the kinds that name an error right. `None`: the client could not see the error.
+fn expected_kinds(
+    case: &Case,
+    done: &Done,
+    connection: &ConnectionLedger,
+) -> Option<Vec<FaultKind>> {
+    use FaultKind::*;
+    let wrong = done.injection.wrong;
+    let came = (connection.read - connection.right) as usize;
+    let exact = |kind, needed: usize| match came >= needed {
+        true => vec![kind],
+        // So few bytes do not show where they come from.
+        false => vec![kind, Corrupt, Surplus],
+    };
+    if let Wrong::Silence = wrong {
+        let closed_ns = connection.closed_ns?;
+        return (closed_ns > done.at_ns).then(|| vec![Timeout]);
+    }
+    if let Wrong::End | Wrong::Reset = wrong {
+        connection.ended_ns?;
+        let within = !connection.right.is_multiple_of(case.settings.message);
+        return Some(match wrong {
+            // The client had sent more, and the answer was a reset.
+            Wrong::End if case.plan.pipeline > 1 => vec![Short, Closed, Reset],
+            Wrong::End if within => vec![Short],
+            Wrong::End => vec![Closed],
+            _ => vec![Reset],
+        });
+    }
+    connection.wrong_ns?;
+    Some(match wrong {
+        Wrong::Corrupt => vec![Corrupt],
+        Wrong::Insert(_) | Wrong::Repeat(_) => exact(Surplus, done.bytes + 16),
+        // The diagnosis looks at up to 32 bytes. If other bytes follow earlier, they seem corrupt.
+        Wrong::Foreign if done.bytes < 32 => vec![Foreign, Corrupt, Surplus],
+        Wrong::Foreign => exact(Foreign, 32),
+        _ => exact(Short, 16),
+    })
+}
+
+/// Whether the connection's timeout or the end of the run came while the driver collected unexpected bytes. It collects
+/// them for 100 ms, and its checks of the slots come up to 100 ms later.
+fn is_lost_doubt(connection: &ConnectionLedger) -> bool {
+    const COLLECTED_NS: u64 = 200_000_000;
+    let (Some(wrong_ns), closed_ns) = (connection.wrong_ns, connection.closed_ns) else {
+        return false;
+    };
+    closed_ns.is_none_or(|closed_ns| closed_ns - wrong_ns <= COLLECTED_NS)
+}
+
+fn differ<T: PartialEq + Debug>(what: &str, measured: T, truth: T) -> Option<String> {
+    (measured != truth).then(|| format!("{what}: measured {measured:?}, the truth is {truth:?}"))
+}
+
+/// Compares two histograms, bucket by bucket.
+fn buckets_differ(what: &str, measured: &Histogram<u64>, truth: &Histogram<u64>) -> Option<String> {
+    if measured == truth {
+        return None;
+    }
+    let buckets = |histogram: &Histogram<u64>| -> Vec<(u64, u64)> {
+        let recorded = histogram.iter_recorded();
+        recorded
+            .map(|at| (at.value_iterated_to(), at.count_at_value()))
+            .collect()
+    };
+    let (measured, truth) = (buckets(measured), buckets(truth));
+    let first = measured.iter().zip(&truth).find(|(a, b)| a != b);
+    Some(format!(
+        "{what} times: the first bucket that differs (end in ns, count): measured and true {first:?}; {} and {} buckets",
+        measured.len(),
+        truth.len()
+    ))
+}
+
+fn record(histogram: &mut Histogram<u64>, value_ns: u64) {
+    histogram.record(value_ns).unwrap();
+}
