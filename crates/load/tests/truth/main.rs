@@ -6,7 +6,8 @@
 //! - `truth.rs` calculates from the ledger what the recording must say, and returns the first violation.
 //! - `seeds.rs` makes random cases with faults, and hunts for a violation.
 //!
-//! `bugs.rs` has the known bugs of the generator. `known.rs` and `queues.rs` compare with results that are known without the ledger.
+//! `known.rs`, `queues.rs` and `verdicts.rs` compare with results that are known without the ledger. `bugs.rs` has the
+//! known bugs of the generator.
 
 #![cfg(unix)]
 #![allow(missing_docs, reason = "a test has no public interface")]
@@ -18,3 +19,4 @@ mod known;
 mod queues;
 mod seeds;
 mod truth;
+mod verdicts;

@@ -60,8 +60,8 @@ fn compare(name: &str, times: Times, theory: impl Fn(f64) -> f64) {
         let (measured_ns, expected_ns) = (recording.response.mean(), theory(load));
         let errors = (measured_ns - expected_ns) / error_ns;
         let said = format!(
-            "{name} at load {load}: {} messages, measured {:.4} ms, theory {:.4} ms, standard error {:.4} ms: {errors:+.2} \
-             standard errors apart",
+            "{name} at load {load}: {} messages, measured {:.4} ms, theory {:.4} ms, standard error {:.4} ms: \
+             {errors:+.2} standard errors apart",
             responses.len(),
             measured_ns / 1e6,
             expected_ns / 1e6,

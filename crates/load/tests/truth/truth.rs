@@ -316,7 +316,8 @@ fn buckets_differ(what: &str, measured: &Histogram<u64>, truth: &Histogram<u64>)
     let (measured, truth) = (buckets(measured), buckets(truth));
     let first = measured.iter().zip(&truth).find(|(a, b)| a != b);
     Some(format!(
-        "{what} times: the first bucket that differs (end in ns, count): measured and true {first:?}; {} and {} buckets",
+        "{what} times: the first bucket that differs (end in ns, count): measured and true {first:?}; {} and {} \
+         buckets",
         measured.len(),
         truth.len()
     ))

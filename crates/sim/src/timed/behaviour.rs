@@ -130,8 +130,8 @@ impl Server {
         echo
     }
 
-    /// Makes an error at an index of the echo. Returns how many wrong bytes it sends, or how many it leaves out. `None`:
-    /// the error is not possible here.
+    /// Makes an error at an index of the echo. Returns how many wrong bytes it sends, or how many it leaves out.
+    /// `None`: the error is not possible here.
     fn spoil(
         &mut self,
         connection: usize,

@@ -145,8 +145,8 @@ pub struct Injection {
     pub wrong: Wrong,
 }
 
-/// The kinds of [`Injection`]. None of them reaches beyond the bytes that the server echoes at once: one message, or one
-/// segment.
+/// The kinds of [`Injection`]. None of them reaches beyond the bytes that the server echoes at once: one message, or
+/// one segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrong {
     /// The byte is changed.
