@@ -22,6 +22,34 @@ fn the_recording_agrees_with_the_ledger() {
     }
 }
 
+/// The random cases contain everything that they are meant to test.
+#[test]
+fn the_cases_have_every_error_of_the_server() {
+    let mut seen = [0; 8];
+    let (mut failed, mut unfinished, mut unsent) = (0, 0, 0);
+    for seed in 0..300 {
+        let outcome = case_of(seed).run().unwrap();
+        for done in &outcome.ledger.done {
+            seen[match done.injection.wrong {
+                Wrong::Corrupt => 0,
+                Wrong::Insert(_) => 1,
+                Wrong::Repeat(_) => 2,
+                Wrong::Foreign => 3,
+                Wrong::Omit(_) => 4,
+                Wrong::End => 5,
+                Wrong::Reset => 6,
+                Wrong::Silence => 7,
+            }] += 1;
+        }
+        let counts = outcome.recording.counts;
+        failed += counts.failed;
+        unfinished += counts.unfinished;
+        unsent += counts.scheduled - counts.sent;
+    }
+    assert!(seen.iter().all(|n| *n >= 5), "{seen:?}");
+    assert!(failed > 0 && unfinished > 0 && unsent > 0);
+}
+
 /// The seed that found a violation.
 #[derive(Debug)]
 pub(crate) struct Find {

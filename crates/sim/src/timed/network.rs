@@ -64,6 +64,8 @@ struct Listener {
     backlog: VecDeque<usize>,
     /// Whether it is in the ready list.
     is_ready: bool,
+    /// Whether the program has closed it. Before it listens, attempts wait.
+    is_closed: bool,
 }
 
 /// A connection, with the ends of both hosts.
@@ -188,6 +190,11 @@ impl Network {
     #[must_use]
     pub fn server(&self) -> TimedPoller {
         TimedPoller::new(self.clone(), SERVER)
+    }
+
+    /// Gives the server's program [`Signal::Stop`] at this time. Call this before the programs run.
+    pub fn stop_server_at(&self, at_ns: u64) {
+        self.world().schedule(at_ns, Happening::Stop);
     }
 
     /// Takes the ledger, after the programs have ended.
@@ -324,6 +331,10 @@ impl World {
             }
             Happening::Room { connection, from } => self.find_room(connection, from, now_ns),
             Happening::Window { connection, from } => self.transmit(connection, from, now_ns),
+            Happening::Attempt { connection } if self.listener.is_closed => {
+                self.connections[connection].ends[SERVER].is_closed = true;
+                self.send_reset(connection, SERVER, now_ns);
+            }
             Happening::Attempt { connection } => {
                 self.listener.backlog.push_back(connection);
                 self.make_ready(SERVER, Source::Listener, now_ns);
@@ -617,7 +628,7 @@ impl World {
         let mut ledger = ConnectionLedger::default();
         ledger.connect_ns = connect_ns;
         self.ledger.connections.push(ledger);
-        if open >= self.accepts {
+        if open >= self.accepts || self.listener.is_closed {
             return Err(ErrorKind::ConnectionRefused.into());
         }
         let delay_ns = self.link.delay_ns;
@@ -660,6 +671,7 @@ impl World {
     pub(super) fn register_listener(&mut self, key: Option<usize>) {
         self.hosts[SERVER].spend(self.costs.register_ns);
         self.listener.key = key;
+        self.listener.is_closed = key.is_none();
         let now_ns = self.hosts[SERVER].clock_ns;
         if !self.listener.backlog.is_empty() {
             self.make_ready(SERVER, Source::Listener, now_ns);
