@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mio_echo_load::{Arrivals, Recording, Until};
-use sim::timed::{Behaviour, Costs, Pause, Times};
+use sim::timed::{Behaviour, Costs, Pause, Stall, StallKind, Times};
 
 use super::case::Case;
 use super::truth::{Bugs, violation_of};
@@ -128,6 +128,27 @@ fn a_slow_link_delays_the_last_byte_more_than_the_first() {
         2e6 + 8e6 + segment_ns,
         0.02
     ));
+}
+
+/// 800,000 bytes are in the receive queue after a stall. The driver reads 256 KiB of them in a turn, and must go on
+/// without an event.
+#[test]
+fn a_receive_queue_of_several_budgets_is_read_to_its_end() {
+    let mut case = Case::simple();
+    case.settings.message = 100_000;
+    case.settings.send_buffer = 1_000_000;
+    case.settings.receive_buffer = 1_000_000;
+    case.settings.costs.write_ns = 0;
+    case.settings.stalls = vec![Stall {
+        at_ns: 100 * MS,
+        length_ns: 20 * MS,
+        kind: StallKind::Suspended,
+    }];
+    case.settings.server = Some(Behaviour::Stream { service_ns: 5 * MS });
+    case.plan.pipeline = 8;
+    let recording = measure(&case);
+    assert_eq!(recording.counts.unfinished, 0);
+    assert!(recording.counts.ok > 1000);
 }
 
 /// Returns a case whose server is one queue with a constant service time.

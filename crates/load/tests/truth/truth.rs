@@ -85,6 +85,7 @@ pub(crate) fn violation_of(case: &Case, outcome: &Outcome, bugs: Bugs) -> Option
         .or_else(|| buckets_differ("first byte", &recording.first_byte, &truth.first_byte))
         .or_else(|| buckets_differ("unfinished", &recording.unfinished, &truth.unfinished))
         .or_else(|| buckets_differ("connect", &recording.connect, &truth.connect))
+        .or_else(|| neglected(case, ledger))
         .or_else(|| wrong_lateness(case, outcome))
         .or_else(|| wrong_faults(case, outcome, bugs))
 }
@@ -201,6 +202,37 @@ fn fate(connection: &ConnectionLedger, message: &MessageTimes) -> Fate {
         (None, Some(_)) => Fate::Failed,
         (None, None) => Fate::Unfinished,
     }
+}
+
+/// A driver must not leave bytes in a receive queue, or room in a send buffer that was full. The ledger cannot know
+/// that the missing calls would have made a difference.
+fn neglected(case: &Case, ledger: &Ledger) -> Option<String> {
+    const A_TURN_NS: u64 = 10_000_000;
+    let stalls_ns: u64 = case
+        .settings
+        .stalls
+        .iter()
+        .map(|stall| stall.length_ns)
+        .sum();
+    for (number, connection) in ledger.connections.iter().enumerate() {
+        if connection.ended_ns.is_some() {
+            continue;
+        }
+        let end_ns = connection.closed_ns.unwrap_or(ledger.last_reading_ns);
+        let for_ns = |since_ns: Option<u64>| end_ns.saturating_sub(since_ns.unwrap_or(end_ns));
+        for (what, since_ns) in [
+            ("bytes of the receive queue", connection.unread_ns),
+            ("room in the send buffer", connection.unused_room_ns),
+        ] {
+            if for_ns(since_ns) > A_TURN_NS + stalls_ns {
+                return Some(format!(
+                    "connection {number}: {what} was not used for {} ns",
+                    for_ns(since_ns)
+                ));
+            }
+        }
+    }
+    None
 }
 
 /// A message of an open loop has a lateness, and a message of a closed loop has none.

@@ -55,6 +55,10 @@ pub struct ConnectionLedger {
     pub wrong_ns: Option<u64>,
     /// When a call of the client's program returned the end of the stream or a reset.
     pub ended_ns: Option<u64>,
+    /// When a full send buffer got room, if no write has followed.
+    pub unused_room_ns: Option<u64>,
+    /// Since when the receive queue has had bytes without a read; `None` if it is empty.
+    pub unread_ns: Option<u64>,
     /// The bytes that were written and are not compared with the echo yet.
     expected: VecDeque<u8>,
     /// How many bytes the server has echoed.

@@ -24,6 +24,8 @@ mod ledger;
 mod network;
 mod settings;
 mod sockets;
+#[cfg(test)]
+mod tests;
 
 pub use ledger::{ConnectionLedger, Done, Ledger, MessageTimes};
 pub use network::Network;

@@ -14,7 +14,6 @@ use super::flow::Flow;
 use super::host::{Host, Source};
 use super::ledger::{ConnectionLedger, Ledger};
 use super::settings::{Behaviour, Costs, Injection, Link, Settings};
-use super::sockets::TimedPoller;
 
 /// Two hosts and the connections between them. A clone is a handle of the same network.
 #[derive(Clone, Debug)]
@@ -177,19 +176,6 @@ impl Network {
             }),
             moved: Condvar::new(),
         }))
-    }
-
-    /// Makes the poller of the client's program. Call this once, before the programs run.
-    #[must_use]
-    pub fn client(&self) -> TimedPoller {
-        TimedPoller::new(self.clone(), CLIENT)
-    }
-
-    /// Makes the poller of the server's program. Call this once, before the programs run. When the client's program has
-    /// ended, the server's program gets [`Signal::Stop`].
-    #[must_use]
-    pub fn server(&self) -> TimedPoller {
-        TimedPoller::new(self.clone(), SERVER)
     }
 
     /// Gives the server's program [`Signal::Stop`] at this time. Call this before the programs run.
@@ -402,7 +388,9 @@ impl World {
             return self.send_reset(connection, to, now_ns);
         }
         if to == CLIENT {
-            self.ledger.connections[connection].arrived(now_ns, n, message);
+            let ledger = &mut self.ledger.connections[connection];
+            ledger.arrived(now_ns, n, message);
+            ledger.unread_ns.get_or_insert(now_ns);
         }
         let Some(server) = &mut self.server else {
             return self.make_ready(to, Source::Stream(connection), now_ns);
@@ -501,6 +489,9 @@ impl World {
         }
         if is_writable {
             flow.wants_room = false;
+            if from == CLIENT {
+                self.ledger.connections[connection].unused_room_ns = Some(now_ns);
+            }
             self.make_ready(from, Source::Stream(connection), now_ns);
         } else if let Some((at_ns, _)) = flow.acknowledgements.front().copied() {
             self.schedule(at_ns, Happening::Room { connection, from });
@@ -730,10 +721,11 @@ impl World {
         flow.queue.drain(..n);
         let known_ns = now_ns + self.costs.read_ns + self.link.delay_ns;
         flow.reads.push_back((known_ns, n));
-        let is_held = flow.held > 0;
+        let (is_held, is_empty) = (flow.held > 0, flow.queue.is_empty());
         if end == CLIENT {
             let ledger = &mut self.ledger.connections[connection];
             ledger.read(back_ns, &buffer[..n], self.message);
+            ledger.unread_ns = (!is_empty).then_some(back_ns);
         }
         if is_held {
             let from = 1 - end;
@@ -760,7 +752,10 @@ impl World {
         let accepted = &bytes[..n];
         let ledger = &mut self.ledger.connections[connection];
         match end {
-            CLIENT => ledger.wrote(offered_ns, bytes.len(), accepted, self.message),
+            CLIENT => {
+                ledger.unused_room_ns = None;
+                ledger.wrote(offered_ns, bytes.len(), accepted, self.message);
+            }
             _ => ledger.served(offered_ns + self.costs.write_ns, n, self.message),
         }
         if is_broken {

@@ -51,8 +51,23 @@ impl fmt::Display for Name {
     }
 }
 
+impl Network {
+    /// Makes the poller of the client's program. Call this once, before the programs run.
+    #[must_use]
+    pub fn client(&self) -> TimedPoller {
+        TimedPoller::new(self.clone(), CLIENT)
+    }
+
+    /// Makes the poller of the server's program. Call this once, before the programs run. When the client's program has
+    /// ended, the server's program gets [`Signal::Stop`].
+    #[must_use]
+    pub fn server(&self) -> TimedPoller {
+        TimedPoller::new(self.clone(), SERVER)
+    }
+}
+
 impl TimedPoller {
-    pub(super) fn new(network: Network, host: usize) -> TimedPoller {
+    fn new(network: Network, host: usize) -> TimedPoller {
         network.world().add_handle(host);
         TimedPoller { network, host }
     }
