@@ -20,7 +20,7 @@ pub(super) struct Server {
     samples: Vec<(usize, Vec<u8>)>,
 }
 
-/// What the server sends for some bytes.
+/// The server's answer to some bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Echo {
     /// The bytes.

@@ -151,19 +151,19 @@ pub struct Injection {
 pub enum Wrong {
     /// The byte is changed.
     Corrupt,
-    /// So many bytes that the client never sent come before the byte.
+    /// The server inserts this number of bytes, which the client never sent, before the byte.
     Insert(usize),
-    /// The bytes in front of the offset come once more: so many, or fewer if the echo has fewer.
+    /// The server repeats this number of bytes before the offset, or fewer if the echo has fewer.
     Repeat(usize),
-    /// Bytes of another connection come instead of the rest of the echo.
+    /// The server sends bytes of another connection instead of the rest of the echo.
     Foreign,
-    /// So many bytes are left out, and the rest follows.
+    /// The server leaves out this number of bytes, and sends the rest.
     Omit(usize),
-    /// The stream ends in front of the byte.
+    /// The server ends the stream before the byte.
     End,
-    /// The connection is reset in front of the byte.
+    /// The server resets the connection before the byte.
     Reset,
-    /// Nothing comes any more.
+    /// The server sends nothing from the byte on.
     Silence,
 }
 
