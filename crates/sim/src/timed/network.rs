@@ -559,8 +559,7 @@ impl World {
         }
     }
 
-    /// Whether the selector considers an end writable: a third of its send buffer is free, as on Linux
-    /// (`sk_stream_is_writeable`).
+    /// Whether the selector considers an end writable: a third of its send buffer is free, as on Linux.
     fn is_writable(&mut self, connection: usize, end: usize, now_ns: u64) -> bool {
         let room = self.room(connection, end, now_ns);
         let this = &self.connections[connection];
