@@ -406,8 +406,9 @@ impl<K: Connector> Driver<K> {
     /// Begins the messages that are due on a connection, and writes the bytes that the kernel accepts.
     #[inline(always)]
     fn send(&mut self, key: usize) {
-        self.read_clock();
         loop {
+            // A message begins with the time right before its write.
+            self.read_clock();
             let offers_all = self.begin(key);
             let slot = &mut self.slots[key];
             if !slot.is_writable() {
@@ -429,8 +430,8 @@ impl<K: Connector> Driver<K> {
         }
     }
 
-    /// Begins the messages that are due, up to the pipeline's depth and up to one buffer of bytes. Returns false if the
-    /// buffer was the limit.
+    /// Begins the messages that are due, up to the pipeline's depth and up to the bytes of the next write. Returns false
+    /// if the write was the limit.
     #[inline(always)]
     fn begin(&mut self, key: usize) -> bool {
         let now_ns = self.now_ns;
@@ -441,15 +442,15 @@ impl<K: Connector> Driver<K> {
             return true;
         }
         while slot.exchange.outstanding() < plan.pipeline && slot.exchange.messages() < most {
+            if slot.exchange.waiting_bytes() >= slot.exchange.next_offer(self.scratch.len()) {
+                return false;
+            }
             match self.pace.take(slot.schedule.as_mut(), now_ns) {
                 Next::Due(intended_ns) => {
                     let size = plan.sizes.draw(slot.exchange.rng());
                     slot.exchange.begin(size, intended_ns, now_ns);
                     self.recorder.sent(intended_ns, slot.free_ns, now_ns);
                     self.in_flight += 1;
-                    if slot.exchange.waiting_bytes() >= self.scratch.len() as u64 {
-                        return false;
-                    }
                 }
                 Next::At(due_ns) => {
                     self.pace.wait(due_ns, key);
@@ -795,7 +796,7 @@ impl<K: Connector> Driver<K> {
                 let oldest_ns = slot.exchange.oldest_ns().unwrap_or(u64::MAX);
                 let silent_ns = now_ns.saturating_sub(since_ns);
                 if now_ns.saturating_sub(timeout_ns) >= oldest_ns {
-                    self.timed_out(key, silent_ns);
+                    self.timed_out(key);
                 } else if silent_ns >= self.silence_ns && slot.reported_silence_ns != since_ns {
                     let (fault, number) =
                         (slot.exchange.silent(silent_ns), slot.exchange.connection());
@@ -809,16 +810,12 @@ impl<K: Connector> Driver<K> {
     }
 
     /// Fails a connection whose oldest message is older than the timeout. Bytes that came and are wrong make a wrong
-    /// echo, and so does a part of an echo without the rest. Otherwise the server is only slow.
-    fn timed_out(&mut self, key: usize, silent_ns: u64) {
+    /// echo. Otherwise the server is only slow.
+    fn timed_out(&mut self, key: usize) {
         let exchange = &self.slots[key].exchange;
-        let is_over = silent_ns >= ns(self.common.plan.timeout) / 2;
-        let fault = if exchange.has_unexpected_bytes() {
-            self.diagnosed(key)
-        } else if exchange.is_within_an_echo() && is_over {
-            exchange.broken_off(silent_ns)
-        } else {
-            exchange.ended(FaultKind::Timeout)
+        let fault = match exchange.has_unexpected_bytes() {
+            true => self.diagnosed(key),
+            false => exchange.ended(FaultKind::Timeout),
         };
         self.fail(key, fault);
     }
@@ -969,12 +966,19 @@ impl<K: Connector> Driver<K> {
 
     /// Ends the streams of all open connections, and closes the others.
     fn end_all_streams(&mut self) {
+        if !self.common.plan.half_close {
+            self.phase = Phase::Over;
+            return;
+        }
         self.phase = Phase::Ending;
         for key in 0..self.slots.len() {
             match self.slots[key].is_open() {
                 true => self.end_as_planned(key, State::Gone),
                 false => self.close(key, State::Gone),
             }
+        }
+        if self.endings.is_empty() {
+            self.phase = Phase::Over;
         }
     }
 
@@ -988,7 +992,7 @@ impl<K: Connector> Driver<K> {
     }
 
     /// Fails a connection whose echo is wrong, now that no more bytes are expected: unexpected bytes have come, or a
-    /// part of an echo came before the grace period and nothing within it.
+    /// part of an echo came before the grace period, and nothing within it and for a second.
     fn judge_at_the_end(&mut self, key: usize) {
         let slot = &self.slots[key];
         if !slot.is_open() {
@@ -997,7 +1001,8 @@ impl<K: Connector> Driver<K> {
         let silent_since_ns = slot.exchange.silent_since_ns().unwrap_or(u64::MAX);
         let was_silent = self
             .grace_began_ns
-            .is_some_and(|began_ns| silent_since_ns <= began_ns);
+            .is_some_and(|began_ns| silent_since_ns <= began_ns)
+            && self.now_ns.saturating_sub(silent_since_ns) >= SHORTEST_SILENCE_NS;
         if slot.exchange.has_unexpected_bytes() {
             let fault = self.diagnosed(key);
             self.fail(key, fault);

@@ -220,6 +220,12 @@ impl Exchange {
         self.outstanding.front().map(|message| message.begun_ns)
     }
 
+    /// Returns how many bytes the next write offers at most, if the caller's buffer has this length.
+    #[inline]
+    pub(crate) fn next_offer(&self, buffer: usize) -> u64 {
+        self.offer.min(buffer) as u64
+    }
+
     /// Fills the front of `buffer` with the bytes to write next, and returns them. Empty: the kernel has accepted all
     /// bytes.
     #[inline]

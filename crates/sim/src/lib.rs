@@ -13,6 +13,7 @@
 //! - A [`Kernel`](kernel::Kernel) runs the script. [`SimulatedPoller`](sockets::SimulatedPoller) is its interface to
 //!   the server.
 //! - An [`Observer`](observer::Observer) gets reports of the server's calls, and returns the violations that it finds.
+//! - The module [`timed`] is another kernel: for a load generator, with calls that cost virtual nanoseconds.
 //!
 //! # How to use it
 //!
@@ -73,5 +74,6 @@ mod splicing;
 pub mod tape;
 #[cfg(test)]
 mod tests;
+pub mod timed;
 pub mod trace;
 pub mod wire;

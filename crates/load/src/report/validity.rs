@@ -28,9 +28,11 @@ pub(super) fn judge(run: &Run) -> Validity {
     if run.kind == Loop::Open {
         reasons.extend(late_sending(run));
         if let Some(missed) = rate_not_reached(run) {
-            match reasons.is_empty() && !missed.by_the_generator {
-                true => overloaded.push(missed.why),
-                false => reasons.push(missed.why),
+            match missed.by_the_generator {
+                true => reasons.push(missed.why),
+                // Another reason, such as missing connections, explains the missed rate too.
+                false if !reasons.is_empty() => {}
+                false => overloaded.push(missed.why),
             }
         }
     }

@@ -5,6 +5,8 @@ mod orders;
 mod regressions;
 mod seeds;
 mod spurious;
+#[cfg(feature = "load")]
+mod together;
 
 use sim::seeds::tape_of;
 

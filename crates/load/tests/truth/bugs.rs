@@ -1,0 +1,70 @@
+//! Bugs that the generator had: each test failed before its mending.
+
+use std::time::Duration;
+
+use mio_echo_load::Until;
+use sim::timed::{Behaviour, Injection, Wrong};
+
+use super::case::Case;
+use super::truth::violation;
+
+/// The run ends while the driver collects unexpected bytes. With a timeout of 50 ms it waits for 50 ms at the end. The
+/// windows end at different times after the wrong message has begun.
+#[test]
+fn a_wrong_echo_just_before_the_end_of_the_run_is_named() {
+    for window_us in (10_000..12_000).step_by(20) {
+        let mut case = left_out(Duration::from_millis(50));
+        // The driver checks a tenth of its connections at each tick.
+        case.plan.connections = 20;
+        case.plan.until = Until::Elapsed(Duration::from_micros(window_us));
+        let outcome = case.run().unwrap();
+        // A time-out is the other bug.
+        let is_named = !outcome.recording.faults.is_empty();
+        let is_wrong = outcome.ledger.connections[0].wrong_ns.is_some();
+        assert!(is_named || !is_wrong, "nothing is named at {window_us} µs");
+    }
+}
+
+/// The timeout of a message ends while the driver collects unexpected bytes.
+#[test]
+fn a_wrong_echo_whose_message_times_out_is_named() {
+    let case = left_out(Duration::from_millis(50));
+    assert_eq!(violation(&case), None);
+}
+
+/// Returns a case in a closed loop whose server leaves out 16 bytes of a message after about 10 ms.
+fn left_out(timeout: Duration) -> Case {
+    let mut case = Case::simple();
+    case.settings.server = Some(Behaviour::Stream {
+        service_ns: 1_000_000,
+    });
+    case.settings.injections = vec![Injection {
+        connection: 0,
+        offset: 10 * 64 + 8,
+        wrong: Wrong::Omit(16),
+    }];
+    case.plan.timeout = timeout;
+    case.plan.until = Until::Elapsed(Duration::from_millis(500));
+    case
+}
+
+/// 16 messages of 5,000 bytes do not fit into the buffer of one write. The last ones are offered in a second write.
+#[test]
+fn a_message_behind_a_full_buffer_begins_at_its_own_write() {
+    let mut case = Case::simple();
+    case.settings.message = 5000;
+    case.settings.costs.write_ns = 100_000;
+    case.plan.pipeline = 16;
+    assert_eq!(violation(&case), None);
+}
+
+/// A send buffer of 4 KiB takes a part of the messages. The others are offered when the buffer has room.
+#[test]
+fn a_message_behind_a_small_send_buffer_begins_at_its_own_write() {
+    let mut case = Case::simple();
+    case.settings.message = 600;
+    case.settings.send_buffer = 4096;
+    case.settings.link.ps_per_byte = 8_000;
+    case.plan.pipeline = 64;
+    assert_eq!(violation(&case), None);
+}
