@@ -430,8 +430,8 @@ impl<K: Connector> Driver<K> {
         }
     }
 
-    /// Begins the messages that are due, up to the pipeline's depth and up to the bytes of the next write. Returns false
-    /// if the write was the limit.
+    /// Begins the messages that are due, up to the pipeline's depth and up to the bytes of the next write. Returns
+    /// false if the write was the limit.
     #[inline(always)]
     fn begin(&mut self, key: usize) -> bool {
         let now_ns = self.now_ns;
@@ -578,7 +578,8 @@ impl<K: Connector> Driver<K> {
         if !self.common.plan.half_close {
             return self.close(key, next);
         }
-        if self.endings.is_full() {
+        // At the end of the run no new connection needs the descriptor.
+        if self.endings.is_full() && self.phase != Phase::Ending {
             self.recorder.end_not_checked();
             return self.close(key, next);
         }

@@ -188,8 +188,8 @@ fn slot_of(connection: &ConnectionLedger) -> Option<usize> {
     connection.key.map(|key| key & ((1 << 24) - 1))
 }
 
-/// Returns when the driver counted the messages that had not come back: right before it ended its streams, or else at the
-/// end of the run. Connections that end during the window have sent all their messages.
+/// Returns when the driver counted the messages that had not come back: right before it ended its streams, or else at
+/// the end of the run. Connections that end during the window have sent all their messages.
 fn counted_ns(ledger: &Ledger, window_end_ns: u64) -> u64 {
     let connections = ledger.connections.iter();
     let ended_ns = connections.filter_map(|connection| connection.shut_down_ns);
