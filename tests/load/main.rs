@@ -11,4 +11,4 @@ mod reports;
 mod servers;
 mod wrong;
 
-pub(crate) use common::benched::{Benched, bench, bench_command, benched};
+pub(crate) use common::benched::{Benched, bench, bench_command, benched, measure_until_it_holds};

@@ -221,7 +221,7 @@ fn a_server_that_never_ends_its_stream_is_a_note() {
         Ok(())
     });
     let seen = measure(target, &["-c", "3", "-d", "200ms"]);
-    assert_eq!(seen.code, Some(0), "{seen:#?}");
+    seen.assert_measured();
     assert_eq!(seen.number("/generator/ends_without_end_of_stream"), 3.0);
     assert!(
         seen.notes().contains("did not end its stream"),

@@ -254,6 +254,9 @@ impl<K: Connector> Driver<K> {
             return Err(DriveError::Unreachable(fault));
         }
         self.report_intervals();
+        if self.phase == Phase::Running && self.presence.is_due(self.now_ns) {
+            self.presence.read(self.now_ns, self.kernel.thread_times());
+        }
         if self.common.stopper.ends_this_run() {
             self.stop()?;
         }
@@ -824,9 +827,6 @@ impl<K: Connector> Driver<K> {
     fn report_intervals(&mut self) {
         if self.now_ns >= self.recorder.current_end_ns() {
             self.recorder.end_intervals(self.now_ns);
-            if self.phase == Phase::Running {
-                self.presence.read(self.now_ns, self.kernel.thread_times());
-            }
         }
         for interval in self.recorder.finished(self.open) {
             let _ = self.updates.send(Update::Interval(interval));

@@ -59,6 +59,13 @@ impl Presence {
         }
     }
 
+    /// Whether the current period is long enough for a reading.
+    #[inline(always)]
+    pub(crate) fn is_due(&self, now_ns: u64) -> bool {
+        self.last
+            .is_some_and(|(last_ns, _)| now_ns - last_ns >= PERIOD_NS)
+    }
+
     /// Returns true before the first reading.
     pub(crate) fn has_not_begun(&self) -> bool {
         self.last.is_none()
@@ -69,6 +76,9 @@ impl Presence {
         self.totals
     }
 }
+
+/// The length of a period. What is explained twice in a period can hide an absence of at most this length.
+const PERIOD_NS: u64 = 50_000_000;
 
 #[cfg(test)]
 mod tests {

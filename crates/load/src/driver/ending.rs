@@ -82,10 +82,11 @@ impl<S> Endings<S> {
         self.by_token.is_empty()
     }
 
-    /// Adds a connection, whose time is over at `until_ns`. This must not be earlier than that of the last one.
+    /// Adds a connection, whose time is over at `until_ns`, or with that of the last one if that is later.
     pub(super) fn add(&mut self, token: usize, ending: Ending<S>, until_ns: u64) {
+        let last_ns = self.until_ns.back().map_or(0, |(last_ns, _)| *last_ns);
         self.by_token.insert(token, ending);
-        self.until_ns.push_back((until_ns, token));
+        self.until_ns.push_back((until_ns.max(last_ns), token));
     }
 
     pub(super) fn get_mut(&mut self, token: usize) -> Option<&mut Ending<S>> {

@@ -277,12 +277,17 @@ fn rate_not_reached(run: &Run) -> Option<MissedRate> {
     if achieved >= asked * (1.0 - tolerance) || missing < few {
         return None;
     }
-    let busy = run.generator.busy_share;
-    let by_the_generator = busy > BUSY;
-    let limit = if by_the_generator {
+    let (busy, queued) = (run.generator.busy_share, queued_share(run));
+    let by_the_generator = busy > BUSY || queued > QUEUED_SHARE;
+    let limit = if busy > BUSY {
         format!(
             "the generator was the limit, because it was busy for {} of the time",
             units::percent(busy)
+        )
+    } else if by_the_generator {
+        format!(
+            "the generator was the limit, because it waited for a processor for {} of the time",
+            units::percent(queued)
         )
     } else if let Some(most) = most_of_the_connections(run).filter(|most| *most < asked) {
         format!(
