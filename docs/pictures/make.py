@@ -226,7 +226,7 @@ def byte():
         arrow((770, 210), (770, 300)),
         labels(778, 262, "3  the rest"),
         arrow((595, 345), (465, 345)),
-        labels(530, 364, "4  write, when", "there is room", anchor="middle"),
+        labels(530, 364, "4  write,", "when there", "is room", anchor="middle"),
         arrow((345, 150), (345, 195)),
         arrow((345, 255), (345, 300)),
     ]
