@@ -107,11 +107,13 @@ fn left_out_lines_are_counted_where_they_are_missing() {
         assert!(read > 0, "no note in\n{log}");
     }
     let left_out: u64 = log.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
-    // A message causes a line for a poll, a read and a write, and sometimes one for a read that returned `WouldBlock`.
+    // A message causes a line for a read and a write. If the next message has not arrived, there are lines for a poll
+    // and for a read that returned `WouldBlock`; on poll(2) also for a poll that reports room, and for its ignored
+    // event.
     let lines = log.lines().count() as u64 - 1;
     let all = lines + left_out;
     assert!(
-        (3 * MESSAGES..5 * MESSAGES).contains(&all),
+        (2 * MESSAGES..7 * MESSAGES).contains(&all),
         "{lines} lines and {left_out} missing lines for {MESSAGES} messages"
     );
     ping(&client, b"after");
