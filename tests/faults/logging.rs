@@ -106,16 +106,6 @@ fn left_out_lines_are_counted_where_they_are_missing() {
         let read = std::io::BufRead::read_line(&mut reader, &mut log).unwrap();
         assert!(read > 0, "no note in\n{log}");
     }
-    let left_out: u64 = log.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
-    // A message causes a line for a read and a write. If the next message has not arrived, there are lines for a poll
-    // and for a read that returned `WouldBlock`; on poll(2) also for a poll that reports room, and for its ignored
-    // event.
-    let lines = log.lines().count() as u64 - 1;
-    let all = lines + left_out;
-    assert!(
-        (2 * MESSAGES..7 * MESSAGES).contains(&all),
-        "{lines} lines and {left_out} missing lines for {MESSAGES} messages"
-    );
     ping(&client, b"after");
     server.signal(Signal::TERM);
     drop(client);
@@ -123,7 +113,21 @@ fn left_out_lines_are_counted_where_they_are_missing() {
     assert!(rest.contains("after"), "{rest}");
     log.push_str(&rest);
     assert_in_order(&log);
-    server.counts();
+    // Each counted event has a line. The others are ignored events, and a few lines about the server itself.
+    let stats = server.counts();
+    let count = |name: &str| stats[name].as_u64().unwrap();
+    let with_a_line = ["polls", "reads", "writes", "would_blocks", "accepted"];
+    let fewest: u64 = with_a_line.map(count).iter().sum();
+    let (notes, lines): (Vec<_>, Vec<_>) = log.lines().partition(|line| line.contains(note));
+    let left_out = notes.iter().map(|line| line.rsplit(' ').next().unwrap());
+    let left_out: u64 = left_out.map(|lines| lines.parse::<u64>().unwrap()).sum();
+    let all = lines.len() as u64 + left_out;
+    let most = fewest + count("events") + 10;
+    assert!(
+        (fewest..=most).contains(&all),
+        "{} lines and {left_out} missing lines, but {fewest} to {most} were logged: {stats}",
+        lines.len()
+    );
 }
 
 /// Another process can fill the pipe after the server has checked that it has room, and before the server writes.
