@@ -32,8 +32,10 @@ pub(crate) struct Buffers<P> {
 /// while go back to the system. Otherwise the server would keep the memory of its highest load.
 #[derive(Debug)]
 pub(crate) struct PendingWrites {
-    // Boxed, because a table entry stores only a pointer to its pending write.
-    #[allow(clippy::vec_box)]
+    #[expect(
+        clippy::vec_box,
+        reason = "a table entry stores only a pointer to its pending write"
+    )]
     free: Vec<Box<PendingWrite>>,
     /// The smallest value that the number of free buffers has had since the last
     /// [`begin_to_trim`](PendingWrites::begin_to_trim). This number of buffers was not needed since then.

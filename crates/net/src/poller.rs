@@ -93,8 +93,13 @@ pub struct Readiness {
 }
 
 /// The request that a signal makes.
-// On a system without these signals, no code creates a value.
-#[cfg_attr(not(unix), allow(dead_code))]
+#[cfg_attr(
+    not(unix),
+    allow(
+        dead_code,
+        reason = "on a system without these signals, no code makes a value"
+    )
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGINT or SIGTERM: drain and stop.

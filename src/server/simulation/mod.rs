@@ -7,8 +7,13 @@
 //!
 //! This module is compiled for tests and fuzzing only. `docs/TESTING.md` explains its use.
 
-// A fuzzer does not use everything that the tests use.
-#![cfg_attr(not(test), allow(dead_code))]
+#![cfg_attr(
+    not(test),
+    allow(
+        dead_code,
+        reason = "a fuzzer does not use everything that the tests use"
+    )
+)]
 // A panic here reports a violation of the server, or a bug of the simulator.
 #![allow(
     clippy::indexing_slicing,
