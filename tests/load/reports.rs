@@ -200,9 +200,12 @@ fn the_text_begins_with_the_validity_and_then_has_the_figures() {
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    // Both are possible: on a busy machine the run may be invalid.
+    // All are possible: on a busy machine the run may be overloaded or invalid.
     let verdict = text.lines().next().unwrap();
-    assert!(["valid", "INVALID"].contains(&verdict), "{text}");
+    assert!(
+        ["valid", "OVERLOADED", "INVALID"].contains(&verdict),
+        "{text}"
+    );
     for part in [
         "messages/s of 1,000 asked for",
         "verified   2,000 echoes, every byte compared",
