@@ -23,8 +23,8 @@ pub enum FaultKind {
     Foreign,
     /// Bytes are missing: the stream ended within a message, or continued without them.
     Short,
-    /// No byte came for a second and a tenth of the measured time, while a message was under way. The connection stays
-    /// open, and the message stays under way.
+    /// No byte came for 1 s, or for 10 % of the measured time if that is longer, while a message was under way. The
+    /// connection stays open, and the message stays under way.
     Silent,
     /// The echo of a message was not complete before the timeout.
     Timeout,

@@ -11,6 +11,7 @@
 
 mod dialing;
 mod ending;
+mod silence;
 mod slot;
 
 use std::io::{self, Read};
@@ -39,6 +40,7 @@ use net::descriptors;
 use net::outcome::{IoFailure, IoOutcome, attempt};
 use net::poller::Event;
 use net::stream::Socket;
+use silence::{Late, Silence};
 use slot::{Opened, Replaces, Slot, Slots, State, key_of};
 
 /// The data that all drivers of a run share.
@@ -133,10 +135,8 @@ pub(super) struct Driver<K: Connector> {
     run_queue: Vec<usize>,
     /// Chooses the slots whose timeouts are checked in this turn.
     ticker: Ticker,
-    /// How long no byte may come while a message is under way: longer than that is an error.
-    silence_ns: u64,
-    /// When the wait for the messages under way began, if the run ended as planned.
-    grace_began_ns: Option<u64>,
+    /// Judges connections on which an echo is late.
+    silence: Silence,
     /// When a message last ended, with an echo or with an error.
     ended_ns: u64,
     /// The time of the first error after the last echo; `u64::MAX` if there is none.
@@ -188,11 +188,7 @@ impl<K: Connector> Driver<K> {
             reported_open: 0,
             run_queue: Vec::new(),
             ticker: Ticker::new(plan.timeout),
-            silence_ns: match plan.until {
-                Until::Elapsed(duration) => SHORTEST_SILENCE_NS.max(ns(duration) / 10),
-                Until::Count(_) => SHORTEST_SILENCE_NS,
-            },
-            grace_began_ns: None,
+            silence: Silence::new(&plan),
             ended_ns: 0,
             failing_ns: u64::MAX,
             presence: Presence::default(),
@@ -379,6 +375,7 @@ impl<K: Connector> Driver<K> {
             let received = slot
                 .exchange
                 .received(bytes, now_ns, check, |echo| recorder.echo(&echo));
+            slot.unanswered_since_ns = u64::MAX;
             let echoes = before - slot.exchange.outstanding();
             if echoes > 0 {
                 slot.ok += echoes as u64;
@@ -605,7 +602,7 @@ impl<K: Connector> Driver<K> {
 
     /// How long a connection waits for the end of the server's stream.
     fn ending_ns(&self) -> u64 {
-        let longest_ns = match self.grace_began_ns {
+        let longest_ns = match self.silence.grace_began_ns() {
             None if self.phase == Phase::Ending => SHORT_GRACE_NS,
             _ => ENDING_NS,
         };
@@ -793,35 +790,43 @@ impl<K: Connector> Driver<K> {
                 let fault = self.diagnosed(key);
                 self.fail(key, fault);
             }
-            State::Open { .. } => {
-                let Some(since_ns) = slot.exchange.silent_since_ns() else {
-                    return;
-                };
-                let oldest_ns = slot.exchange.oldest_ns().unwrap_or(u64::MAX);
-                let silent_ns = now_ns.saturating_sub(since_ns);
-                if now_ns.saturating_sub(timeout_ns) >= oldest_ns {
-                    self.timed_out(key);
-                } else if silent_ns >= self.silence_ns && slot.reported_silence_ns != since_ns {
-                    let (fault, number) =
-                        (slot.exchange.silent(silent_ns), slot.exchange.connection());
-                    self.slots[key].reported_silence_ns = since_ns;
-                    self.recorder
-                        .fault(fault, number, std::iter::empty(), now_ns);
+            State::Open { .. } if self.late(key).is_some() => {
+                self.receive(key, true);
+                match self.late(key) {
+                    Some(Late::TimedOut) => self.timed_out(key),
+                    Some(Late::Silent(since_ns)) => self.report_silence(key, since_ns),
+                    None => {}
                 }
             }
             _ => {}
         }
     }
 
-    /// Fails a connection whose oldest message is older than the timeout. Bytes that came and are wrong make a wrong
-    /// echo. Otherwise the server is only slow.
+    /// Returns whether an echo is late on this connection.
+    fn late(&self, key: usize) -> Option<Late> {
+        self.silence.late(&self.slots[key], self.now_ns)
+    }
+
+    /// Fails a connection whose oldest message is older than the timeout.
     fn timed_out(&mut self, key: usize) {
-        let exchange = &self.slots[key].exchange;
-        let fault = match exchange.has_unexpected_bytes() {
-            true => self.diagnosed(key),
-            false => exchange.ended(FaultKind::Timeout),
+        let slot = &mut self.slots[key];
+        slot.mark_unanswered();
+        let fault = if slot.exchange.has_unexpected_bytes() {
+            self.diagnosed(key)
+        } else {
+            self.silence.timeout(&slot.exchange, self.now_ns)
         };
         self.fail(key, fault);
+    }
+
+    /// Counts a silence as an error. The connection stays open.
+    fn report_silence(&mut self, key: usize, since_ns: u64) {
+        let slot = &mut self.slots[key];
+        slot.reported_silence_ns = since_ns;
+        let fault = slot.exchange.silent(self.now_ns.saturating_sub(since_ns));
+        let number = slot.exchange.connection();
+        self.recorder
+            .fault(fault, number, std::iter::empty(), self.now_ns);
     }
 
     fn report_intervals(&mut self) {
@@ -921,7 +926,7 @@ impl<K: Connector> Driver<K> {
             // The last message of a count came back exactly at `end_ns`. The window ends 1 ns later, so that it is
             // inside.
             let within = u64::from(matches!(plan.until, Until::Count(_)));
-            self.grace_began_ns = Some(self.now_ns);
+            self.silence.grace_begins(self.now_ns);
             self.end(end_ns + within, grace_ns);
         }
     }
@@ -949,11 +954,8 @@ impl<K: Connector> Driver<K> {
 
     /// Counts the messages that have not come back.
     fn count_the_rest(&mut self) {
+        self.judge_all_at_the_end();
         let now_ns = self.now_ns;
-        for key in 0..self.slots.len() {
-            self.judge_at_the_end(key);
-        }
-        self.count_silent_connections();
         let recorder = &mut self.recorder;
         for slot in self.slots.iter_mut() {
             for message in slot.exchange.under_way() {
@@ -963,6 +965,52 @@ impl<K: Connector> Driver<K> {
                 recorder.unsent(due_ns, now_ns);
             });
         }
+    }
+
+    /// Judges all connections, now that no more bytes are expected.
+    fn judge_all_at_the_end(&mut self) {
+        for key in 0..self.slots.len() {
+            if self.slots[key].exchange.outstanding() > 0 {
+                self.receive(key, true);
+            }
+            self.judge_at_the_end(key);
+        }
+        self.read_clock();
+        self.count_silent_connections();
+    }
+
+    /// Fails a connection whose echo is wrong: unexpected bytes have come, or an echo broke off.
+    fn judge_at_the_end(&mut self, key: usize) {
+        let slot = &self.slots[key];
+        if !slot.is_open() {
+            return;
+        }
+        let fault = if slot.exchange.has_unexpected_bytes() {
+            Some(self.diagnosed(key))
+        } else {
+            self.silence.fault_at_the_end(&slot.exchange, self.now_ns)
+        };
+        if let Some(fault) = fault {
+            self.fail(key, fault);
+        }
+    }
+
+    /// Counts the connections that are silent at the end.
+    fn count_silent_connections(&mut self) {
+        let (mut silent, mut last_ns) = (0, 0);
+        let slowest_ns = self.recorder.slowest_service_ns();
+        for key in 0..self.slots.len() {
+            if let Some(Late::Silent(since_ns)) = self.late(key) {
+                self.report_silence(key, since_ns);
+            }
+            let slot = &self.slots[key];
+            let since_ns = self
+                .silence
+                .silent_at_the_end(slot, slowest_ns, self.now_ns);
+            silent += u64::from(since_ns.is_some());
+            last_ns = last_ns.max(since_ns.unwrap_or(0));
+        }
+        self.recorder.silent_at_the_end(silent, last_ns);
     }
 
     /// Ends the streams of all open connections, and closes the others.
@@ -990,42 +1038,6 @@ impl<K: Connector> Driver<K> {
             let _ = self.updates.send(Update::Interval(interval));
         }
         self.recorder.finish(shares, self.presence.totals())
-    }
-
-    /// Fails a connection whose echo is wrong, now that no more bytes are expected: unexpected bytes have come, or a
-    /// part of an echo came before the grace period, and nothing within it and for a second.
-    fn judge_at_the_end(&mut self, key: usize) {
-        let slot = &self.slots[key];
-        if !slot.is_open() {
-            return;
-        }
-        let silent_since_ns = slot.exchange.silent_since_ns().unwrap_or(u64::MAX);
-        let was_silent = self
-            .grace_began_ns
-            .is_some_and(|began_ns| silent_since_ns <= began_ns)
-            && self.now_ns.saturating_sub(silent_since_ns) >= SHORTEST_SILENCE_NS;
-        if slot.exchange.has_unexpected_bytes() {
-            let fault = self.diagnosed(key);
-            self.fail(key, fault);
-        } else if slot.exchange.is_within_an_echo() && was_silent {
-            let fault = slot.exchange.broken_off(self.now_ns - silent_since_ns);
-            self.fail(key, fault);
-        }
-    }
-
-    /// Counts the connections that are silent at the end.
-    fn count_silent_connections(&mut self) {
-        let latest_ns = self.now_ns.saturating_sub(self.silence_ns);
-        let since_ns = self
-            .slots
-            .iter()
-            .filter_map(|slot| slot.exchange.silent_since_ns());
-        let (mut silent, mut last_ns) = (0, 0);
-        for since_ns in since_ns.filter(|since_ns| *since_ns <= latest_ns) {
-            silent += 1;
-            last_ns = last_ns.max(since_ns);
-        }
-        self.recorder.silent_at_the_end(silent, last_ns);
     }
 
     #[inline(always)]
@@ -1133,17 +1145,14 @@ const LONGEST_TICK_NS: u64 = 10_000_000;
 /// come back by then are reported as unfinished, with their age.
 const GRACE_NS: u64 = 1_000_000_000;
 
+/// The same after a stop. It is shorter because the user waits for the end.
+const SHORT_GRACE_NS: u64 = 100_000_000;
+
 /// How long a connection waits for the end of the server's stream after its own, if the timeout is not longer.
 const ENDING_NS: u64 = 1_000_000_000;
 
 /// Even a plan of one connection may have this number of connections that wait for the server's end of stream.
 const FEWEST_ENDINGS: usize = 64;
-
-/// A connection is silent if no byte comes for this time, and for a tenth of the window, while a message is under way.
-const SHORTEST_SILENCE_NS: u64 = 1_000_000_000;
-
-/// The same after a stop. It is shorter because the user waits for the end.
-const SHORT_GRACE_NS: u64 = 100_000_000;
 
 /// While connections are made, each [`Update::Opened`] reports at least this many of them; the last one may report
 /// fewer.

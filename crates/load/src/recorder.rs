@@ -28,6 +28,8 @@ pub(crate) struct Recorder {
     /// When the current silence began: at the last echo, or when a message began while no other message was under way.
     /// `u64::MAX` while no message is under way.
     silent_since_ns: u64,
+    /// The longest service time of a complete echo; 0 if there is none.
+    slowest_service_ns: u64,
     /// Connections that have failed and are not replaced yet.
     down: u64,
     /// When `down` last changed.
@@ -62,6 +64,7 @@ impl Recorder {
             in_flight: 0,
             in_flight_since_ns: 0,
             silent_since_ns: u64::MAX,
+            slowest_service_ns: 0,
             down: 0,
             down_since_ns: 0,
         }
@@ -133,6 +136,7 @@ impl Recorder {
             let service_ns = now_ns - echo.begun_ns;
             let fastest_ns = &mut self.made.health.fastest_service_ns;
             *fastest_ns = (*fastest_ns).min(service_ns);
+            self.slowest_service_ns = self.slowest_service_ns.max(service_ns);
             if self.open_loop {
                 record(&mut self.made.service, service_ns);
             }
@@ -243,6 +247,11 @@ impl Recorder {
     /// Counts a planned end that was not checked, because too many connections were ending.
     pub(crate) fn end_not_checked(&mut self) {
         self.made.health.ends_not_checked += 1;
+    }
+
+    /// Returns the longest service time of a complete echo; 0 if there is none.
+    pub(crate) fn slowest_service_ns(&self) -> u64 {
+        self.slowest_service_ns
     }
 
     /// Notes how many connections are silent at the end, and the time of the last byte that came on one of them.

@@ -148,8 +148,8 @@ pub struct Health {
     pub not_ended: u64,
     /// Planned ends that were not checked, because too many connections were ending at the same time.
     pub ends_not_checked: u64,
-    /// Connections that were silent at the end of the run: a message was under way, and no byte had come for a second
-    /// and a tenth of the window.
+    /// Connections that were silent at the end of the run: a message was under way or had timed out, and no byte
+    /// had come for 1 s (or 10 % of the window, if that is longer), or since before the end of the window.
     pub silent: u64,
     /// When the last byte came on one of the silent connections, in nanoseconds from the start of the window; 0 if it
     /// came before that.

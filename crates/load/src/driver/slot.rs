@@ -26,6 +26,9 @@ pub(super) struct Slot<S> {
     pub(super) diagnose_ns: u64,
     /// The start of the last silence that was reported as an error; `u64::MAX` if there is none.
     pub(super) reported_silence_ns: u64,
+    /// The start of the silence after which a message timed out, if no byte has come since then on any connection of
+    /// the slot; otherwise `u64::MAX`.
+    pub(super) unanswered_since_ns: u64,
     /// Messages that came back, without those of the warm-up.
     pub(super) ok: u64,
 }
@@ -89,6 +92,7 @@ impl<S> Slot<S> {
             free_ns: 0,
             diagnose_ns: u64::MAX,
             reported_silence_ns: u64::MAX,
+            unanswered_since_ns: u64::MAX,
             ok: 0,
         }
     }
@@ -155,6 +159,19 @@ impl<S> Slot<S> {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// Notes that the oldest message of the slot has timed out.
+    pub(super) fn mark_unanswered(&mut self) {
+        self.unanswered_since_ns = self.silent_since_ns().unwrap_or(u64::MAX);
+    }
+
+    /// Returns since when no byte has come, while a message is under way or after it has timed out.
+    pub(super) fn silent_since_ns(&self) -> Option<u64> {
+        match self.unanswered_since_ns {
+            u64::MAX => self.exchange.silent_since_ns(),
+            since_ns => Some(since_ns),
         }
     }
 

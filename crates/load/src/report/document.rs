@@ -388,8 +388,8 @@ pub struct Generator {
     pub ends_without_end_of_stream: u64,
     /// Planned ends that were not checked, because too many connections were ending at the same time.
     pub ends_not_checked: u64,
-    /// Connections that were silent at the end of the run: a message was under way, and no byte had come for a second
-    /// and a tenth of the window.
+    /// Connections that were silent at the end of the run: a message was under way or had timed out, and no byte
+    /// had come for 1 s (or 10 % of the window, if that is longer), or since before the end of the window.
     pub connections_silent: u64,
     /// When the last byte came on one of the silent connections, in nanoseconds from the start of the window.
     pub silent_since_ns: u64,

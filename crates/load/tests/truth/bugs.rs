@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use mio_echo_load::Until;
-use sim::timed::{Behaviour, Injection, Wrong};
+use mio_echo_load::{FaultKind, Until};
+use sim::timed::{Behaviour, Injection, Stall, StallKind, Wrong};
 
 use super::case::Case;
 use super::truth::violation;
@@ -67,4 +67,51 @@ fn a_message_behind_a_small_send_buffer_begins_at_its_own_write() {
     case.settings.link.ps_per_byte = 8_000;
     case.plan.pipeline = 64;
     assert_eq!(violation(&case), None);
+}
+
+/// The echoes of 3,000 connections are in the receive queues while the generator has no processor for longer than the
+/// timeout. A poll returns 1,024 events at most, so timeouts are checked before the other events are known.
+#[test]
+fn an_echo_in_the_receive_queue_does_not_time_out() {
+    for at_ms in (900..1000).step_by(10) {
+        let mut case = Case::simple();
+        case.settings.server = Some(Behaviour::Stream {
+            service_ns: 100_000_000,
+        });
+        case.settings.stalls = vec![Stall {
+            at_ns: at_ms * 1_000_000,
+            length_ns: 600_000_000,
+            kind: StallKind::Suspended,
+        }];
+        case.plan.connections = 3000;
+        case.plan.timeout = Duration::from_millis(500);
+        case.plan.until = Until::Elapsed(Duration::from_secs(2));
+        let outcome = case.run().unwrap();
+        let faults = &outcome.recording.faults;
+        assert!(faults.is_empty(), "stall at {at_ms} ms: {faults:#?}");
+    }
+}
+
+/// A part of an echo, and no more for longer than a second: the rest is missing, whether the wait ends with the timeout
+/// or with the run.
+#[test]
+fn a_part_of_an_echo_before_a_long_silence_is_short() {
+    for timeout_ms in [1000, 1500, 60_000] {
+        let mut case = Case::simple();
+        case.settings.server = Some(Behaviour::Stream {
+            service_ns: 1_000_000,
+        });
+        case.settings.injections = vec![Injection {
+            connection: 0,
+            offset: 10 * 64 + 8,
+            wrong: Wrong::Silence,
+        }];
+        case.plan.timeout = Duration::from_millis(timeout_ms);
+        case.plan.until = Until::Elapsed(Duration::from_secs(3));
+        let outcome = case.run().unwrap();
+        let faults = &outcome.recording.faults;
+        let named = faults.get(&FaultKind::Short);
+        let is_named = named.is_some_and(|short| short.first.connection == 0);
+        assert!(is_named, "timeout of {timeout_ms} ms: {faults:#?}");
+    }
 }

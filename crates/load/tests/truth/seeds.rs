@@ -146,6 +146,7 @@ fn settings(case: &Case, random: &mut Random, length_ns: u64) -> Settings {
         pauses: pauses(random, length_ns),
         injections: injections(case, random, message),
         stalls: stalls(random, length_ns),
+        most_events: random.pick(&[1024, 1024, 1]),
     }
 }
 

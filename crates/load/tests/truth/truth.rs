@@ -229,8 +229,8 @@ fn fate(connection: &ConnectionLedger, message: &MessageTimes) -> Fate {
     }
 }
 
-/// A driver must not leave bytes in a receive queue, or room in a send buffer that was full. The ledger cannot know
-/// that the missing calls would have made a difference.
+/// A driver must not leave bytes or an end of stream in a receive queue, or room in a send buffer that was full. The
+/// ledger cannot know that the missing calls would have made a difference.
 fn neglected(case: &Case, ledger: &Ledger) -> Option<String> {
     const A_TURN_NS: u64 = 10_000_000;
     let stalls_ns: u64 = case
@@ -240,25 +240,25 @@ fn neglected(case: &Case, ledger: &Ledger) -> Option<String> {
         .map(|stall| stall.length_ns)
         .sum();
     for (number, connection) in ledger.connections.iter().enumerate() {
-        if connection.ended_ns.is_some() {
-            continue;
-        }
         let end_ns = connection.closed_ns.unwrap_or(ledger.last_reading_ns);
         let for_ns = |since_ns: Option<u64>| end_ns.saturating_sub(since_ns.unwrap_or(end_ns));
-        for (what, since_ns) in [
-            ("bytes of the receive queue", connection.unread_ns),
-            // After the end of its stream a connection writes nothing more.
+        let is_over = connection.ended_ns.is_some();
+        // After the end of its stream a connection writes nothing more.
+        let writes = !is_over && connection.shut_down_ns.is_none();
+        let unread_ns = for_ns(connection.unread_ns.filter(|_| !is_over));
+        for (what, unused_ns) in [
+            (
+                "the receive queue",
+                unread_ns.max(connection.longest_unread_ns),
+            ),
             (
                 "room in the send buffer",
-                connection
-                    .unused_room_ns
-                    .filter(|_| connection.shut_down_ns.is_none()),
+                for_ns(connection.unused_room_ns.filter(|_| writes)),
             ),
         ] {
-            if for_ns(since_ns) > A_TURN_NS + stalls_ns {
+            if unused_ns > A_TURN_NS + stalls_ns {
                 return Some(format!(
-                    "connection {number}: {what} was not used for {} ns",
-                    for_ns(since_ns)
+                    "connection {number}: {what} was not used for {unused_ns} ns"
                 ));
             }
         }

@@ -29,6 +29,10 @@ enum Blame {
     Connections,
     /// Echoes were wrong.
     WrongEcho,
+    /// Connections were silent at the end.
+    Silent,
+    /// Messages were lost, or their connections were down.
+    Lost,
     /// Another reason.
     Other,
 }
@@ -45,6 +49,9 @@ impl Blame {
                 ("waited for a processor", Blame::NoProcessor),
                 ("connections were asked for", Blame::Connections),
                 ("wrong", Blame::WrongEcho),
+                ("silent at the end", Blame::Silent),
+                ("were lost because of errors", Blame::Lost),
+                ("were down on average", Blame::Lost),
             ];
             let known = words.iter().find(|(words, _)| reason.contains(words));
             known.map_or(Blame::Other, |(_, blame)| *blame)
@@ -151,6 +158,39 @@ fn a_wrong_echo_is_named() {
             wrong: random.pick(&[Wrong::Corrupt, Wrong::Insert(16), Wrong::Omit(4)]),
         }];
     });
+}
+
+/// The server serves nothing more from the last second of a long window on. This is less than a tenth of the window.
+#[test]
+fn a_server_that_hangs_in_the_last_second_is_silent() {
+    expect(&[Blame::Silent], |case, random| {
+        case.plan.until = Until::Elapsed(Duration::from_secs(30));
+        case.plan.rate = Some(100.0);
+        let from_ns = 29 * SECOND + random.below(SECOND / 10);
+        case.settings.pauses = vec![hang(from_ns)];
+    });
+}
+
+/// Each timeout of 200 ms ends a connection, and the next connection begins a new wait. The server is silent all the
+/// same.
+#[test]
+fn a_server_that_hangs_is_silent_even_if_its_messages_time_out() {
+    for rate in [None, Some(1000.0)] {
+        expect(&[Blame::Lost, Blame::Silent], |case, random| {
+            case.plan.rate = rate;
+            case.plan.pipeline = 1;
+            case.plan.timeout = Duration::from_millis(200);
+            case.settings.pauses = vec![hang(SECOND + random.below(SECOND))];
+        });
+    }
+}
+
+/// Returns a pause that does not end before the run.
+fn hang(from_ns: u64) -> Pause {
+    Pause {
+        from_ns,
+        to_ns: 1000 * SECOND,
+    }
 }
 
 /// Runs 20 cases: 10 connections at a rate of 1,000 messages a second for 4 s, a server that is idle for nine tenths of

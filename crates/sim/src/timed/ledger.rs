@@ -61,8 +61,10 @@ pub struct ConnectionLedger {
     pub ended_ns: Option<u64>,
     /// When a full send buffer got room, if no write has followed.
     pub unused_room_ns: Option<u64>,
-    /// Since when the receive queue has had bytes without a read; `None` if it is empty.
+    /// Since when the receive queue has had bytes, or the end of the stream, without a read; `None` if it has neither.
     pub unread_ns: Option<u64>,
+    /// The longest of these times that ended with a read.
+    pub longest_unread_ns: u64,
     /// The bytes that were written and are not compared with the echo yet.
     expected: VecDeque<u8>,
     /// How many bytes the server has echoed.
@@ -129,6 +131,13 @@ impl ConnectionLedger {
                 message.arrived_ns = Some(at_ns);
             },
         );
+    }
+
+    /// Notes that a read began at `at_ns`, and since when there is more to read after it.
+    pub(super) fn has_read(&mut self, at_ns: u64, unread_ns: Option<u64>) {
+        let before_ns = at_ns - self.unread_ns.unwrap_or(at_ns);
+        self.longest_unread_ns = self.longest_unread_ns.max(before_ns);
+        self.unread_ns = unread_ns;
     }
 
     /// Notes the bytes of a read that returned at `at_ns`.

@@ -40,6 +40,7 @@ pub(super) struct World {
     receive_buffer: usize,
     message: u64,
     accepts: usize,
+    most_events: usize,
     hosts: [Host; 2],
     connections: Vec<Connection>,
     /// The events to come: time, sequence number, event.
@@ -138,12 +139,14 @@ impl Network {
             receive_buffer,
             message,
             accepts,
+            most_events,
             server,
             pauses,
             injections,
             stalls,
         } = settings;
         assert!(message > 0 && link.segment > 0 && send_buffer > 0 && receive_buffer > 0);
+        assert!(most_events > 0);
         let mut hosts = [(); 2].map(|()| Host {
             clock_ns: 1,
             ..Host::default()
@@ -165,6 +168,7 @@ impl Network {
                 receive_buffer,
                 message,
                 accepts,
+                most_events,
                 hosts,
                 connections: Vec::new(),
                 events: BinaryHeap::new(),
@@ -305,6 +309,7 @@ impl World {
             Happening::Served { connection, n } => self.served(connection, n, now_ns),
             Happening::End { connection, to } => {
                 self.connections[connection].flows[1 - to].end_arrived = true;
+                self.note_unread(connection, to, now_ns);
                 self.make_ready(to, Source::Stream(connection), now_ns);
                 if to == SERVER {
                     self.end_after_the_last_echo(connection, now_ns);
@@ -313,6 +318,7 @@ impl World {
             Happening::Reset { connection, to } => {
                 self.connections[connection].ends[to].is_reset = true;
                 self.connections[connection].is_silent |= to == SERVER;
+                self.note_unread(connection, to, now_ns);
                 self.make_ready(to, Source::Stream(connection), now_ns);
             }
             Happening::Room { connection, from } => self.find_room(connection, from, now_ns),
@@ -334,6 +340,14 @@ impl World {
                 self.hosts[SERVER].is_woken = true;
                 self.hosts[SERVER].rouse(now_ns);
             }
+        }
+    }
+
+    /// Notes in the ledger that a read of the client would return something: bytes, or the end of the stream.
+    fn note_unread(&mut self, connection: usize, to: usize, now_ns: u64) {
+        if to == CLIENT {
+            let ledger = &mut self.ledger.connections[connection];
+            ledger.unread_ns.get_or_insert(now_ns);
         }
     }
 
@@ -388,16 +402,13 @@ impl World {
             return self.send_reset(connection, to, now_ns);
         }
         if to == CLIENT {
-            let ledger = &mut self.ledger.connections[connection];
-            ledger.arrived(now_ns, n, message);
-            ledger.unread_ns.get_or_insert(now_ns);
-        }
-        let Some(server) = &mut self.server else {
-            return self.make_ready(to, Source::Stream(connection), now_ns);
-        };
-        if to == CLIENT {
+            self.ledger.connections[connection].arrived(now_ns, n, message);
+            self.note_unread(connection, to, now_ns);
             return self.make_ready(CLIENT, Source::Stream(connection), now_ns);
         }
+        let Some(server) = &mut self.server else {
+            return self.make_ready(SERVER, Source::Stream(connection), now_ns);
+        };
         // The server that is part of the kernel reads at once.
         this.flows[CLIENT]
             .reads
@@ -517,10 +528,12 @@ impl World {
     }
 
     /// Takes the events of the ready list. As epoll_wait(2), it reports what is true now, and nothing of a socket that
-    /// is not ready any more.
+    /// is not ready any more. What does not fit into the caller's array stays in the ready list.
     fn collect(&mut self, host: usize, events: &mut Vec<Event>) {
         let now_ns = self.hosts[host].clock_ns;
-        while let Some(source) = self.hosts[host].ready.pop_front() {
+        while events.len() < self.most_events
+            && let Some(source) = self.hosts[host].ready.pop_front()
+        {
             match source {
                 Source::Listener => {
                     self.listener.is_ready = false;
@@ -711,6 +724,7 @@ impl World {
             if end == CLIENT && (flow.end_arrived || this.ends[end].is_reset) {
                 let ledger = &mut self.ledger.connections[connection];
                 ledger.ended_ns.get_or_insert(back_ns);
+                ledger.has_read(now_ns, None);
             }
             return match () {
                 () if this.ends[end].is_reset && !this.ends[end].reset_is_reported => {
@@ -727,11 +741,12 @@ impl World {
         flow.queue.drain(..n);
         let known_ns = now_ns + self.costs.read_ns + self.link.delay_ns;
         flow.reads.push_back((known_ns, n));
-        let (is_held, is_empty) = (flow.held > 0, flow.queue.is_empty());
+        let is_held = flow.held > 0;
+        let more = !flow.queue.is_empty() || flow.end_arrived || this.ends[end].is_reset;
         if end == CLIENT {
             let ledger = &mut self.ledger.connections[connection];
             ledger.read(back_ns, &buffer[..n], self.message);
-            ledger.unread_ns = (!is_empty).then_some(back_ns);
+            ledger.has_read(now_ns, more.then_some(back_ns));
         }
         if is_held {
             let from = 1 - end;

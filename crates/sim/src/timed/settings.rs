@@ -15,6 +15,8 @@ pub struct Settings {
     pub message: u64,
     /// The most connections that are open at the same time. Further attempts are refused (`ECONNREFUSED`).
     pub accepts: usize,
+    /// The most events that one poll returns (`maxevents` of epoll_wait(2)). The others wait for the next poll.
+    pub most_events: usize,
     /// The behaviour of the server. `None`: a program runs on the server's host.
     pub server: Option<Behaviour>,
     /// The times in which the server stands still, in order.
@@ -27,7 +29,7 @@ pub struct Settings {
 
 impl Settings {
     /// Makes settings without faults: a server that echoes every byte at once, calls of a microsecond, a link without
-    /// delay, and buffers of 256 KiB.
+    /// delay, buffers of 256 KiB, and at most 1,024 events a poll.
     #[must_use]
     pub fn simple() -> Settings {
         Settings {
@@ -41,6 +43,7 @@ impl Settings {
             receive_buffer: 256 * 1024,
             message: 64,
             accepts: usize::MAX,
+            most_events: 1024,
             server: Some(Behaviour::Stream { service_ns: 0 }),
             pauses: Vec::new(),
             injections: Vec::new(),
