@@ -50,6 +50,15 @@ pub enum Quantity {
     Regression(String),
 }
 
+/// The figure of one run, and whether it meets a condition.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Checked {
+    /// The figure: messages a second, nanoseconds, or a number of errors or messages.
+    pub value: f64,
+    /// Whether it meets the condition; `None` if `value` is a lower bound that does not decide it.
+    pub met: Option<bool>,
+}
+
 /// The times that a condition is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Times {
@@ -108,13 +117,14 @@ impl Assertion {
         is_a_time && matches!(self.operator, Operator::Below | Operator::AtMost)
     }
 
-    /// Checks the condition on a report. A condition on runs is met if any of the runs meets it.
+    /// Checks the condition on a report. A condition on runs is met if any of the runs meets it. It is undecided if
+    /// none meets it and one is undecided.
     #[must_use]
     pub fn check(&self, document: &Document) -> AssertionResult {
         if let Quantity::Regression(name) = &self.quantity {
             return self.check_regression(name, document.comparison.as_ref());
         }
-        let seen: Vec<(f64, bool)> = document
+        let seen: Vec<Checked> = document
             .runs
             .iter()
             .filter_map(|run| self.check_run(run))
@@ -122,20 +132,65 @@ impl Assertion {
         // The highest value for > and >=, the lowest for < and <=. If any run meets the condition, this one does.
         let decisive = seen.iter().copied().reduce(|a, b| {
             let upwards = matches!(self.operator, Operator::Above | Operator::AtLeast);
-            if (b.0 > a.0) == upwards { b } else { a }
+            if (b.value > a.value) == upwards { b } else { a }
         });
-        match decisive {
-            Some((value, met)) => self.result(Some(met), self.quantity.show(value)),
-            None => self.result(None, "too few messages to decide".to_owned()),
+        let undecided = seen.iter().find(|checked| checked.met.is_none());
+        match (decisive, undecided) {
+            (Some(Checked { value, met }), None)
+            | (
+                Some(Checked {
+                    value,
+                    met: met @ Some(true),
+                }),
+                _,
+            ) => self.result(met, self.quantity.show(value)),
+            (_, Some(Checked { value, .. })) => {
+                let value = self.quantity.show(*value);
+                let why = "messages that did not come back count with their age, and may be slower";
+                self.result(None, format!("{value} or more: {why}"))
+            }
+            (None, None) => self.result(None, "too few messages to decide".to_owned()),
         }
     }
 
     /// Returns the figure of one run, and whether it meets the condition. `None` if the run has too few messages to
     /// decide, or if the condition needs a comparison.
     #[must_use]
-    pub fn check_run(&self, run: &Run) -> Option<(f64, bool)> {
+    pub fn check_run(&self, run: &Run) -> Option<Checked> {
+        let value = self.value(run)?;
+        let is_lower_bound = match &self.quantity {
+            Quantity::Percentile(times, percent) => self.may_be_slower(*times, *percent, run),
+            Quantity::Max(times) => self.may_be_slower(*times, 100.0, run),
+            _ => false,
+        };
+        let holds = |value| self.operator.holds(value, self.limit);
+        // A lower bound decides the condition if every greater value has the same result.
+        let is_decided = !is_lower_bound || holds(value) == holds(f64::INFINITY);
+        Some(Checked {
+            value,
+            met: is_decided.then(|| holds(value)),
+        })
+    }
+
+    /// Whether the true percentile may be above the limit, because messages that did not come back count with their
+    /// age. A service time is shorter than the age, and the run does not say by how much: any of the service times may
+    /// be a lower bound.
+    fn may_be_slower(&self, times: Times, percent: f64, run: &Run) -> bool {
+        let lost = &run.latency.lower_bounds;
+        let bounds = match times {
+            _ if lost.count == 0 => return false,
+            Times::Connect => return false,
+            Times::Response => lost.histogram.count_between(0, self.limit as u64),
+            Times::Service => lost.count,
+        };
+        !times
+            .of(run)
+            .is_certainly_at_most(percent, self.limit, bounds)
+    }
+
+    fn value(&self, run: &Run) -> Option<f64> {
         let timeouts = || run.errors.iter().find(|e| e.kind == FaultKind::Timeout);
-        let value = match &self.quantity {
+        Some(match &self.quantity {
             Quantity::Errors => run.counts.errors as f64,
             Quantity::Failed => run.counts.failed as f64,
             Quantity::Unfinished => run.counts.unfinished as f64,
@@ -145,8 +200,7 @@ impl Assertion {
             Quantity::Max(times) if times.of(run).count == 0 => return None,
             Quantity::Max(times) => times.of(run).max as f64,
             Quantity::Regression(_) => return None,
-        };
-        Some((value, self.operator.holds(value, self.limit)))
+        })
     }
 
     fn check_regression(&self, name: &str, comparison: Option<&Comparison>) -> AssertionResult {
@@ -369,7 +423,62 @@ impl std::error::Error for AssertionError {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::super::{DocumentBuilder, Measured, Options};
     use super::*;
+    use crate::{Plan, Recording};
+
+    /// Checks a condition on a run with 1,000 echoes after 1 ms each, and with messages that were lost at these ages.
+    fn checked(condition: &str, lost_ms: &[u64]) -> AssertionResult {
+        let plan = Plan::new("127.0.0.1:7007".parse().unwrap());
+        let mut recording = Recording::empty();
+        recording.response.record_n(1_000_000, 1000).unwrap();
+        for ms in lost_ms {
+            recording.response.record(ms * 1_000_000).unwrap();
+            recording.lower_bounds.record(ms * 1_000_000).unwrap();
+        }
+        recording.service = recording.response.clone();
+        let mut builder = DocumentBuilder::new(Options::from(&plan), UNIX_EPOCH);
+        builder.add(Measured::new(&plan, recording, UNIX_EPOCH));
+        condition
+            .parse::<Assertion>()
+            .unwrap()
+            .check(&builder.build())
+    }
+
+    #[test]
+    fn a_lower_bound_decides_a_condition_only_if_every_greater_value_does() {
+        let met = |condition: &str, lost_ms: &[u64]| checked(condition, lost_ms).met;
+        for (condition, lost_ms, expected) in [
+            // 1,200 ms or more.
+            ("max>5s", &[1200][..], None),
+            ("max>=5s", &[1200], None),
+            ("max<5s", &[1200], None),
+            ("max<=5s", &[1200], None),
+            ("max>1s", &[1200], Some(true)),
+            ("max>=1s", &[1200], Some(true)),
+            ("max<1s", &[1200], Some(false)),
+            ("max>5s", &[], Some(false)),
+            ("max<5s", &[], Some(true)),
+            // One lost message of 1,001 does not change the median.
+            ("p50>5ms", &[1200], Some(false)),
+            ("p50<5ms", &[1200], Some(true)),
+            ("service.p50<5ms", &[1200], Some(true)),
+            // 15 of 1,015 messages are more than 1 %.
+            ("p99>5s", &[1200; 15], None),
+            ("p99<5s", &[1200; 15], None),
+            ("service.p99<5s", &[1200; 15], None),
+            ("p99>1s", &[1200; 15], Some(true)),
+            // A message that was lost at once may be the slowest one.
+            ("max<5ms", &[0], None),
+            ("connect.max<5ms", &[1200], None),
+        ] {
+            assert_eq!(met(condition, lost_ms), expected, "{condition} {lost_ms:?}");
+        }
+        let observed = checked("max>5s", &[1200]).observed;
+        assert!(observed.starts_with("1.20 s or more"), "{observed}");
+    }
 
     fn wrong(text: &str) -> String {
         text.parse::<Assertion>().unwrap_err().to_string()

@@ -59,6 +59,14 @@ impl Latency {
         percentile(&self.histogram, percent)
     }
 
+    /// Returns true if a share of the values, in per cent, is at most `limit`, even if `bounds` of the values that are
+    /// at most `limit` are in truth above it.
+    pub(super) fn is_certainly_at_most(&self, percent: f64, limit: f64, bounds: u64) -> bool {
+        let at_most = self.histogram.count_between(0, limit as u64);
+        let needed = self.count as f64 * percent / 100.0;
+        at_most.saturating_sub(bounds) as f64 + 1e-6 >= needed
+    }
+
     /// Returns the 99th percentile, or the largest value if there are too few values for a percentile. `None` if there
     /// is no value.
     #[must_use]

@@ -346,10 +346,8 @@ fn finish(merged: &mut Run, start_ns: u64, common: &Range<u64>, all: &[&Run]) {
     let mut fairness = summary::fairness(std::mem::take(&mut merged.fairness.shares));
     fairness.connections = all.iter().map(|run| run.fairness.connections).sum();
     merged.fairness = fairness;
-    merged.validity = validity::of(
-        std::mem::take(&mut merged.validity.reasons),
-        std::mem::take(&mut merged.validity.notes),
-    );
+    let verdicts = all.iter().map(|run| run.validity.verdict);
+    merged.validity.verdict = verdicts.max().unwrap_or(merged.validity.verdict);
 }
 
 /// Changes the start of an interval of `run`: it counts from the start of the merged window, rounded to a second.

@@ -19,7 +19,7 @@ mod text;
 mod units;
 mod validity;
 
-pub use assertion::{Assertion, AssertionError, Operator, Quantity, Times};
+pub use assertion::{Assertion, AssertionError, Checked, Operator, Quantity, Times};
 pub use builder::DocumentBuilder;
 pub use comparison::{ComparisonError, compare, compare_documents};
 pub use document::{

@@ -60,8 +60,9 @@ impl RateSearch {
     pub fn judge(&mut self, run: &Run) {
         let Some(rate) = self.next else { return };
         let valid = run.validity.verdict == Verdict::Valid;
-        match self.condition.check_run(run) {
-            Some((_, true)) if valid => self.holds = Some(rate),
+        let checked = self.condition.check_run(run);
+        match checked.map(|checked| checked.met) {
+            Some(Some(true)) if valid => self.holds = Some(rate),
             None if valid => {
                 // At lower rates even fewer messages would come back, so the search ends.
                 self.undecided = Some(rate);

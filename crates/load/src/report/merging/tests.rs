@@ -73,6 +73,24 @@ fn two_reports(shift_ms: u64) -> [Document; 2] {
 }
 
 #[test]
+fn the_verdict_is_the_worst_of_the_reports() {
+    use crate::report::Verdict::{Invalid, Overloaded, Valid};
+    for (verdicts, expected) in [
+        ([Valid, Overloaded], Overloaded),
+        ([Overloaded, Overloaded], Overloaded),
+        ([Invalid, Overloaded], Invalid),
+        ([Valid, Valid], Valid),
+    ] {
+        let mut reports = two_reports(0);
+        for (report, verdict) in reports.iter_mut().zip(verdicts) {
+            report.runs[0].validity.verdict = verdict;
+        }
+        let merged = merge(&reports).unwrap();
+        assert_eq!(merged.validity.verdict, expected, "{verdicts:?}");
+    }
+}
+
+#[test]
 fn the_rate_is_the_rate_of_the_common_window() {
     let merged = |shift_ms: u64| {
         let run = merge(&two_reports(shift_ms)).unwrap().runs.remove(0);
