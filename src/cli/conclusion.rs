@@ -10,12 +10,11 @@ use super::failure::{CONDITION_MET, Failure, INTERRUPTED, INVALID, OVERLOADED, W
 pub(super) fn conclude(document: &Document) -> Result<(), Failure> {
     let mut errors = document.runs.iter().flat_map(|run| &run.errors);
     let wrong = errors.any(|error| FaultKind::is_a_wrong_echo(error.kind));
-    let interrupted = document.runs.iter().any(|run| run.interrupted);
     let undecided = document.assertions.iter().any(|a| a.met.is_none());
     let met = document.assertions.iter().any(|a| a.met == Some(true));
     let code = if wrong {
         WRONG_ECHO
-    } else if interrupted {
+    } else if document.interrupted {
         INTERRUPTED
     } else if document.validity.verdict == Verdict::Invalid || undecided {
         INVALID

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::common::{Embedded, Process};
-use crate::{bench, bench_command, benched};
+use crate::{Benched, bench, bench_command, benched};
 
 /// A client that writes without reading, against a server that reads only after its write, would block forever.
 #[test]
@@ -232,14 +232,64 @@ fn a_comparison_alternates_the_order_of_its_two_targets() {
     let server = Embedded::start();
     let target = server.address.to_string();
     let seen = bench(&[&target, &target, "--runs", "3", "-w", "0s", "-d", "200ms"]);
-    let sides: Vec<_> = seen.report["runs"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|r| r["side"].as_str().unwrap())
-        .collect();
-    assert_eq!(sides, ["a", "b", "b", "a", "a", "b"]);
+    assert_eq!(sides(&seen), ["a", "b", "b", "a", "a", "b"]);
     assert_eq!(seen.report["comparison"]["count_a"], 3);
+}
+
+/// The sides of the runs, in the order in which they were made.
+fn sides(seen: &Benched) -> Vec<&str> {
+    let runs = seen.report["runs"].as_array().unwrap().iter();
+    runs.map(|run| run["side"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_random_order_is_repeated_with_its_seed() {
+    let server = Embedded::start();
+    let target = server.address.to_string();
+    let of_seed = |seed: &str| {
+        bench(&[
+            &target, &target, "--runs", "8", "-w", "0s", "-d", "20ms", "--order", "random",
+            "--seed", seed,
+        ])
+    };
+    let first = of_seed("5");
+    assert_eq!(sides(&first), sides(&of_seed("5")));
+    assert!((6..10).any(|seed| sides(&first) != sides(&of_seed(&seed.to_string()))));
+}
+
+#[test]
+fn a_search_that_is_interrupted_says_so() {
+    let server = Embedded::start();
+    let target = server.address.to_string();
+    let mut command = bench_command(&[
+        &target,
+        "--find-max",
+        "p99<1ns",
+        "-w",
+        "0s",
+        "-d",
+        "60s",
+        "--json",
+        "-",
+    ]);
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    server.until("the first messages of the first run", |stats| {
+        stats.bytes_in > 10_000
+    });
+    rustix::process::kill_process(pid, Signal::INT).unwrap();
+    let seen = benched(child);
+    assert_eq!(seen.code, Some(130), "{seen:#?}");
+    assert_eq!(seen.report["interrupted"], true, "{seen:#?}");
+    let notes = seen.report["validity"]["notes"].to_string();
+    assert!(
+        notes.contains("the search was not over after 0 runs"),
+        "{notes}"
+    );
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn a_server_that_hangs_is_silent_and_the_run_is_invalid() {
     assert_eq!(seen.code, Some(4), "{seen:#?}");
     let reasons = seen.reasons();
     assert!(
-        reasons.contains("silent at the end: the last byte came"),
+        reasons.contains("silent at the end: no byte came"),
         "{reasons}"
     );
     assert_eq!(seen.number("/generator/connections_silent"), 20.0);

@@ -249,10 +249,10 @@ impl<K: Connector> Driver<K> {
         if let Some(fault) = self.dialing.take_fatal() {
             return Err(DriveError::Unreachable(fault));
         }
-        self.report_intervals();
         if self.phase == Phase::Running && self.presence.is_due(self.now_ns) {
-            self.presence.read(self.now_ns, self.kernel.thread_times());
+            self.read_presence();
         }
+        self.report_intervals();
         if self.common.stopper.ends_this_run() {
             self.stop()?;
         }
@@ -697,8 +697,9 @@ impl<K: Connector> Driver<K> {
         let number = self.common.numbers.fetch_add(1, Ordering::Relaxed) % MOST_CONNECTIONS;
         let plan = &self.common.plan;
         self.slots[key].exchange = Exchange::new(number, plan.seed, plan.pipeline);
-        self.slots[key].renew_token(key);
-        let token = self.slots[key].token;
+        let token = self.slots[key].renew_token(key);
+        // With 32-bit keys a slot has 128 tokens, and they repeat. A stream that still ends with this one must go.
+        self.ended(token, End::NotEnded);
         let kernel = &mut self.kernel;
         let made = self.dialing.connect(kernel).and_then(|mut stream| {
             kernel.register_stream(&mut stream, token)?;
@@ -906,7 +907,7 @@ impl<K: Connector> Driver<K> {
 
     fn end_if_due(&mut self) {
         if self.presence.has_not_begun() && self.now_ns >= self.recorder.start_ns() {
-            self.presence.read(self.now_ns, self.kernel.thread_times());
+            self.read_presence();
             // Echoes of the warm-up are not part of the measurement.
             self.slots.iter_mut().for_each(|slot| slot.ok = 0);
         }
@@ -946,10 +947,18 @@ impl<K: Connector> Driver<K> {
 
     /// Ends the window at `end_ns`. Then waits at most `grace_ns` for the messages under way.
     fn end(&mut self, end_ns: u64, grace_ns: u64) {
-        self.presence.read(self.now_ns, self.kernel.thread_times());
+        self.read_presence();
         self.pace.end(end_ns);
         self.recorder.close(end_ns);
         self.phase = Phase::Finishing(self.now_ns + grace_ns);
+    }
+
+    /// Ends a period of the account of this thread's time.
+    fn read_presence(&mut self) {
+        let period = self.presence.read(self.now_ns, self.kernel.thread_times());
+        if let Some(period) = period {
+            self.recorder.period(period);
+        }
     }
 
     /// Counts the messages that have not come back.
@@ -1099,10 +1108,11 @@ impl Ticker {
     }
 }
 
-/// Returns how many connections may wait for the server's end of stream at the same time: as many as are open, if the
-/// limit of descriptors allows it.
+/// Returns how many connections may wait for the server's end of stream at the same time: as many as are open, if half
+/// of the free descriptors are enough for them. The other half is for the server's ends, if the server is in this
+/// process.
 fn most_endings(plan: &Plan) -> usize {
-    let room = descriptors::room_for_connections().saturating_sub(plan.connections);
+    let room = descriptors::room_for_connections().saturating_sub(plan.connections) / 2;
     let wanted = plan.connections.max(FEWEST_ENDINGS);
     wanted.min(room) / plan.threads
 }

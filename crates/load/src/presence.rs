@@ -27,7 +27,22 @@ pub(crate) struct Totals {
     pub(crate) running_ns: u64,
     /// Time in which the thread could run and waited for a processor.
     pub(crate) queued_ns: u64,
-    /// Time that is not explained. At most this: short sleeps count as sleep completely.
+    /// Time that is not explained. It is a lower bound, because short sleeps count as sleep completely.
+    pub(crate) absent_ns: u64,
+    /// Whether the kernel did not count the time in the run queue. Then `queued_ns` and `absent_ns` are 0.
+    pub(crate) is_incomplete: bool,
+}
+
+/// The account of a period: the time between two readings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Period {
+    /// When it began, on the driver's clock.
+    pub(crate) start_ns: u64,
+    /// When it ended.
+    pub(crate) end_ns: u64,
+    /// The same as in [`Totals`], in this period.
+    pub(crate) queued_ns: u64,
+    /// The same as in [`Totals`], in this period.
     pub(crate) absent_ns: u64,
 }
 
@@ -38,15 +53,18 @@ impl Presence {
         self.slept_ns += slept_ns;
     }
 
-    /// Ends a period, and begins the next one. The first reading begins the first period.
+    /// Ends a period and returns it, and begins the next one. The first reading begins the first period.
     ///
     /// A sleep of a few microseconds contains processor time that the kernel counts too. So much of the time may be
     /// explained twice, and less than the true absence is found. Each period is judged alone, so that the surplus of
     /// one does not hide the absence in another.
-    pub(crate) fn read(&mut self, now_ns: u64, times: ThreadTimes) {
+    pub(crate) fn read(&mut self, now_ns: u64, times: ThreadTimes) -> Option<Period> {
         let slept_ns = std::mem::take(&mut self.slept_ns);
-        let Some((before_ns, before)) = self.last.replace((now_ns, times)) else {
-            return;
+        let (before_ns, before) = self.last.replace((now_ns, times))?;
+        let mut period = Period {
+            start_ns: before_ns,
+            end_ns: now_ns,
+            ..Period::default()
         };
         let of = |now: Duration, before: Duration| ns(now.saturating_sub(before));
         let running_ns = of(times.running, before.running);
@@ -54,9 +72,14 @@ impl Presence {
         if let (Some(now), Some(before)) = (times.queued, before.queued) {
             let queued_ns = of(now, before);
             let explained_ns = running_ns + queued_ns + slept_ns;
-            self.totals.queued_ns += queued_ns;
-            self.totals.absent_ns += (now_ns - before_ns).saturating_sub(explained_ns);
+            period.queued_ns = queued_ns;
+            period.absent_ns = (now_ns - before_ns).saturating_sub(explained_ns);
+        } else {
+            self.totals.is_incomplete = true;
         }
+        self.totals.queued_ns += period.queued_ns;
+        self.totals.absent_ns += period.absent_ns;
+        Some(period)
     }
 
     /// Whether the current period is long enough for a reading.
@@ -97,10 +120,12 @@ mod tests {
     fn time_that_nothing_explains_is_an_absence() {
         let mut presence = Presence::default();
         presence.slept(5 * MS);
-        presence.read(100 * MS, times(10, 1));
+        assert_eq!(presence.read(100 * MS, times(10, 1)), None);
         // Of 100 ms: 30 ran, 20 queued, 45 slept. Nothing explains the last 5.
         presence.slept(45 * MS);
-        presence.read(200 * MS, times(40, 21));
+        let period = presence.read(200 * MS, times(40, 21)).unwrap();
+        assert_eq!((period.start_ns, period.end_ns), (100 * MS, 200 * MS));
+        assert_eq!((period.queued_ns, period.absent_ns), (20 * MS, 5 * MS));
         // A period with too much explanation hides nothing of the one before.
         presence.slept(100 * MS);
         presence.read(300 * MS, times(60, 21));
@@ -119,6 +144,10 @@ mod tests {
         };
         presence.read(0, times);
         presence.read(100 * MS, times);
-        assert_eq!(presence.totals(), Totals::default());
+        let expected = Totals {
+            is_incomplete: true,
+            ..Totals::default()
+        };
+        assert_eq!(presence.totals(), expected);
     }
 }

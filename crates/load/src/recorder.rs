@@ -5,7 +5,7 @@
 
 use super::diagnosis::Fault;
 use super::exchange::{Echo, UnderWay};
-use super::presence::Totals;
+use super::presence::{Period, Totals};
 use super::recording::{Faults, FirstFault, Interval, Recording, record};
 
 /// Makes the [`Recording`] of one driver. A message counts if it was due within the window.
@@ -309,6 +309,27 @@ impl Recorder {
         }
     }
 
+    /// Adds a period of the account of the thread's time. An interval gets the share that lies within it.
+    pub(crate) fn period(&mut self, period: Period) {
+        self.end_intervals(period.end_ns);
+        let length_ns = (period.end_ns - period.start_ns).max(1) as f64;
+        let end_ns = self.current_end_ns();
+        let window_ns = self.window.start_ns;
+        let current = std::iter::once((&mut self.current, end_ns));
+        let finished = self.finished.iter_mut().map(|interval| {
+            let end_ns = window_ns + interval.start_ns + interval.length_ns;
+            (interval, end_ns)
+        });
+        for (interval, end_ns) in finished.chain(current) {
+            let start_ns = window_ns.saturating_add(interval.start_ns);
+            let within_ns = period.end_ns.min(end_ns);
+            let within_ns = within_ns.saturating_sub(period.start_ns.max(start_ns));
+            let share = within_ns as f64 / length_ns;
+            interval.queued_ns += (share * period.queued_ns as f64) as u64;
+            interval.absent_ns += (share * period.absent_ns as f64) as u64;
+        }
+    }
+
     /// Returns the intervals that have ended since the last call. `connections` is the number of open connections.
     pub(crate) fn finished(&mut self, connections: usize) -> impl Iterator<Item = Interval> {
         self.finished.drain(..).map(move |mut interval| {
@@ -327,6 +348,7 @@ impl Recorder {
         self.made.health.cpu_ns = times.running_ns;
         self.made.health.queued_ns = times.queued_ns;
         self.made.health.absent_ns = times.absent_ns;
+        self.made.health.not_accounted = u64::from(times.is_incomplete);
         self.made.health.threads = 1;
         self.made.health.least_idle_ns = self.made.health.idle_ns;
         self.made

@@ -109,6 +109,10 @@ pub struct Interval {
     pub errors: u64,
     /// Connections that were open at its end.
     pub connections: usize,
+    /// Time in which a thread could run and waited for a processor: the same as in [`Health`].
+    pub queued_ns: u64,
+    /// Time that nothing explains: the same as in [`Health`].
+    pub absent_ns: u64,
     /// The response times of the messages that came back.
     pub response: Histogram<u64>,
 }
@@ -130,6 +134,8 @@ pub struct Health {
     /// Time within the window, in nanoseconds, in which a thread neither ran nor waited for a processor nor slept by
     /// its own choice: it was stopped, or its virtual processor was taken away. Of several threads, the largest value.
     pub absent_ns: u64,
+    /// Threads for which the system reports neither of the two.
+    pub not_accounted: u64,
     /// Connections that had failed and were not replaced yet, integrated over the window: connections × nanoseconds.
     pub down_ns: u128,
     /// The number of threads in this recording.
@@ -144,7 +150,7 @@ pub struct Health {
     pub fastest_service_ns: u64,
     /// Planned ends of connections at which the server ended its stream after the client, and every byte was right.
     pub ends_verified: u64,
-    /// Planned ends at which the server did not end its stream within a second, or reset the connection.
+    /// Planned ends at which the server did not end its stream in time, or reset the connection.
     pub not_ended: u64,
     /// Planned ends that were not checked, because too many connections were ending at the same time.
     pub ends_not_checked: u64,
@@ -242,6 +248,8 @@ impl Recording {
                 ours.ok += interval.ok;
                 ours.errors += interval.errors;
                 ours.connections += interval.connections;
+                ours.queued_ns = ours.queued_ns.max(interval.queued_ns);
+                ours.absent_ns = ours.absent_ns.max(interval.absent_ns);
                 add(&mut ours.response, &interval.response);
             }
         }
@@ -284,6 +292,7 @@ impl Health {
         self.idle_ns += other.idle_ns;
         self.queued_ns = self.queued_ns.max(other.queued_ns);
         self.absent_ns = self.absent_ns.max(other.absent_ns);
+        self.not_accounted += other.not_accounted;
         self.down_ns += other.down_ns;
         self.least_idle_ns = match self.threads {
             0 => other.least_idle_ns,
@@ -319,6 +328,8 @@ impl Interval {
             ok: 0,
             errors: 0,
             connections: 0,
+            queued_ns: 0,
+            absent_ns: 0,
             response: histogram(),
         }
     }

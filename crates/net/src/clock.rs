@@ -44,12 +44,14 @@ pub(crate) fn thread_processor_time() -> Duration {
 }
 
 /// Returns how long the calling thread has waited for a processor while it could run: the second number of `schedstat`
-/// (proc(5)). `None` if the kernel does not count it.
+/// (proc(5)). `None` if the kernel does not count it: then the first number, the time on a processor, is 0 too
+/// (`CONFIG_SCHED_INFO`).
 #[cfg(target_os = "linux")]
 pub(crate) fn thread_queued_time() -> Option<Duration> {
     let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    let queued_ns = schedstat.split_ascii_whitespace().nth(1)?;
-    Some(Duration::from_nanos(queued_ns.parse().ok()?))
+    let mut numbers = schedstat.split_ascii_whitespace().map(str::parse::<u64>);
+    let (running_ns, queued_ns) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    (running_ns > 0).then(|| Duration::from_nanos(queued_ns))
 }
 
 /// Returns `None`: this system does not report it.

@@ -135,7 +135,8 @@ fn in_order(args: &BenchArgs, round: usize, a: &Plan, b: &Plan) -> [Planned; 2] 
         Order::Interleave => round % 2 == 1,
         // A multiplicative hash is enough: the order must only be independent of what the machine does.
         Order::Random => {
-            let mixed = (a.seed ^ round as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let seed = args.seed.unwrap_or(a.seed);
+            let mixed = (seed ^ round as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             mixed >> 63 == 1
         }
     };

@@ -65,11 +65,8 @@ impl Series<'_> {
                 break;
             }
         }
-        let (made, planned) = (self.runs().len(), plans.len());
-        if self.stopper.is_stopping() && planned > 1 {
-            self.builder.note(format!(
-                "interrupted: of {planned} planned runs {made} were begun, and the last one may be incomplete"
-            ));
+        if self.stopper.is_stopping() {
+            self.builder.interrupt(Some(plans.len()));
         }
         Ok(())
     }
@@ -88,10 +85,7 @@ impl Series<'_> {
         let recording = match measured {
             Ok(recording) => recording,
             // The runs before this one still make a report.
-            Err(RunError::Stopped) if !self.runs().is_empty() => {
-                self.builder.mark_interrupted();
-                return Ok(false);
-            }
+            Err(RunError::Stopped) if !self.runs().is_empty() => return Ok(false),
             Err(RunError::Stopped) => {
                 return Err(Failure::Interrupted(RunError::Stopped.to_string()));
             }
@@ -142,6 +136,9 @@ impl Series<'_> {
             if let Some(run) = self.runs().last() {
                 search.judge(run);
             }
+        }
+        if self.stopper.is_stopping() {
+            self.builder.interrupt(None);
         }
         if let Some(why) = search.why_undecided() {
             self.builder.invalidate(why);

@@ -12,6 +12,7 @@ use crate::exchange::Exchange;
 /// A connection whose stream the client has ended.
 #[derive(Debug)]
 pub(super) struct Ending<S> {
+    /// The stream, whose sending side is closed.
     pub(super) stream: S,
     /// The sent bytes that are not back yet, if there are any.
     pub(super) exchange: Exchange,
@@ -56,6 +57,7 @@ impl<S> Ending<S> {
 /// over.
 #[derive(Debug)]
 pub(super) struct Endings<S> {
+    /// The connections that still end, by their tokens.
     by_token: BTreeMap<usize, Ending<S>>,
     /// When the time of each connection is over, and its token: oldest first. Tokens of connections that have ended are
     /// still in it.
@@ -82,7 +84,7 @@ impl<S> Endings<S> {
         self.by_token.is_empty()
     }
 
-    /// Adds a connection, whose time is over at `until_ns`, or with that of the last one if that is later.
+    /// Adds a connection. Its time is over at `until_ns`, or with that of the last one if that is later.
     pub(super) fn add(&mut self, token: usize, ending: Ending<S>, until_ns: u64) {
         let last_ns = self.until_ns.back().map_or(0, |(last_ns, _)| *last_ns);
         self.by_token.insert(token, ending);

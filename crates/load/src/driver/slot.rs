@@ -175,14 +175,15 @@ impl<S> Slot<S> {
         }
     }
 
-    /// Gives the slot with this key a token that its earlier streams did not have.
-    pub(super) fn renew_token(&mut self, key: usize) {
+    /// Gives the slot with this key a token that its last streams did not have, and returns it.
+    pub(super) fn renew_token(&mut self, key: usize) -> usize {
         let last = if self.token == usize::MAX {
             key
         } else {
             self.token
         };
         self.token = last.wrapping_add(1 << KEY_BITS) & (usize::MAX >> 1);
+        self.token
     }
 
     /// Ends the connection or the attempt, with its messages under way. Returns the stream, which the caller must

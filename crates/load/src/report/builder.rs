@@ -11,7 +11,7 @@ use super::document::{
 };
 use super::findings::Comparison;
 use super::summary::Measured;
-use super::validity;
+use super::{units, validity};
 use crate::duration::ns;
 use crate::environment::Environment;
 use crate::{Plan, Until, Verify};
@@ -62,6 +62,8 @@ pub struct DocumentBuilder {
     reasons: Vec<String>,
     /// Notes on the whole document, besides the notes of the runs.
     notes: Vec<String>,
+    /// Whether a signal ended the measurement before all planned runs were complete.
+    interrupted: bool,
     /// The result of a search for the highest rate.
     find_max: Option<KnownMaximum>,
     /// The conditions that `build` checks.
@@ -82,6 +84,7 @@ impl DocumentBuilder {
             runs: Vec::new(),
             reasons: Vec::new(),
             notes: Vec::new(),
+            interrupted: false,
             find_max: None,
             assertions: Vec::new(),
         }
@@ -107,10 +110,20 @@ impl DocumentBuilder {
         &self.runs
     }
 
-    /// Marks the last run as interrupted, because the planned runs after it are missing.
-    pub fn mark_interrupted(&mut self) {
-        if let Some(last) = self.runs.last_mut() {
-            last.interrupted = true;
+    /// Marks the document as interrupted. `planned` is how many runs were planned, if that is known: more than one of
+    /// them needs a note on how many are complete.
+    pub fn interrupt(&mut self, planned: Option<usize>) {
+        self.interrupted = true;
+        let complete = self.runs.iter().filter(|run| !run.interrupted).count();
+        match planned {
+            Some(1) => {}
+            Some(planned) => self.note(format!(
+                "interrupted: {complete} of {planned} runs are complete"
+            )),
+            None => {
+                let runs = units::counted(complete as u64, "run");
+                self.note(format!("interrupted: the search was not over after {runs}"));
+            }
         }
     }
 
@@ -152,6 +165,7 @@ impl DocumentBuilder {
             validity,
             runs: self.runs,
             comparison,
+            interrupted: self.interrupted,
             find_max: self.find_max,
             assertions: Vec::new(),
         };
@@ -264,7 +278,8 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::Recording;
+    use crate::recording::{Faults, FirstFault};
+    use crate::{FaultKind, Recording};
 
     fn plan() -> Plan {
         Plan::new("127.0.0.1:7007".parse().unwrap())
@@ -304,6 +319,96 @@ mod tests {
         let invalid = builder.build();
         assert_eq!(invalid.validity.verdict, Verdict::Invalid);
         assert_eq!(invalid.validity.reasons, ["the second run failed"]);
+    }
+
+    /// Of 1,000 messages in a second 800 come back, and 100 are lost by errors of this kind.
+    fn lossy(kind: FaultKind) -> Validity {
+        let mut plan = plan();
+        plan.rate = Some(1000.0);
+        let mut recording = Recording::empty();
+        recording.response.record_n(1_000_000, 900).unwrap();
+        (recording.counts.scheduled, recording.counts.sent) = (1000, 1000);
+        (recording.counts.ok, recording.completed) = (900, 800);
+        recording.counts.failed = 100;
+        recording.window_ns = 1_000_000_000;
+        recording.health.opened = plan.connections as u64;
+        recording.health.threads = 1;
+        recording.health.idle_ns = 900_000_000;
+        recording.health.least_idle_ns = 900_000_000;
+        let first = FirstFault {
+            connection: 0,
+            offset: Some(0),
+            at_ns: 0,
+            detail: String::new(),
+        };
+        let faults = Faults {
+            count: 1,
+            messages: 100,
+            first,
+        };
+        recording.faults.insert(kind, faults);
+        let mut builder = builder();
+        builder.add(Measured::new(&plan, recording, UNIX_EPOCH));
+        builder.build().validity
+    }
+
+    #[test]
+    fn timeouts_of_a_server_that_is_too_slow_are_part_of_the_result() {
+        let timeouts = lossy(FaultKind::Timeout);
+        assert_eq!(timeouts.verdict, Verdict::Overloaded, "{timeouts:#?}");
+        let [limit, lost] = timeouts.reasons.as_slice() else {
+            panic!("{timeouts:#?}");
+        };
+        assert!(limit.contains("the server was the limit"), "{limit}");
+        assert!(lost.starts_with("100 of 1,000 messages"), "{lost}");
+        let resets = lossy(FaultKind::Reset);
+        assert_eq!(resets.verdict, Verdict::Invalid, "{resets:#?}");
+    }
+
+    #[test]
+    fn an_interrupted_document_says_how_many_runs_are_complete() {
+        let plan = plan();
+        let mut builder = builder();
+        builder.add(measured(&plan));
+        builder.add(Measured {
+            interrupted: true,
+            ..measured(&plan)
+        });
+        for (planned, note) in [
+            (Some(5), "interrupted: 1 of 5 runs are complete"),
+            (None, "interrupted: the search was not over after 1 run"),
+        ] {
+            let mut builder = builder.clone();
+            builder.interrupt(planned);
+            let document = builder.build();
+            assert!(document.interrupted);
+            assert_eq!(document.validity.notes[0], note);
+        }
+    }
+
+    #[test]
+    fn a_wrong_echo_of_the_warm_up_is_named_after_an_interruption() {
+        let plan = plan();
+        let mut recording = Recording::empty();
+        let first = FirstFault {
+            connection: 3,
+            offset: Some(64),
+            at_ns: 0,
+            detail: "changed".to_owned(),
+        };
+        let faults = Faults {
+            count: 1,
+            messages: 1,
+            first,
+        };
+        recording.faults.insert(FaultKind::Corrupt, faults);
+        let mut builder = builder();
+        builder.add(Measured {
+            interrupted: true,
+            ..Measured::new(&plan, recording, UNIX_EPOCH)
+        });
+        let reasons = builder.build().validity.reasons;
+        assert!(reasons[0].contains("connection 3"), "{reasons:?}");
     }
 
     #[test]

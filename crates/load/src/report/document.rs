@@ -36,6 +36,8 @@ pub struct Document {
     pub runs: Vec<Run>,
     /// The comparison of the second target with the first.
     pub comparison: Option<Comparison>,
+    /// Whether a signal ended the command before all planned runs were complete.
+    pub interrupted: bool,
     /// The result of `--find-max`.
     pub find_max: Option<KnownMaximum>,
     /// The conditions of `--fail-if`, and whether they are met.
@@ -366,6 +368,9 @@ pub struct Generator {
     /// its own choice: it was stopped, or its virtual processor was taken away. Of several threads or merged reports,
     /// the largest value.
     pub absent_ns: u64,
+    /// The number of threads for which the system does not report how long they waited for a processor. Their waits and
+    /// absences are not in the two figures above.
+    pub threads_not_accounted: u64,
     /// The longest turn of an event loop, in nanoseconds, from the planned wake-up on.
     pub longest_turn_ns: u64,
     /// The measured number of messages under way, on average over the window.
@@ -383,7 +388,7 @@ pub struct Generator {
     /// Planned ends of connections at which the server ended its stream after the client had ended its own, and every
     /// byte was right.
     pub ends_verified: u64,
-    /// Planned ends at which the server did not end its stream within a second, or reset the connection. No byte is
+    /// Planned ends at which the server did not end its stream in time, or reset the connection. No byte is
     /// known to be wrong.
     pub ends_without_end_of_stream: u64,
     /// Planned ends that were not checked, because too many connections were ending at the same time.
@@ -437,6 +442,12 @@ pub struct IntervalSummary {
     pub errors: u64,
     /// Connections that were open at its end.
     pub connections: usize,
+    /// Time in which a thread of the generator could run and waited for a processor. Of several threads, the largest
+    /// value.
+    pub queued_ns: u64,
+    /// Time in which a thread of the generator was away, and neither the scheduler nor its own sleep explains it. Of
+    /// several threads, the largest value.
+    pub absent_ns: u64,
     /// The response times of the messages that came back.
     pub response: Latency,
 }

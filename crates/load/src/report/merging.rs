@@ -46,6 +46,7 @@ pub fn merge(documents: &[Document]) -> Result<Document, MergeError> {
         check_seeds(documents.iter().take(n + 1), other)?;
     }
     let mut merged = first.clone();
+    merged.interrupted = documents.iter().any(|document| document.interrupted);
     merged.runs = (first.runs.iter().enumerate())
         .map(|(index, run)| {
             let others = others
@@ -365,6 +366,8 @@ fn add_interval(ours: &mut Vec<IntervalSummary>, interval: IntervalSummary) {
             ours.ok += interval.ok;
             ours.errors += interval.errors;
             ours.connections += interval.connections;
+            ours.queued_ns = ours.queued_ns.max(interval.queued_ns);
+            ours.absent_ns = ours.absent_ns.max(interval.absent_ns);
             add_latency(&mut ours.response, &interval.response);
         }
     }
@@ -403,6 +406,7 @@ fn add_generator(ours: &mut Generator, theirs: &Generator) {
     ours.connections_made += theirs.connections_made;
     ours.queued_ns = ours.queued_ns.max(theirs.queued_ns);
     ours.absent_ns = ours.absent_ns.max(theirs.absent_ns);
+    ours.threads_not_accounted += theirs.threads_not_accounted;
     let fastest = [ours.fastest_service_ns, theirs.fastest_service_ns];
     ours.fastest_service_ns = fastest.into_iter().flatten().min();
     ours.ends_verified += theirs.ends_verified;

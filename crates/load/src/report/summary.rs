@@ -152,6 +152,7 @@ fn generator(recording: &Recording, messages_per_second: f64) -> Generator {
         lateness: Latency::new(recording.lateness.clone()),
         queued_ns: health.queued_ns,
         absent_ns: health.absent_ns,
+        threads_not_accounted: health.not_accounted,
         longest_turn_ns: health.longest_turn_ns,
         in_flight: health.in_flight_ns as f64 / window_ns,
         in_flight_by_littles_law: messages_per_second * recording.service.mean() / 1e9,
@@ -201,6 +202,8 @@ fn interval(interval: Interval) -> IntervalSummary {
         ok: interval.ok,
         errors: interval.errors,
         connections: interval.connections,
+        queued_ns: interval.queued_ns,
+        absent_ns: interval.absent_ns,
         response: Latency::new(interval.response),
     }
 }

@@ -11,7 +11,7 @@ use super::latency::Latency;
 pub fn csv(document: &Document) -> String {
     let mut text = String::from(
         "run,target,connections,asked_rate,size,start_ns,length_ns,sent,ok,errors,open_connections,\
-         messages_per_second,p50_ns,p90_ns,p99_ns,p99.9_ns,max_ns\n",
+         messages_per_second,p50_ns,p90_ns,p99_ns,p99.9_ns,max_ns,queued_ns,absent_ns\n",
     );
     for run in &document.runs {
         let (target, size) = (quoted(&run.target), quoted(&run.parameters.size));
@@ -30,7 +30,7 @@ pub fn csv(document: &Document) -> String {
             // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
-                "{},{target},{},{asked},{size},{},{},{},{},{},{},{rate:.1},{},{},{},{},{}",
+                "{},{target},{},{asked},{size},{},{},{},{},{},{},{rate:.1},{},{},{},{},{},{},{}",
                 run.index,
                 run.parameters.connections,
                 second.start_ns,
@@ -44,6 +44,8 @@ pub fn csv(document: &Document) -> String {
                 at(99.0),
                 at(99.9),
                 response.max,
+                second.queued_ns,
+                second.absent_ns,
             );
         }
     }

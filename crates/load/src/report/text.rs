@@ -103,6 +103,16 @@ fn one_run(text: &mut String, run: &Run, document: &Document) {
     }
     errors(text, run);
     generator(text, run);
+    // Each process of a merged report has seeds of its own.
+    if run.common_window_ns.is_none() {
+        line(
+            text,
+            &format!(
+                "  repeat     --seed {} --payload-key {}",
+                parameters.seed, parameters.payload_key
+            ),
+        );
+    }
 }
 
 /// Writes the rate and the counts.

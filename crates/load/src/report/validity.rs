@@ -2,6 +2,9 @@
 //!
 //! Invalid does not mean that the measurement failed. It means that the figures would mislead a reader: the generator
 //! was slower than its schedule, fewer connections were made than asked for, or echoes were wrong.
+//!
+//! Overloaded means that the figures are right, and that the rate was not reached: the server, or the connections of
+//! the plan, were the limit.
 
 use super::document::{Loop, Run, Validity, Verdict};
 use super::units;
@@ -11,14 +14,13 @@ use crate::FaultKind;
 pub(super) fn judge(run: &Run) -> Validity {
     if run.window_ns == 0 && run.interrupted {
         let why = "interrupted in the warm-up: nothing was measured";
-        return of(vec![why.to_owned()], Vec::new());
+        let wrong = wrong_echoes(run).into_iter();
+        return of(wrong.chain([why.to_owned()]).collect(), Vec::new());
     }
     let mut reasons = Vec::new();
     reasons.extend(wrong_echoes(run));
     reasons.extend(nothing_measured(run));
     reasons.extend(missing_connections(run));
-    reasons.extend(lost_connections(run));
-    reasons.extend(lost_messages(run));
     reasons.extend(silence(run));
     reasons.extend(count_not_reached(run));
     reasons.extend(the_clients_limits(run));
@@ -30,11 +32,22 @@ pub(super) fn judge(run: &Run) -> Validity {
         if let Some(missed) = rate_not_reached(run) {
             match missed.by_the_generator {
                 true => reasons.push(missed.why),
-                // Another reason, such as missing connections, explains the missed rate too.
-                false if !reasons.is_empty() => {}
                 false => overloaded.push(missed.why),
             }
         }
+    }
+    let losses = lost_connections(run).into_iter().chain(lost_messages(run));
+    // A server that is too slow for the rate answers more and more messages too late. These timeouts are part of the
+    // result.
+    let is_only_slow =
+        reasons.is_empty() && !overloaded.is_empty() && timeouts_are_the_only_errors(run);
+    match is_only_slow {
+        true => overloaded.extend(losses),
+        false => reasons.extend(losses),
+    }
+    if !reasons.is_empty() {
+        // Another reason, such as missing connections, explains the missed rate too.
+        overloaded.clear();
     }
     let mut notes = notes(run);
     notes.extend(planned_ends(run));
@@ -44,6 +57,13 @@ pub(super) fn judge(run: &Run) -> Validity {
             "the generator waited for a processor for {} of the measured time, which is part of the latencies",
             units::percent(queued)
         ));
+    }
+    if run.generator.threads_not_accounted > 0 {
+        notes.push(
+            "this system does not report how long a thread waits for a processor: a generator that waited, or was \
+             stopped, is not noticed"
+                .to_owned(),
+        );
     }
     if !run.parameters.verify {
         notes.push("only the lengths of the echoes were checked, not their bytes".to_owned());
@@ -180,6 +200,12 @@ fn lost_messages(run: &Run) -> Option<String> {
     })
 }
 
+/// Whether every error was a timeout, or a silence before one.
+fn timeouts_are_the_only_errors(run: &Run) -> bool {
+    let is_late = |kind| matches!(kind, FaultKind::Timeout | FaultKind::Silent);
+    run.errors.iter().all(|error| is_late(error.kind))
+}
+
 /// The server sends nothing more on many connections: it hangs, or it has lost messages.
 fn silence(run: &Run) -> Option<String> {
     let (silent, opened) = (
@@ -188,7 +214,7 @@ fn silence(run: &Run) -> Option<String> {
     );
     (silent as f64 > SILENT_SHARE * opened as f64).then(|| {
         format!(
-            "{} of {} silent at the end: the last byte came on one of them {} after the start of the measured time",
+            "{} of {} silent at the end: no byte came on them after the first {} of the measured time",
             units::count(silent),
             plural(opened, "connection was", "connections were"),
             units::time(run.generator.silent_since_ns as f64)
@@ -396,7 +422,7 @@ fn planned_ends(run: &Run) -> Vec<String> {
     let generator = &run.generator;
     if generator.ends_without_end_of_stream > 0 {
         notes.push(format!(
-            "at the end of {} the server did not end its stream within a second of the client's end of stream, or it \
+            "at the end of {} the server did not end its stream in time after the client's end of stream, or it \
              reset the connection",
             plural(generator.ends_without_end_of_stream, "connection", "connections")
         ));

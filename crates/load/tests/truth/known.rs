@@ -115,6 +115,35 @@ fn a_stop_of_a_second_is_in_the_response_times_of_all_messages_that_were_due() {
     assert!(about(recording.response.max() as f64, 1e9, 0.005));
 }
 
+/// The generator is stopped from 1.5 s to 2.1 s, and waits for a processor from 3.2 s to 3.4 s.
+#[test]
+fn each_second_has_the_times_in_which_the_generator_was_away() {
+    let mut case = queue(MS / 10);
+    case.plan.rate = Some(1000.0);
+    case.plan.pipeline = 1000;
+    case.plan.until = Until::Elapsed(Duration::from_secs(4));
+    let stall = |at_ms, length_ms, kind| Stall {
+        at_ns: at_ms * MS,
+        length_ns: length_ms * MS,
+        kind,
+    };
+    case.settings.stalls = vec![
+        stall(1500, 600, StallKind::Suspended),
+        stall(3200, 200, StallKind::RunQueue),
+    ];
+    let seconds = measure(&case).intervals;
+    let absent = seconds.iter().map(|second| second.absent_ns / MS);
+    let queued = seconds.iter().map(|second| second.queued_ns / MS);
+    // The window begins 2 ms after the clock's start, and a period of 50 ms is divided by its length.
+    for (seen, expected) in [
+        (absent.collect::<Vec<_>>(), [0, 500, 100, 0]),
+        (queued.collect(), [0, 0, 0, 200]),
+    ] {
+        let close = |(seen, expected): (&u64, u64)| seen.abs_diff(expected) <= 30;
+        assert!(seen.iter().zip(expected).all(close), "{seen:?}");
+    }
+}
+
 /// 100,000 bytes over 100 Mbit/s take 8 ms in each direction. The server echoes each segment at once, so the first byte
 /// is back long before the last one.
 #[test]

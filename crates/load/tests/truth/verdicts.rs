@@ -181,12 +181,12 @@ const VERDICTS: &[Verdict] = &[
     },
     Verdict {
         name: "a server that hangs is silent in an open loop with timeouts",
-        blames: &[Blame::Lost, Blame::Silent],
+        blames: &[Blame::Silent, Blame::Lost],
         inject: hang_with_timeouts,
     },
     Verdict {
         name: "a server that hangs is silent in a closed loop with timeouts",
-        blames: &[Blame::Lost, Blame::Silent],
+        blames: &[Blame::Silent, Blame::Lost],
         inject: |case, random| {
             hang_with_timeouts(case, random);
             case.plan.rate = None;
