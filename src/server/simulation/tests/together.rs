@@ -17,7 +17,7 @@ use crate::server::stats::Stats;
 
 #[test]
 fn the_generator_and_the_ledger_agree_about_the_server() {
-    for seed in 0..from_environment("MIO_ECHO_SEEDS", 300) {
+    for seed in 0..from_environment("MIO_ECHO_SEEDS_TOGETHER", 300) {
         if let Some(violation) = violation(seed) {
             panic!("seed {seed}: {violation}");
         }
@@ -27,7 +27,7 @@ fn the_generator_and_the_ledger_agree_about_the_server() {
 #[test]
 fn they_agree_when_the_server_drains_in_the_middle_of_the_run() {
     let mut seen_faults = 0;
-    for seed in 0..from_environment("MIO_ECHO_SEEDS", 300) {
+    for seed in 0..from_environment("MIO_ECHO_SEEDS_TOGETHER", 300) {
         let (violation, faults) = violation_of_a_stop(seed);
         if let Some(violation) = violation {
             panic!("seed {seed}: {violation}");
