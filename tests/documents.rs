@@ -115,7 +115,7 @@ fn lines_of_sources_and_documents_have_at_most_120_columns() {
         let is_generated = matches!(
             extension,
             Some("lock" | "svg" | "png" | "proptest-regressions")
-        ) || name == "bench.schema.json"
+        ) || name.ends_with(".schema.json")
             || name == "peers.md"
             || name.starts_with("LICENSE");
         if is_generated {
@@ -167,6 +167,7 @@ fn the_documents_have_every_option() {
         ("serve", "docs/COMMANDS.md"),
         ("send", "docs/COMMANDS.md"),
         ("bench", "docs/BENCHMARKING.md"),
+        ("check", "docs/CHECKS.md"),
     ] {
         let help = Command::new(env!("CARGO_BIN_EXE_mio-echo"))
             .args([command, "--help"])

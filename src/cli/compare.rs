@@ -7,7 +7,7 @@ use mio_echo::report::{Assertion, compare_documents, comparison_text};
 
 use super::failure::Failure;
 use super::failure::{CONDITION_MET, INVALID};
-use super::outputs;
+use super::{outputs, writing};
 
 /// Compare two saved reports: whether the second is better, worse, or different only by chance
 #[derive(Args, Debug)]
@@ -47,9 +47,9 @@ pub(super) fn run(args: &CompareArgs) -> Result<(), Failure> {
         .collect();
     if args.json {
         let both = serde_json::json!({ "comparison": comparison, "assertions": results });
-        outputs::print(&(serde_json::to_string_pretty(&both)? + "\n"))?;
+        writing::print(&(serde_json::to_string_pretty(&both)? + "\n"))?;
     } else {
-        outputs::print(&comparison_text(&comparison, &results))?;
+        writing::print(&comparison_text(&comparison, &results))?;
     }
     if results.iter().any(|result| result.met.is_none()) {
         return Err(Failure::Code(INVALID));

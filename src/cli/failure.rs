@@ -5,7 +5,7 @@ use std::fmt;
 /// The reason for which a command failed.
 #[derive(Debug)]
 #[cfg_attr(
-    not(feature = "load"),
+    not(all(feature = "load", feature = "check")),
     allow(
         dead_code,
         reason = "only the commands of the feature use some variants"
@@ -45,6 +45,14 @@ pub(super) const OUTPUT_CLOSED: u8 = 141;
 /// An echo had a wrong byte.
 #[cfg(feature = "load")]
 pub(super) const WRONG_ECHO: u8 = 3;
+
+/// A required check failed.
+#[cfg(all(unix, feature = "check"))]
+pub(super) const CHECK_FAILED: u8 = 3;
+
+/// No required check failed, and one could not be decided.
+#[cfg(all(unix, feature = "check"))]
+pub(super) const INCONCLUSIVE: u8 = 4;
 
 /// The measurement is invalid, or a condition could not be decided.
 #[cfg(feature = "load")]

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "load")]
 mod bench;
+#[cfg(all(unix, feature = "check"))]
+mod check;
 #[cfg(feature = "load")]
 mod compare;
 #[cfg(feature = "load")]
@@ -17,6 +19,8 @@ mod serve;
 #[cfg(feature = "load")]
 mod stop;
 mod values;
+#[cfg(any(feature = "load", all(unix, feature = "check")))]
+mod writing;
 
 use std::process::ExitCode;
 
@@ -32,6 +36,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Send(args) => send::run(&args),
         #[cfg(feature = "load")]
         Command::Bench(args) => bench::run(&args),
+        #[cfg(all(unix, feature = "check"))]
+        Command::Check(args) => check::run(&args),
         #[cfg(feature = "load")]
         Command::Compare(args) => compare::run(&args),
         #[cfg(feature = "load")]
@@ -55,7 +61,7 @@ fn fail(why: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// An echo server on one nonblocking event loop, an echo client, and a load generator
+/// An echo server on one nonblocking event loop, an echo client, a load generator, and a tester of echo servers
 #[derive(Parser, Debug)]
 #[command(version, max_term_width = 100, propagate_version = true)]
 struct Cli {
@@ -69,6 +75,8 @@ enum Command {
     Send(send::SendArgs),
     #[cfg(feature = "load")]
     Bench(Box<bench::BenchArgs>),
+    #[cfg(all(unix, feature = "check"))]
+    Check(Box<check::CheckArgs>),
     #[cfg(feature = "load")]
     Compare(compare::CompareArgs),
     #[cfg(feature = "load")]

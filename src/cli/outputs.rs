@@ -8,6 +8,7 @@ use clap::Args;
 use mio_echo::report::{self, Document};
 
 use super::failure::Failure;
+use super::writing::{cannot_write, is_stdout, print, write};
 
 /// The files that a report is written to.
 #[derive(Args, Debug)]
@@ -106,36 +107,11 @@ impl Outputs {
     }
 }
 
-/// Prints to standard output.
-pub(super) fn print(text: &str) -> Result<(), Failure> {
-    let mut output = io::stdout().lock();
-    let written = output
-        .write_all(text.as_bytes())
-        .and_then(|()| output.flush());
-    match written {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::OutputClosed),
-        Err(error) => Err(format!("cannot write to standard output: {error}").into()),
-    }
-}
-
 /// Reads a report that was saved as JSON.
 pub(super) fn read(path: &Path) -> Result<Document, Failure> {
     let text = fs::read_to_string(path)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     Document::from_json(&text).map_err(|error| format!("{} {error}", path.display()).into())
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    fs::write(path, text).map_err(|error| cannot_write(path, &error))
-}
-
-fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    Failure::Message(format!("cannot write {}: {error}", path.display()))
-}
-
-fn is_stdout(path: &Path) -> bool {
-    path == Path::new("-")
 }
 
 /// The heading of these options in the help.

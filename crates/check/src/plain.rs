@@ -1,0 +1,282 @@
+//! The report as text for a terminal: one line for each check, five more for a failure, and the conclusion.
+
+use std::fmt::Write;
+
+use crate::check::Check;
+use crate::outcome::{Level, Verdict};
+use crate::report::{CheckReport, ServerReport};
+use crate::rungs::RUNGS;
+use crate::words::{Language, Words, words};
+
+/// Writes what a check found: a line, and after a failure what was done, what came, what should have come, why it
+/// matters, and where to read more.
+#[must_use]
+pub fn found(made: &CheckReport, language: Language) -> String {
+    let mut text = format!(
+        "{:<13} {:<22} {}\n",
+        verdict(made).of(language),
+        made.name,
+        level(made.level).of(language)
+    );
+    let remark = made.remark.as_ref().map(|remark| remark.of(language));
+    match (made.verdict, made.check()) {
+        (Verdict::Fail, Some(check)) => {
+            let came = remark.unwrap_or_default();
+            for (name, said) in [
+                (DID, check.does.of(language)),
+                (CAME, came),
+                (EXPECTED, check.passes.of(language)),
+                (WHY, check.why.of(language)),
+                (READ, check.read),
+            ] {
+                entry(&mut text, name.of(language), said);
+            }
+        }
+        _ => {
+            if let Some(remark) = remark {
+                entry(&mut text, "", remark);
+            }
+        }
+    }
+    text
+}
+
+/// Writes the conclusion: how many checks have which verdict, the rung of the ladder, and the next check to pass.
+#[must_use]
+pub fn conclusion(server: &ServerReport, language: Language) -> String {
+    let count = |level: Option<Level>, verdict: Verdict| {
+        let checks = server.checks.iter().filter(|made| {
+            made.verdict == verdict && level.is_none_or(|level| made.level == level)
+        });
+        checks.count()
+    };
+    let passed = count(None, Verdict::Pass);
+    let musts = count(Some(Level::Must), Verdict::Fail);
+    let shoulds = count(Some(Level::Should), Verdict::Fail);
+    let (undecided, skipped) = (
+        count(None, Verdict::Inconclusive),
+        count(None, Verdict::Skipped),
+    );
+    let mut text = match language {
+        Language::English => format!(
+            "\n{passed} passed; failed: {musts} of level must, {shoulds} of level should; {undecided} inconclusive, \
+             {skipped} skipped\n"
+        ),
+        Language::Japanese => format!(
+            "\n合格 {passed}、不合格: must {musts}、should {shoulds}、判定不能 {undecided}、省略 {skipped}\n"
+        ),
+    };
+    if server.interrupted {
+        text.push_str(match language {
+            Language::English => "interrupted: the remaining checks were not made\n",
+            Language::Japanese => "中断: 残りのチェックは行っていない\n",
+        });
+    }
+    if let Some(name) = &server.gone_since {
+        let _ = match language {
+            Language::English => writeln!(text, "the server is gone since {name}"),
+            Language::Japanese => writeln!(text, "サーバーは {name} 以降応答しない"),
+        };
+    }
+    text.push_str(&standing(server, language));
+    text
+}
+
+/// Writes where a server stands on the ladder.
+fn standing(server: &ServerReport, language: Language) -> String {
+    let standing = &server.standing;
+    let undecided = standing.undecided.join(", ");
+    let rung = RUNGS.iter().find(|rung| Some(rung.number) == standing.rung);
+    let mut text = match (rung, &standing.next, language) {
+        (Some(rung), Some(next), Language::English) => format!(
+            "stands on rung {} of the ladder (examples/{}); next: {next}\n",
+            rung.number, rung.file
+        ),
+        (Some(rung), Some(next), Language::Japanese) => format!(
+            "はしごの {} 段目 (examples/{}) に立っている。次: {next}\n",
+            rung.number, rung.file
+        ),
+        (_, _, Language::English) if undecided.is_empty() => {
+            "passes the checks of every rung of the ladder\n".to_owned()
+        }
+        (_, _, Language::Japanese) if undecided.is_empty() => {
+            "はしごのすべての段のチェックに合格している\n".to_owned()
+        }
+        (_, _, Language::English) => {
+            "passes the checks of the ladder, as far as they were made\n".to_owned()
+        }
+        (_, _, Language::Japanese) => {
+            "行ったかぎりでは、はしごのチェックに合格している\n".to_owned()
+        }
+    };
+    if !undecided.is_empty() {
+        let _ = match language {
+            Language::English => writeln!(text, "not decided on the way there: {undecided}"),
+            Language::Japanese => writeln!(text, "途中で判定しなかったもの: {undecided}"),
+        };
+    }
+    text
+}
+
+/// Writes the list of checks, one line for each.
+#[must_use]
+pub fn list<'a>(checks: impl Iterator<Item = &'a Check>, language: Language) -> String {
+    let mut text = String::new();
+    for check in checks {
+        let _ = writeln!(
+            text,
+            "{:<22} {:<9} {:<7} {}",
+            check.name,
+            check.group.name(),
+            level(check.level).of(language),
+            check.does.of(language)
+        );
+    }
+    text
+}
+
+/// Writes the description of a check.
+#[must_use]
+pub fn explanation(check: &Check, language: Language) -> String {
+    let mut text = format!("{} ({})\n", check.name, level(check.level).of(language));
+    for (name, said) in [
+        (DID, check.does.of(language)),
+        (EXPECTED, check.passes.of(language)),
+        (WHY, check.why.of(language)),
+        (READ, check.read),
+    ] {
+        entry(&mut text, name.of(language), said);
+    }
+    text
+}
+
+/// Writes a named sentence, indented, in lines of at most [`COLUMNS`].
+fn entry(text: &mut String, name: &str, said: &str) {
+    let name = match name.is_empty() {
+        true => String::new(),
+        false => format!("{name}:"),
+    };
+    let mut line = String::new();
+    let mut indent = INDENT;
+    for word in name.split_whitespace().chain(said.split_whitespace()) {
+        if !line.is_empty() && indent + columns(&line) + 1 + columns(word) > COLUMNS {
+            let _ = writeln!(text, "{:indent$}{line}", "");
+            line.clear();
+            indent = INDENT + 2;
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    let _ = writeln!(text, "{:indent$}{line}", "");
+}
+
+/// Returns how many columns of a terminal a word needs. The characters of Japanese need two.
+fn columns(word: &str) -> usize {
+    let wide = |c: &char| *c >= '\u{1100}';
+    word.chars().count() + word.chars().filter(wide).count()
+}
+
+fn verdict(made: &CheckReport) -> Words {
+    match made.verdict {
+        Verdict::Pass if made.level == Level::Note => words("note", "参考"),
+        Verdict::Pass => words("pass", "合格"),
+        Verdict::Fail => words("FAIL", "不合格"),
+        Verdict::Inconclusive => words("inconclusive", "判定不能"),
+        Verdict::Skipped => words("skipped", "省略"),
+    }
+}
+
+fn level(level: Level) -> Words {
+    match level {
+        Level::Must => words("must", "must"),
+        Level::Should => words("should", "should"),
+        Level::Note => words("note", "note"),
+    }
+}
+
+const DID: Words = words("the client", "クライアントの動作");
+const CAME: Words = words("what came", "結果");
+const EXPECTED: Words = words("what should come", "期待");
+const WHY: Words = words("why it matters", "理由");
+const READ: Words = words("read", "参照");
+
+/// The indentation of a sentence below its check.
+const INDENT: usize = 14;
+
+/// The most columns of a line.
+const COLUMNS: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Group;
+    use crate::rungs;
+    use crate::words::Text;
+
+    fn made(verdict: Verdict) -> CheckReport {
+        CheckReport {
+            name: "again".to_owned(),
+            group: Group::Echo,
+            level: Level::Must,
+            verdict,
+            remark: Some(Text {
+                en: "no connection".to_owned(),
+                ja: "接続できない".to_owned(),
+            }),
+            took_ms: 3,
+        }
+    }
+
+    #[test]
+    fn a_failure_has_five_entries() {
+        let text = found(&made(Verdict::Fail), Language::English);
+        for part in [
+            "FAIL",
+            "the client:",
+            "what came: no connection",
+            "should",
+            "why",
+            "read:",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in {text}");
+        }
+        assert!(text.lines().all(|line| columns(line) <= COLUMNS), "{text}");
+        let text = found(&made(Verdict::Fail), Language::Japanese);
+        assert!(
+            text.contains("接続できない") && !text.contains("what came"),
+            "{text}"
+        );
+        assert_eq!(
+            found(&made(Verdict::Inconclusive), Language::English)
+                .lines()
+                .count(),
+            2
+        );
+    }
+
+    #[test]
+    fn the_conclusion_names_the_rung_and_the_next_check() {
+        let checks = vec![made(Verdict::Fail)];
+        let server = ServerReport {
+            name: "a".to_owned(),
+            standing: rungs::standing(|name| (name == "again").then_some(Verdict::Fail)),
+            checks,
+            gone_since: Some("again".to_owned()),
+            interrupted: true,
+        };
+        let text = conclusion(&server, Language::English);
+        for part in [
+            "1 of level must",
+            "rung 0",
+            "next: again",
+            "gone since again",
+            "interrupted",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in {text}");
+        }
+        let text = conclusion(&server, Language::Japanese);
+        assert!(text.contains("0 段目"), "{text}");
+    }
+}

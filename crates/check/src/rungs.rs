@@ -1,0 +1,111 @@
+//! The ladder: the steps of `examples/`, and the check on which each step breaks.
+
+use serde::{Deserialize, Serialize};
+
+use crate::outcome::Verdict;
+
+/// A step of the ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rung {
+    /// The number of the step: the first two digits of its file.
+    pub number: u32,
+    /// The file, below `examples/`.
+    pub file: &'static str,
+    /// The checks on which the step breaks, and the next one does not.
+    pub breaks_on: &'static [&'static str],
+}
+
+/// All steps with a check on which they break, from the first one up. Step 02, a thread for each client, breaks on none
+/// of them: it costs memory.
+pub const RUNGS: &[Rung] = &[
+    rung(0, "00_page_server.py", &["again"]),
+    rung(1, "01_one_at_a_time.rs", &["two-at-once"]),
+    rung(3, "03_spin.rs", &["idle-cpu"]),
+    rung(4, "04_readiness.rs", &["slow-reader"]),
+    rung(
+        5,
+        "05_keep_the_rest.rs",
+        &["bounded-intake", "half-close-bulk"],
+    ),
+    rung(6, "06_back_pressure.rs", &["reset-idle"]),
+    rung(7, "07_whose_error.rs", &["idle-crowd"]),
+    rung(8, "08_edges.rs", &["big-then-silent", "half-close"]),
+    rung(9, "09_drain.rs", &["fairness"]),
+    rung(10, "10_turns.rs", &["out-of-descriptors"]),
+    rung(11, "11_listener.rs", &["squatters"]),
+    rung(12, "12_deadlines.rs", &["sigterm"]),
+];
+
+const fn rung(number: u32, file: &'static str, breaks_on: &'static [&'static str]) -> Rung {
+    Rung {
+        number,
+        file,
+        breaks_on,
+    }
+}
+
+/// Where a server stands on the ladder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub struct Standing {
+    /// The number of the step that breaks on the same check; `null` if the server passed the checks of all steps.
+    pub rung: Option<u32>,
+    /// The next check to pass; `null` if there is none.
+    pub next: Option<String>,
+    /// The checks of the ladder that were not decided. The server may stand lower than `rung` says.
+    pub undecided: Vec<String>,
+}
+
+/// Finds the step on which a server stands. `verdict` returns the verdict of a check, if it was made.
+pub(crate) fn standing(verdict: impl Fn(&str) -> Option<Verdict>) -> Standing {
+    let mut undecided = Vec::new();
+    for rung in RUNGS {
+        for check in rung.breaks_on {
+            match verdict(check) {
+                Some(Verdict::Fail) => {
+                    return Standing {
+                        rung: Some(rung.number),
+                        next: Some((*check).to_owned()),
+                        undecided,
+                    };
+                }
+                Some(Verdict::Pass) => {}
+                Some(Verdict::Inconclusive | Verdict::Skipped) | None => {
+                    undecided.push((*check).to_owned());
+                }
+            }
+        }
+    }
+    Standing {
+        rung: None,
+        next: None,
+        undecided,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_stands_on_the_first_step_that_breaks_on_the_same_check() {
+        let standing_of = |failed: &[&str]| {
+            standing(|name| match failed.contains(&name) {
+                true => Some(Verdict::Fail),
+                false => Some(Verdict::Pass),
+            })
+        };
+        let six = standing_of(&["reset-idle", "fairness"]);
+        assert_eq!(
+            (six.rung, six.next.as_deref()),
+            (Some(6), Some("reset-idle"))
+        );
+        assert_eq!(standing_of(&[]).rung, None);
+    }
+
+    #[test]
+    fn a_check_that_was_not_made_is_named() {
+        let seen = standing(|name| (name != "squatters").then_some(Verdict::Pass));
+        assert_eq!(seen.undecided, ["squatters"]);
+    }
+}

@@ -1,0 +1,333 @@
+//! Makes the checks, one after another, and judges what they found.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::check::{Check, Needs};
+use crate::checks;
+use crate::context::Context;
+use crate::endpoint::Endpoint;
+use crate::launcher::Launcher;
+use crate::outcome::{Level, Outcome, Problem, Verdict};
+use crate::process::Process;
+use crate::report::{CheckReport, ServerReport};
+use crate::rungs;
+use crate::words::{Text, text};
+
+/// What to check.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The name of the server in the report.
+    pub name: String,
+    /// How the server is reached.
+    pub server: Server,
+    /// The names of the checks to make.
+    pub checks: Vec<&'static str>,
+    /// How long an answer may take. Other limits are in proportion: a short answer three quarters, a silence one and a
+    /// half of it.
+    pub timeout: Duration,
+    /// The time after which the server closes idle clients; `None` if it is not known. The check `squatters` needs it.
+    pub idle_timeout: Option<Duration>,
+    /// Whether the server promises to return what it has acknowledged when it gets SIGTERM. Then `sigterm` is of level
+    /// should; otherwise it is a note.
+    pub drains: bool,
+    /// Whether checks with many connections or much traffic may be made on a server that is not on this machine.
+    pub may_harm: bool,
+}
+
+/// How a server is reached.
+#[derive(Clone, Debug)]
+pub enum Server {
+    /// It runs already.
+    Running {
+        /// Its addresses: the first one for all checks, and further ones for the checks `unix` and `ipv6`.
+        addresses: Vec<Endpoint>,
+        /// Its process, if it is known.
+        process: Option<Process>,
+    },
+    /// A command starts it, anew for each check.
+    Command(Launcher),
+}
+
+/// A report on the progress.
+#[derive(Debug)]
+pub enum Progress<'a> {
+    /// A check begins: its number from 1, and how many there are.
+    Begins(&'static Check, usize, usize),
+    /// A check is over.
+    Over(&'a CheckReport),
+}
+
+/// Makes the checks of a plan. `progress` is called before and after each check. The run ends early if `interrupted` is
+/// set.
+///
+/// # Errors
+/// The server is not reached: its address refuses connections, or its command does not start it. The text says why.
+pub fn run(
+    plan: &Plan,
+    interrupted: &AtomicBool,
+    mut progress: impl FnMut(Progress<'_>),
+) -> Result<ServerReport, Text> {
+    reach(plan, interrupted)?;
+    let wanted: Vec<&'static Check> = checks::all()
+        .filter(|check| plan.checks.contains(&check.name))
+        .collect();
+    let mut report = ServerReport {
+        name: plan.name.clone(),
+        checks: Vec::new(),
+        gone_since: None,
+        interrupted: false,
+        standing: rungs::standing(|_| None),
+    };
+    for (n, check) in wanted.iter().copied().enumerate() {
+        progress(Progress::Begins(check, n + 1, wanted.len()));
+        let began = Instant::now();
+        let outcome = match &report.gone_since {
+            Some(name) => Err(Problem::Skipped(text!(
+                "the server is gone since {name}",
+                "サーバーは {name} 以降応答しない"
+            ))),
+            None => {
+                // A server of one client is gone after each check. `again` reports that, and no other check.
+                let is_for_one_client =
+                    check.name == "hello" || report.verdict("again") == Some(Verdict::Fail);
+                let (outcome, is_gone) = make(plan, check, is_for_one_client, interrupted);
+                report.gone_since = is_gone.then(|| check.name.to_owned());
+                outcome
+            }
+        };
+        let (verdict, remark) = match outcome {
+            Ok(remark) => (Verdict::Pass, remark),
+            Err(Problem::Failed(what)) => (Verdict::Fail, Some(what)),
+            Err(Problem::Inconclusive(why)) => (Verdict::Inconclusive, Some(why)),
+            Err(Problem::Skipped(why)) => (Verdict::Skipped, Some(why)),
+            Err(Problem::Interrupted) => {
+                report.interrupted = true;
+                break;
+            }
+        };
+        let made = CheckReport {
+            name: check.name.to_owned(),
+            group: check.group,
+            level: match check.name {
+                "sigterm" if plan.drains => Level::Should,
+                _ => check.level,
+            },
+            verdict,
+            remark,
+            took_ms: began.elapsed().as_millis() as u64,
+        };
+        progress(Progress::Over(&made));
+        report.checks.push(made);
+    }
+    report.standing = rungs::standing(|name| report.verdict(name));
+    Ok(report)
+}
+
+/// Checks that the server is there at all.
+fn reach(plan: &Plan, interrupted: &AtomicBool) -> Result<(), Text> {
+    let reached = match &plan.server {
+        // A connection would use up the only one of a server that serves one client. Its first check reports that it
+        // refuses connections. But a server that is not there at all is no failed check.
+        Server::Running { addresses, .. } => match addresses.first() {
+            Some(endpoint) => match listens(endpoint) {
+                Some(true) => Ok(()),
+                _ => {
+                    crate::client::Client::connect(endpoint, plan.timeout, interrupted).map(|_| ())
+                }
+            },
+            None => Err(Problem::Failed(text!("no address", "アドレスがない"))),
+        },
+        Server::Command(launcher) => launcher.start(interrupted).map(|_| ()),
+    };
+    match reached {
+        Ok(()) | Err(Problem::Interrupted) => Ok(()),
+        Err(Problem::Failed(why) | Problem::Inconclusive(why) | Problem::Skipped(why)) => Err(why),
+    }
+}
+
+/// Whether a server listens on an address of this machine; `None` if the system does not say.
+fn listens(endpoint: &Endpoint) -> Option<bool> {
+    match endpoint {
+        Endpoint::Tcp(address) if endpoint.is_local() => {
+            crate::queues::is_listening(address.port())
+        }
+        _ => None,
+    }
+}
+
+/// Makes one check. Returns what it found, and whether the server is gone for the checks after it.
+fn make(
+    plan: &Plan,
+    check: &Check,
+    is_for_one_client: bool,
+    interrupted: &AtomicBool,
+) -> (Outcome, bool) {
+    let mut context = match context(plan, interrupted) {
+        Ok(context) => context,
+        Err(problem) => return (Err(problem), false),
+    };
+    if let Some(why) = not_possible(plan, check, &context) {
+        return (Err(Problem::Skipped(why)), false);
+    }
+    let witness = Witness::start();
+    let mut outcome = (check.run)(&mut context);
+    let late = witness.stop();
+    let is_over = matches!(outcome, Err(Problem::Interrupted | Problem::Skipped(_)));
+    let mut is_gone = false;
+    if !is_over && !interrupted.load(Ordering::Relaxed) {
+        let is_new_for_each_check = context.launcher.is_some();
+        let alive = match is_for_one_client && is_new_for_each_check {
+            true => Ok(()),
+            false => alive(&mut context),
+        };
+        if let Err(how) = alive {
+            is_gone = context.launcher.is_none();
+            if !matches!(outcome, Err(Problem::Failed(_))) {
+                outcome = Err(Problem::Failed(how));
+            }
+        }
+    }
+    // A failure of the server cannot be told from a machine that ran nothing for a long time.
+    if let Err(Problem::Failed(what)) = &outcome
+        && late > plan.timeout / 4
+    {
+        let (ms, en, ja) = (late.as_millis(), &what.en, &what.ja);
+        outcome = Err(Problem::Inconclusive(text!(
+            "this machine was busy: a sleep of 10 ms ended {ms} ms late. Seen: {en}",
+            "このマシンが忙しかった: 10 ms のスリープが {ms} ms 遅れて終わった。観測: {ja}"
+        )));
+    }
+    (outcome, is_gone)
+}
+
+fn context<'a>(plan: &'a Plan, interrupted: &'a AtomicBool) -> Result<Context<'a>, Problem> {
+    let (endpoint, others, process, launcher, started) = match &plan.server {
+        Server::Running { addresses, process } => {
+            let Some((first, others)) = addresses.split_first() else {
+                return Err(Problem::Skipped(text!("no address", "アドレスがない")));
+            };
+            (first.clone(), others, *process, None, None)
+        }
+        Server::Command(launcher) => {
+            let started = launcher.start(interrupted)?;
+            let process = started.process();
+            (
+                started.endpoint(),
+                &[][..],
+                process,
+                Some(launcher),
+                Some(started),
+            )
+        }
+    };
+    Ok(Context {
+        endpoint,
+        others,
+        timeout: plan.timeout,
+        idle_timeout: plan.idle_timeout,
+        process,
+        launcher,
+        started,
+        interrupted,
+    })
+}
+
+/// Returns why a check is not made; `None` if it can be made.
+fn not_possible(plan: &Plan, check: &Check, context: &Context<'_>) -> Option<Text> {
+    let is_local = context.endpoint.is_local();
+    let has = match check.needs {
+        Needs::Nothing => true,
+        Needs::Tcp => context.endpoint.is_tcp(),
+        Needs::Loopback => context.endpoint.is_tcp() && is_local,
+        Needs::Process => context.process.is_some(),
+        Needs::Command => context.launcher.is_some(),
+    };
+    if !has {
+        return Some(match check.needs {
+            Needs::Nothing | Needs::Tcp => text!("it needs TCP", "TCP が必要"),
+            Needs::Loopback => text!(
+                "it needs a TCP server on this machine",
+                "このマシン上の TCP サーバーが必要"
+            ),
+            Needs::Process => text!(
+                "it needs the process of the server: --pid, or a command",
+                "サーバーのプロセスが必要: --pid またはコマンドを指定する"
+            ),
+            Needs::Command => text!(
+                "it needs a command that starts the server",
+                "サーバーを起動するコマンドが必要"
+            ),
+        });
+    }
+    (check.harms && !is_local && !plan.may_harm).then(|| {
+        text!(
+            "it could harm a server that is not on this machine: --yes-it-is-mine allows it",
+            "このマシン上にないサーバーに害を与えるおそれがある: --yes-it-is-mine で許可する"
+        )
+    })
+}
+
+/// Checks that a new client is served after a check.
+fn alive(context: &mut Context<'_>) -> Result<(), Text> {
+    let Some(started) = &mut context.started else {
+        // Without a command, or after a check that has ended the server on purpose.
+        if context.launcher.is_some() {
+            return Ok(());
+        }
+        return answers(context);
+    };
+    match started.how_it_ended() {
+        Some(how) => Err(how),
+        None => answers(context),
+    }
+}
+
+fn answers(context: &Context<'_>) -> Result<(), Text> {
+    let what = match context.hello() {
+        Ok(()) | Err(Problem::Interrupted | Problem::Inconclusive(_) | Problem::Skipped(_)) => {
+            return Ok(());
+        }
+        Err(Problem::Failed(what)) => what,
+    };
+    let (en, ja) = (what.en, what.ja);
+    Err(text!(
+        "a new client got no answer after the check: {en}",
+        "チェックの後、新しいクライアントが応答を得られなかった: {ja}"
+    ))
+}
+
+/// A thread that sleeps for short times, and notices how late it wakes up. It shows whether the machine itself was too
+/// busy to judge a time.
+struct Witness {
+    is_over: std::sync::Arc<AtomicBool>,
+    latest_us: std::sync::Arc<AtomicU64>,
+}
+
+impl Witness {
+    fn start() -> Witness {
+        let witness = Witness {
+            is_over: std::sync::Arc::default(),
+            latest_us: std::sync::Arc::default(),
+        };
+        let (is_over, latest_us) = (witness.is_over.clone(), witness.latest_us.clone());
+        std::thread::spawn(move || {
+            while !is_over.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                std::thread::sleep(NAP);
+                let late = began.elapsed().saturating_sub(NAP);
+                latest_us.fetch_max(late.as_micros() as u64, Ordering::Relaxed);
+            }
+        });
+        witness
+    }
+
+    /// Ends the thread, and returns the longest delay.
+    fn stop(self) -> Duration {
+        self.is_over.store(true, Ordering::Relaxed);
+        Duration::from_micros(self.latest_us.load(Ordering::Relaxed))
+    }
+}
+
+/// How long the witness sleeps.
+const NAP: Duration = Duration::from_millis(10);

@@ -1,0 +1,217 @@
+//! Runs `mio-echo check` as a user does: its reports, its messages, its exit codes, and Ctrl-C.
+
+#![cfg(all(target_os = "linux", feature = "check"))]
+#![allow(missing_docs, reason = "a test has no public interface")]
+
+mod common;
+
+use std::fs;
+use std::process::{Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::*;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+fn check(args: &[&str]) -> Output {
+    mio_echo()
+        .arg("check")
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The command that starts the server of this package.
+const SERVE: [&str; 5] = [
+    "--",
+    env!("CARGO_BIN_EXE_mio-echo"),
+    "serve",
+    "{address}",
+    "-q",
+];
+
+#[test]
+fn the_server_of_this_package_passes_and_the_json_follows_its_schema() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (json, markdown, html, junit) =
+        (file("a.json"), file("a.md"), file("a.html"), file("a.xml"));
+    let mut args = vec![
+        "--only",
+        "echo,ends,idle-cpu,big-then-silent,sigterm",
+        "--drains",
+        "--strict",
+        "--json",
+        &json,
+        "--markdown",
+        &markdown,
+        "--html",
+        &html,
+        "--junit",
+        &junit,
+    ];
+    args.extend(SERVE);
+    let output = check(&args);
+    assert_eq!(output.status.code(), Some(0), "{output:#?}");
+    let text = out(&output);
+    assert!(text.contains("pass          hello"), "{text}");
+    assert!(text.contains("0 inconclusive"), "{text}");
+    let report: Value = serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap();
+    let schema: Value = serde_json::from_str(include_str!("../docs/check.schema.json")).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> = validator
+        .iter_errors(&report)
+        .map(|error| error.to_string())
+        .collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+    assert!(fs::read_to_string(&markdown).unwrap().contains("hello"));
+    assert!(
+        fs::read_to_string(&html)
+            .unwrap()
+            .starts_with("<!DOCTYPE html>")
+    );
+    assert!(fs::read_to_string(&junit).unwrap().contains("<testsuite "));
+}
+
+#[test]
+fn a_failure_is_explained_and_exits_with_3() {
+    // A server that serves one client and ends.
+    let one = "import socket,sys\nh,p=sys.argv[1].split(':')\ns=socket.create_server((h,int(p)))\nc,_=s.accept()\n\
+               while d:=c.recv(999): c.sendall(d)";
+    let output = check(&["--only", "again", "--", "python3", "-c", one, "{address}"]);
+    assert_eq!(output.status.code(), Some(3), "{output:#?}");
+    let text = out(&output);
+    for part in [
+        "FAIL",
+        "what came:",
+        "why it matters:",
+        "read:",
+        "rung 0",
+        "next: again",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+    let output = check(&[
+        "--lang",
+        "ja",
+        "--only",
+        "again",
+        "--",
+        "python3",
+        "-c",
+        one,
+        "{address}",
+    ]);
+    assert!(out(&output).contains("不合格"), "{output:#?}");
+}
+
+#[test]
+fn usage_errors_say_what_to_write() {
+    for (args, hint) in [
+        (&["--only", "helo"][..], "--list"),
+        (&["--explain", "helo"], "--list"),
+        (&["--", "./mine"], "{address}"),
+        (&["--server", "./mine {address}"], "NAME=COMMAND"),
+        (&["--server", "a='./mine {address}"], "a="),
+        (&["--pid", "999999999"], "no process"),
+        (&["--timeout", "2"], "500ms"),
+        (
+            &["--only", "hello", "--except", "hello"],
+            "no check is left",
+        ),
+    ] {
+        let output = check(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {output:#?}");
+        assert!(said(&output).contains(hint), "{args:?}: {}", said(&output));
+    }
+}
+
+#[test]
+fn a_server_that_is_not_reached_exits_with_1() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let output = check(&[&closed.to_string()]);
+    assert_eq!(output.status.code(), Some(1), "{output:#?}");
+    assert!(said(&output).contains("refused"), "{output:#?}");
+    let output = check(&["--", "./no-such-program", "{address}"]);
+    assert_eq!(output.status.code(), Some(1), "{output:#?}");
+    let output = check(&[
+        "--",
+        "python3",
+        "-c",
+        "raise SystemExit('no luck')",
+        "{address}",
+    ]);
+    assert_eq!(output.status.code(), Some(1), "{output:#?}");
+    assert!(said(&output).contains("no luck"), "{output:#?}");
+}
+
+#[test]
+fn list_and_explain_make_no_check() {
+    let list = out(&check(&["--list"]));
+    assert_eq!(list.lines().count(), ::check::checks().count(), "{list}");
+    let resets = out(&check(&["--list", "--only", "resets"]));
+    assert!(
+        resets.lines().all(|line| line.contains(" resets ")),
+        "{resets}"
+    );
+    let why = out(&check(&["--explain", "bulk"]));
+    assert!(why.contains("write(2)"), "{why}");
+}
+
+/// The checks that need a running server's process stop it, and Ctrl-C must continue it.
+#[test]
+fn ctrl_c_leaves_no_process_stopped_or_running() {
+    let mut args = vec!["check", "--json", "-"];
+    args.extend(SERVE);
+    for wait_ms in [100, 600, 1500, 4000, 9000] {
+        let child = mio_echo()
+            .args(&args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let pid = Pid::from_child(&child);
+        thread::sleep(Duration::from_millis(wait_ms));
+        let children = children_of(child.id());
+        kill_process(pid, Signal::INT).unwrap();
+        let began = Instant::now();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{output:#?}");
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            began.elapsed()
+        );
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["servers"][0]["interrupted"], true);
+        for child in children {
+            let is_there = fs::metadata(format!("/proc/{child}")).is_ok();
+            assert!(
+                !is_there,
+                "after {wait_ms} ms the server {child} still runs"
+            );
+        }
+    }
+}
+
+/// Returns the ids of the child processes: proc_pid_task_children(5).
+fn children_of(id: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+    text.split_ascii_whitespace()
+        .filter_map(|id| id.parse().ok())
+        .collect()
+}
