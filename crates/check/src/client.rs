@@ -83,16 +83,10 @@ impl<'a> Client<'a> {
             socket,
             interrupted,
         };
-        let until = Instant::now() + limit;
-        let connected = loop {
-            client.check_interruption()?;
-            match client.socket.connect_timeout(address, limit) {
-                // The backlog of a Unix-domain socket is full: unix(7). TCP waits and tries again by itself.
-                Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < until => {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                connected => break connected,
-            }
+        client.check_interruption()?;
+        let connected = match address.is_unix() {
+            true => client.connect_unix(address, limit),
+            false => client.socket.connect_timeout(address, limit),
         };
         match connected {
             Ok(()) => {}
@@ -109,6 +103,13 @@ impl<'a> Client<'a> {
             client.socket.set_tcp_nodelay(true)?;
         }
         Ok(client)
+    }
+
+    /// Connects a Unix-domain socket. A nonblocking connect(2) fails with EAGAIN while the backlog is full. A blocking
+    /// one waits for as long as SO_SNDTIMEO says (unix(7), socket(7)).
+    fn connect_unix(&self, address: &SockAddr, limit: Duration) -> io::Result<()> {
+        self.socket.set_write_timeout(Some(limit))?;
+        self.socket.connect(address)
     }
 
     /// Returns the socket, for options.

@@ -13,7 +13,7 @@ pub(crate) struct Row<'a> {
     pub(crate) name: &'a str,
     /// Its level.
     pub(crate) level: Level,
-    /// What it found, in the order of the servers; `None` where it was not made.
+    /// The results, in the order of the servers; `None` where the check was not made.
     pub(crate) cells: Vec<Option<&'a CheckReport>>,
 }
 
@@ -122,7 +122,7 @@ impl Mark {
         }
     }
 
-    /// Returns the marks that the grid of a report has, in the order of the legend. The four verdicts are always in it.
+    /// Returns the marks for the legend of a report: those of the four results, and the others if the grid has them.
     pub(crate) fn used(report: &Report) -> Vec<Mark> {
         let is_used = |mark: Mark| {
             let mut rows = LEVELS.into_iter().flat_map(|level| rows(report, level));
@@ -172,7 +172,7 @@ pub(crate) fn failures(server: &ServerReport, level: Level) -> usize {
     server.checks.iter().filter(failed).count()
 }
 
-/// Describes where a server stands on the ladder. What comes next, and what was not decided, is not in it.
+/// Describes where a server stands on the ladder, without the next check and those that were not decided.
 pub(crate) fn place(standing: &Standing, language: Language) -> String {
     let Some(number) = standing.rung else {
         let every = words(
@@ -196,8 +196,10 @@ pub(crate) fn place(standing: &Standing, language: Language) -> String {
     }
 }
 
-/// Replaces the characters that a document must not have, or that could mislead its reader: control characters by their
-/// pictures, line ends by spaces, and characters that change the direction of the text by U+FFFD.
+/// Replaces characters that a document must not have, or that could mislead its reader.
+///
+/// Control characters become their pictures, and line ends become spaces. Characters that change the direction of the
+/// text become U+FFFD.
 pub(crate) fn visible(text: &str) -> String {
     text.chars().map(visible_char).collect()
 }

@@ -188,7 +188,7 @@ fn wrapped(paragraph: &str, indent: &str) -> String {
 fn at_the_start(word: &str) -> String {
     let number = word.trim_start_matches(|c: char| c.is_ascii_digit());
     match number.chars().next() {
-        Some('-' | '+' | '#' | '=') if number.len() == word.len() => format!("\\{word}"),
+        Some('-' | '+' | '#' | '=' | '>') if number.len() == word.len() => format!("\\{word}"),
         Some('.' | ')') if number.len() < word.len() => {
             let digits = word.len() - number.len();
             format!("{}\\{number}", word.split_at(digits).0)
@@ -266,19 +266,24 @@ fn code(name: &str) -> String {
     )
 }
 
-/// Escapes what Markdown or HTML would take for markup. An underscore within a word is none.
+/// Escapes what Markdown or HTML would take for markup, and nothing else: the text is read as it is too.
 fn escape(text: &str) -> String {
     let text = visible(text);
     let chars: Vec<char> = text.trim().chars().collect();
-    let is_word = |at: Option<usize>| {
-        at.and_then(|at| chars.get(at))
-            .is_some_and(|c| c.is_alphanumeric())
-    };
+    let is_word = |c: char| c.is_alphanumeric();
     let mut escaped = String::new();
     for (at, &c) in chars.iter().enumerate() {
+        let last = at.checked_sub(1).and_then(|at| chars.get(at).copied());
+        let next = chars.get(at + 1).copied();
         let is_markup = match c {
-            '\\' | '`' | '*' | '[' | ']' | '<' | '>' | '|' | '~' | '&' => true,
-            '_' => !is_word(at.checked_sub(1)) || !is_word(Some(at + 1)),
+            '`' | '*' | '<' | '|' | '~' => true,
+            // A backslash escapes punctuation, and at the end of a line it breaks the line.
+            '\\' => !next.is_some_and(is_word),
+            '_' => !last.is_some_and(is_word) || !next.is_some_and(is_word),
+            // The end of a link's text.
+            ']' => next.is_some_and(|next| matches!(next, '(' | '[' | ':')),
+            // The start of an entity.
+            '&' => next.is_some_and(|next| next == '#' || is_word(next)),
             _ => false,
         };
         if is_markup {
@@ -308,18 +313,18 @@ mod tests {
         for line in [
             "# What echo servers survive",
             "2030-01-31 · mio-echo check 9.8.7 · Linux 6.1",
-            "|     | server               | Failed (must) | Failed (should) | rung | next             |",
-            "|   1 | the \\<page\\|server\\> |             1 |               1 |    5 | `bounded-intake` |",
+            "|     | server              | Failed (must) | Failed (should) | rung | next             |",
+            "|   1 | the \\<page\\|server> |             1 |               1 |    5 | `bounded-intake` |",
             "✓ passed · ✗ failed · ? inconclusive · – skipped · • noted · (empty) not made",
-            "| check         | the \\<page\\|server\\> | other |",
-            "| `hello`       |          ✓           |   ✓   |",
-            "| `again`       |          ✗           |   ✓   |",
-            "| `two-at-once` |          ?           |       |",
+            "| check         | the \\<page\\|server> | other |",
+            "| `hello`       |          ✓          |   ✓   |",
+            "| `again`       |          ✗          |   ✓   |",
+            "| `two-at-once` |          ?          |       |",
             "stands on rung 5: examples/05_keep_the_rest.rs; next: `bounded-intake`; not decided on the way",
             "there: `two-at-once`",
             "The server did not answer any more after this check: `memory`",
             "The run was interrupted: the remaining checks were not made.",
-            "- `again` (must): 3 of 5 bytes \\<b\\>\\&\\|\\*came\\*\u{2400}\u{241b}\\[31m",
+            "- `again` (must): 3 of 5 bytes \\<b>&\\|\\*came\\*\u{2400}\u{241b}[31m",
             "- `storm` (should): the last client waited 1.2 s",
             "- `memory` (note): 21 KiB a client",
             "- `unix`: no such address was named",
@@ -376,8 +381,16 @@ mod tests {
     }
 
     #[test]
-    fn an_underscore_within_a_word_is_no_markup() {
-        assert_eq!(escape("SO_LINGER _a_ a\\b"), "SO_LINGER \\_a\\_ a\\\\b");
+    fn only_markup_is_escaped() {
+        for (text, expected) in [
+            ("SO_LINGER _a_", "SO_LINGER \\_a\\_"),
+            ("C:\\a \\", "C:\\a \\\\"),
+            ("[Errno 104] a -> b", "[Errno 104] a -> b"),
+            ("[a](b) [c][d]", "[a\\](b) [c\\][d]"),
+            ("a & b &lt; &#60;", "a & b \\&lt; \\&#60;"),
+        ] {
+            assert_eq!(escape(text), expected);
+        }
         assert_eq!(code("a`b|c"), "`a'b\u{a6}c`");
     }
 }

@@ -58,6 +58,17 @@ impl Reference {
     }
 }
 
+/// A failure of the reference says nothing about the server under test.
+pub(crate) fn of_the_reference(problem: Problem) -> Problem {
+    match problem {
+        Problem::Failed(Text { en, ja }) => Problem::Inconclusive(text!(
+            "the tiny server in this program did not answer: {en}",
+            "このプログラム内の小さなサーバーが応答しなかった: {ja}"
+        )),
+        other => other,
+    }
+}
+
 impl Drop for Reference {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);

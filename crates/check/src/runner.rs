@@ -7,7 +7,7 @@ use crate::check::{Check, Needs};
 use crate::checks;
 use crate::context::Context;
 use crate::endpoint::Endpoint;
-use crate::launcher::Launcher;
+use crate::launcher::{Launcher, Started};
 use crate::outcome::{Level, Outcome, Problem, Verdict};
 use crate::process::Process;
 use crate::report::{CheckReport, ServerReport};
@@ -183,10 +183,21 @@ fn make(
         };
         if let Err(how) = alive {
             is_gone = context.launcher.is_none();
+            if let Some(started) = &mut context.started {
+                // A process that ends closes its sockets first.
+                let _ = started.wait(Duration::from_millis(200));
+            }
             if !matches!(outcome, Err(Problem::Failed(_))) {
                 outcome = Err(Problem::Failed(how));
             }
         }
+    }
+    if let Err(Problem::Failed(what)) = &mut outcome
+        && let Some(how) = context.started.as_mut().and_then(Started::how_it_ended)
+        && *what != how
+    {
+        what.en = format!("{}; {}", what.en, how.en);
+        what.ja = format!("{}。{}", what.ja, how.ja);
     }
     // A failure of the server cannot be told from a machine that ran nothing for a long time.
     if let Err(Problem::Failed(what)) = &outcome

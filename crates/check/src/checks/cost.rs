@@ -100,9 +100,9 @@ pub(super) const CHECKS: &[Check] = &[
             "クライアントが 150 回送る。まず単独で、次に黙っている 3,000 のクライアント (ディスクリプタ上限が低ければ、より少ない) がいる中で送り、サーバーのプロセッサ時間を測る。",
         ),
         passes: words(
-            "A message costs at most 4 times as much in the crowd as alone: the cheapest of three tries against the \
-             dearest alone.",
-            "メッセージ 1 つの費用が、単独のときの 4 倍以下である (3 回のうち最小のものを、単独での最大のものと比べる)。",
+            "A message costs at most 4 times as much in the crowd as alone, or at most 40 µs more: the cheapest of five \
+             tries against the dearest of five alone.",
+            "メッセージ 1 つの費用が、単独のときの 4 倍以下、または 40 µs 増以下である (5 回のうち最小のものを、単独での 5 回のうち最大のものと比べる)。",
         ),
         why: words(
             "poll(2) and select(2) get the list of all sockets with each call, and the kernel looks at every one. \
@@ -305,14 +305,17 @@ pub(super) fn is_idle(context: &Context<'_>, process: Process, most: f64) -> Out
 
 fn idle_crowd(context: &mut Context<'_>) -> Outcome {
     let process = context.process()?;
-    let n = crowd_size(context, CROWD, 2)?;
+    let n = crowd_size(context, CROWD, FEWEST, 2)?;
     let asker = context.connect()?;
     let cost = |context: &Context<'_>| cost_of_a_message(context, process, &asker);
     // The first messages may cost more.
     cost(context)?;
-    // The cost depends on the processors on which the scheduler puts both programs. So the dearest of three figures
-    // alone is compared with the cheapest of three in the crowd.
-    let mut alone = cost(context)?.max(cost(context)?).max(cost(context)?);
+    // The cost depends on the processors on which the scheduler puts both programs, and switches between 3 and 40 µs on
+    // a busy machine. So the dearest figure alone is compared with the cheapest one in the crowd.
+    let mut alone = Duration::ZERO;
+    for _ in 0..TRIES {
+        alone = alone.max(cost(context)?);
+    }
     let crowd = connect_crowd(context, n)?;
     let n = crowd.len();
     let is_served = wait_until_served(context);
@@ -322,19 +325,14 @@ fn idle_crowd(context: &mut Context<'_>) -> Outcome {
     all_stay(context, &crowd)?;
     is_served?;
     let mut among = Duration::MAX;
-    for _ in 0..3 {
+    for _ in 0..TRIES {
         among = among.min(cost(context)?);
-        if among <= alone * MOST_GROWTH {
+        if among <= most_in_a_crowd(alone) {
             break;
         }
     }
     drop(crowd);
     wait_until_served(context)?;
-    if among > alone * MOST_GROWTH {
-        // The machine may have become slower meanwhile.
-        settled_descriptors(context, process)?;
-        alone = alone.max(cost(context)?).max(cost(context)?);
-    }
     if alone.is_zero() {
         return Err(Problem::Inconclusive(text!(
             "the system reports no processor time (/proc/PID/task/*/schedstat)",
@@ -346,10 +344,15 @@ fn idle_crowd(context: &mut Context<'_>) -> Outcome {
         "a message cost {one:.1} µs of processor time alone, and {many:.1} µs beside {n} silent clients",
         "メッセージ 1 つのプロセッサ時間は、単独で {one:.1} µs、黙っている {n} のクライアントがいる中で {many:.1} µs だった"
     );
-    match among <= alone * MOST_GROWTH {
+    match among <= most_in_a_crowd(alone) {
         true => Ok(Some(figure)),
         false => Err(Problem::Failed(figure)),
     }
+}
+
+/// Returns how much a message may cost in a crowd.
+fn most_in_a_crowd(alone: Duration) -> Duration {
+    (alone * MOST_GROWTH).max(alone + NO_LIST)
 }
 
 /// Returns the processor time of the server for one message.
@@ -375,9 +378,9 @@ fn memory(context: &mut Context<'_>) -> Outcome {
     let mut clients = ask_once_each(context, 100)?;
     let hundred = kib_each(before, process.memory()?, clients.len());
     let mib = before as f64 / 1048576.0;
-    let possible = crowd_size(context, 1000, 10)?;
+    let is_possible = crowd_size(context, 1000, 1000, 10).is_ok();
     let has_children = process.tree().len() > 50;
-    if possible < 1000 || has_children {
+    if !is_possible || has_children {
         return Ok(Some(text!(
             "{mib:.1} MiB, and {hundred:.1} KiB for each of 100 clients",
             "{mib:.1} MiB、100 クライアントのとき 1 つあたり {hundred:.1} KiB"
@@ -517,11 +520,20 @@ const READ_BACK: usize = 16 * 1024;
 /// How many silent clients there are in `idle-crowd`.
 const CROWD: usize = 3000;
 
+/// With fewer silent clients than this nothing is shown.
+const FEWEST: usize = 900;
+
 /// How many messages are measured.
 const MESSAGES: u32 = 150;
 
-/// How much more a message may cost in a crowd.
+/// How many times more a message may cost in a crowd.
 const MOST_GROWTH: u32 = 4;
+
+/// A list of 900 sockets costs poll(2) more than this, and of 3,000 about 500 µs.
+const NO_LIST: Duration = Duration::from_micros(40);
+
+/// How often the cost of a message is measured.
+const TRIES: usize = 5;
 
 /// A leak of one way to end leaves 10 descriptors in a round.
 const MOST_LEAKED: usize = 4;

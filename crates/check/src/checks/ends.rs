@@ -28,8 +28,7 @@ pub(super) const CHECKS: &[Check] = &[
             "どのクライアントも 2 秒以内に 10 バイトと、それに続くストリームの終わりを受け取る。",
         ),
         why: words(
-            "The client has ended its sending, not its receiving. A server that closes at the end of the stream \
-             before \
+            "The client has ended its sending, not its receiving. A server that closes at the end of the stream before \
              it writes loses the echo. A server that reads once for each event never sees the end.",
             "クライアントは送信を終えただけで、受信は続けている。ストリームの終わりを見て書く前に閉じるサーバーはエコーを失う。\
              イベントごとに 1 回しか読まないサーバーは終わりに気づかない。",
@@ -54,8 +53,7 @@ pub(super) const CHECKS: &[Check] = &[
             "すべてのバイトが 3 秒以上途切れずに戻り、その後ストリームの終わりが来る。",
         ),
         why: words(
-            "The end arrives while the server still has bytes to write. A server that closes at the end of the \
-             stream \
+            "The end arrives while the server still has bytes to write. A server that closes at the end of the stream \
              drops them.",
             "サーバーにまだ書くバイトがあるうちに終わりが届く。ストリームの終わりを見て閉じるサーバーはそれらを捨ててしまう。",
         ),

@@ -15,7 +15,9 @@ use crate::endpoint::Endpoint;
 use crate::outcome::{Level, Outcome, Problem};
 use crate::payload::payload;
 use crate::process::Process;
-use crate::reference::{Pair, Reference, best_of_three, milliseconds, percentile};
+use crate::reference::{
+    Pair, Reference, best_of_three, milliseconds, of_the_reference, percentile,
+};
 use crate::words::{Text, text, words};
 
 use super::process::still_alive;
@@ -143,6 +145,8 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 fn storm(context: &mut Context<'_>) -> Outcome {
+    // The reference has as many clients, and this program has both ends of their connections.
+    crowd_size(context, STORM, STORM, STORM)?;
     let reference = Reference::start()?;
     let what = text!(
         "the last of {STORM} clients was served after",
@@ -150,7 +154,8 @@ fn storm(context: &mut Context<'_>) -> Outcome {
     );
     let pair = best_of_three(STORM_LIMIT, &what, || {
         let most = STORM_LIMIT * 3;
-        let reference = connect_at_once(context, &reference.endpoint(), most)?;
+        let reference =
+            connect_at_once(context, &reference.endpoint(), most).map_err(of_the_reference)?;
         let limit = STORM_LIMIT.max(reference * 3);
         let server = connect_at_once(context, &context.endpoint, limit)?;
         Ok(Pair { server, reference })
@@ -258,7 +263,8 @@ impl Guest {
 }
 
 fn crowd(context: &mut Context<'_>) -> Outcome {
-    let n = crowd_size(context, CROWD, ASKERS)?;
+    // The reference has as many clients, and this program has both ends of their connections.
+    let n = crowd_size(context, CROWD, FEWEST, 3 * ASKERS)?;
     let reference = Reference::start()?;
     let crowd = connect_crowd(context, n)?;
     let n = crowd.len();
@@ -284,7 +290,7 @@ fn ask_in_a_crowd(context: &Context<'_>, reference: &Reference, n: usize) -> Res
         "黙っている {n} のクライアントがいる中で、p99 は"
     );
     best_of_three(CROWD_P99, &what, || {
-        let ours = connect_to(context, &reference.endpoint(), ASKERS)?;
+        let ours = connect_to_reference(context, reference, ASKERS)?;
         let askers = context.connect_many(ASKERS)?;
         let mut times = Times::default();
         for _ in 0..4 {
@@ -298,9 +304,13 @@ fn ask_in_a_crowd(context: &Context<'_>, reference: &Reference, n: usize) -> Res
 
 /// Returns how many clients can connect: as many as wanted, or as many as the descriptor limits of this program and of
 /// the server allow. `more` further clients will connect.
+///
+/// # Errors
+/// [`Problem::Inconclusive`] if they are fewer than `fewest`.
 pub(super) fn crowd_size(
     context: &Context<'_>,
     wanted: usize,
+    fewest: usize,
     more: usize,
 ) -> Result<usize, Problem> {
     let limit = getrlimit(Resource::Nofile).current;
@@ -309,7 +319,7 @@ pub(super) fn crowd_size(
     let theirs = theirs.unwrap_or(usize::MAX);
     let possible = (ours.saturating_sub(RESERVE)).min(theirs.saturating_sub(SERVERS_RESERVE));
     let possible = possible.saturating_sub(more);
-    if possible >= FEWEST {
+    if possible >= fewest {
         return Ok(wanted.min(possible));
     }
     let Text { en, ja } = match ours < theirs {
@@ -395,14 +405,14 @@ fn unless_full(context: &Context<'_>, problem: Problem) -> Problem {
     }
 }
 
-fn connect_to<'a>(
+fn connect_to_reference<'a>(
     context: &Context<'a>,
-    endpoint: &Endpoint,
+    reference: &Reference,
     n: usize,
 ) -> Result<Vec<Client<'a>>, Problem> {
-    (0..n)
-        .map(|_| Client::connect(endpoint, context.timeout, context.interrupted))
-        .collect()
+    let connect = || Client::connect(&reference.endpoint(), context.timeout, context.interrupted);
+    let clients: Result<_, Problem> = (0..n).map(|_| connect()).collect();
+    clients.map_err(of_the_reference)
 }
 
 /// The times of the server under test and of the reference, asked in turn.
@@ -426,7 +436,8 @@ impl Times {
             Ok::<Duration, Problem>(began.elapsed())
         };
         self.server.push(time(server)?);
-        self.reference.push(time(reference)?);
+        self.reference
+            .push(time(reference).map_err(of_the_reference)?);
         Ok(())
     }
 
@@ -463,7 +474,7 @@ fn fairness(context: &mut Context<'_>) -> Outcome {
     );
     let pair = best_of_three(FAIRNESS_P99, &what, || {
         let fast = context.connect_many(2)?;
-        let ours = connect_to(context, &reference.endpoint(), 5)?;
+        let ours = connect_to_reference(context, &reference, 5)?;
         let askers = context.connect_many(5)?;
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -529,11 +540,14 @@ fn no_delay(context: &mut Context<'_>) -> Outcome {
     let what = text!("the median was", "中央値は");
     let pair = best_of_three(NO_DELAY_MEDIAN, &what, || {
         let server = context.connect()?;
-        let ours = Client::connect(&reference.endpoint(), context.timeout, context.interrupted)?;
+        let connected =
+            Client::connect(&reference.endpoint(), context.timeout, context.interrupted);
+        let ours = connected.map_err(of_the_reference)?;
         let mut times = Times::default();
         for _ in 0..20 {
             times.server.push(single_bytes(context, &server)?);
-            times.reference.push(single_bytes(context, &ours)?);
+            let time = single_bytes(context, &ours).map_err(of_the_reference)?;
+            times.reference.push(time);
         }
         Ok(Pair {
             server: percentile(&mut times.server, 50),

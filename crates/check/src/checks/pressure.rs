@@ -17,8 +17,7 @@ pub(super) const CHECKS: &[Check] = &[
         needs: Needs::Nothing,
         harms: true,
         does: words(
-            "A client sends and never reads, until nothing more is taken or 16 MiB are sent. Then another \
-             client asks.",
+            "A client sends and never reads, until nothing more is taken or 16 MiB are sent. Then another client asks.",
             "クライアントが、それ以上受け取られなくなるか 16 MiB に達するまで、読まずに送り続ける。その後、別のクライアントが送る。",
         ),
         passes: words(
@@ -26,8 +25,7 @@ pub(super) const CHECKS: &[Check] = &[
             "別のクライアントも、その後の新しいクライアントも、1.5 秒以内にエコーを受け取る。",
         ),
         why: words(
-            "write(2) on a blocking socket waits until the client reads. In a server with one loop, all other \
-             clients \
+            "write(2) on a blocking socket waits until the client reads. In a server with one loop, all other clients \
              wait with it.",
             "ブロッキングソケットの write(2) は、クライアントが読むまで待つ。ループが 1 つのサーバーでは、他のすべてのクライアントも待たされる。",
         ),
@@ -41,8 +39,7 @@ pub(super) const CHECKS: &[Check] = &[
         needs: Needs::Nothing,
         harms: true,
         does: words(
-            "A client sends without reading, until nothing more is taken or 16 MiB are sent. Then it reads \
-             everything, \
+            "A client sends without reading, until nothing more is taken or 16 MiB are sent. Then it reads everything, \
              and sends another message.",
             "クライアントが、それ以上受け取られなくなるか 16 MiB に達するまで、読まずに送る。その後、すべてを読み、もう 1 つメッセージを送る。",
         ),
@@ -51,8 +48,7 @@ pub(super) const CHECKS: &[Check] = &[
             "すべてのバイトが順番どおりに、3 秒以上途切れずに戻り、最後のメッセージも戻る。",
         ),
         why: words(
-            "When its send buffer is full, write(2) takes a part of the bytes or none. A server that does not \
-             keep the \
+            "When its send buffer is full, write(2) takes a part of the bytes or none. A server that does not keep the \
              rest in order, or does not continue when there is room again, loses bytes or stops.",
             "送信バッファが満杯になると、write(2) は一部しか受け取らないか、まったく受け取らない。\
              残りを順番どおりに保持しないサーバーや、空きができても再開しないサーバーは、バイトを失うか止まる。",
@@ -113,8 +109,7 @@ pub(super) const CHECKS: &[Check] = &[
         needs: Needs::Loopback,
         harms: true,
         does: words(
-            "A client sends and never reads, until nothing more is taken or 16 MiB are sent. The queues of the \
-             kernel \
+            "A client sends and never reads, until nothing more is taken or 16 MiB are sent. The queues of the kernel \
              (/proc/net/tcp) tell how many of the bytes the process of the server holds.",
             "クライアントが、それ以上受け取られなくなるか 16 MiB に達するまで、読まずに送り続ける。\
              カーネルのキュー (/proc/net/tcp) から、サーバーのプロセスが保持するバイト数がわかる。",
@@ -138,8 +133,7 @@ pub(super) const CHECKS: &[Check] = &[
         needs: Needs::Loopback,
         harms: true,
         does: words(
-            "100 clients send and never read, each until nothing more is taken or 4 MiB are sent. Then another \
-             client \
+            "100 clients send and never read, each until nothing more is taken or 4 MiB are sent. Then another client \
              asks.",
             "100 のクライアントが、それぞれ、それ以上受け取られなくなるか 4 MiB に達するまで、読まずに送り続ける。その後、別のクライアントが送る。",
         ),
@@ -150,8 +144,7 @@ pub(super) const CHECKS: &[Check] = &[
              プロセスが保持するのは、平均して 1 クライアントあたり多くても 2 MiB である。",
         ),
         why: words(
-            "A server with a fixed number of threads, or with one budget for all buffers, survives one such \
-             client and \
+            "A server with a fixed number of threads, or with one budget for all buffers, survives one such client and \
              stops at many.",
             "スレッド数が固定されたサーバーや、全バッファで 1 つの上限を共有するサーバーは、\
              このようなクライアントが 1 つなら耐えても、多数になると止まる。",
@@ -358,7 +351,7 @@ impl<'c, 'a> Intake<'c, 'a> {
 
     /// Sends what is taken at once. Returns whether anything was.
     fn advance(&mut self, bytes: &[u8]) -> Result<bool, Problem> {
-        if self.broke.is_some() || self.sent == bytes.len() {
+        if self.is_over(bytes) {
             return Ok(false);
         }
         match self.client.send_now(&bytes[self.sent..]) {
@@ -374,6 +367,7 @@ impl<'c, 'a> Intake<'c, 'a> {
         }
     }
 
+    /// Whether nothing is left to send.
     fn is_over(&self, bytes: &[u8]) -> bool {
         self.broke.is_some() || self.sent == bytes.len()
     }

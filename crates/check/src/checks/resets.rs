@@ -25,8 +25,7 @@ pub(super) const CHECKS: &[Check] = &[
             "どの新しいクライアントも 3 秒以内にエコーを受け取る。",
         ),
         why: words(
-            "Port scanners and health checks do this all day. The end of the stream before the first byte is no \
-             error.",
+            "Port scanners and health checks do this all day. The end of the stream before the first byte is no error.",
             "ポートスキャナーやヘルスチェックは一日中これを行う。最初のバイトの前にストリームが終わるのはエラーではない。",
         ),
         read: "docs/FAULTS.md; accept(2)",
@@ -39,8 +38,7 @@ pub(super) const CHECKS: &[Check] = &[
         needs: Needs::Tcp,
         harms: false,
         does: words(
-            "5 clients, one after another, are served, stay idle, and reset their connection (SO_LINGER with a \
-             time of \
+            "5 clients, one after another, are served, stay idle, and reset their connection (SO_LINGER with a time of \
              0). Another client asks after each reset.",
             "5 のクライアントが順に、応答を受け、何もせずにいてから接続をリセットする (時間 0 の SO_LINGER)。\
              リセットのたびに別のクライアントが送る。",
@@ -75,8 +73,7 @@ pub(super) const CHECKS: &[Check] = &[
             "別のクライアントも、その後の新しいクライアントも、1.5 秒以内にエコーを受け取る。",
         ),
         why: words(
-            "Here write(2) fails too: with ECONNRESET, and after that with EPIPE and the signal SIGPIPE, whose \
-             default \
+            "Here write(2) fails too: with ECONNRESET, and after that with EPIPE and the signal SIGPIPE, whose default \
              action ends the process.",
             "ここでは write(2) も失敗する: まず ECONNRESET、その後は EPIPE とシグナル SIGPIPE である。\
              SIGPIPE の既定の動作はプロセスを終了させる。",
@@ -125,8 +122,7 @@ pub(super) const CHECKS: &[Check] = &[
             "別のクライアントも、その後の新しいクライアントも、1.5 秒以内にエコーを受け取る。",
         ),
         why: words(
-            "The server writes to a connection that is closed at the other end. The second write fails with \
-             EPIPE and \
+            "The server writes to a connection that is closed at the other end. The second write fails with EPIPE and \
              raises SIGPIPE, whose default action ends the process.",
             "サーバーは相手側が閉じた接続に書く。2 回目の write は EPIPE で失敗し、SIGPIPE を発生させる。\
              その既定の動作はプロセスを終了させる。",
