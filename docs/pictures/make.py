@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the pictures of the documents.
 
-    make.py              writes turn.svg, states.svg and byte.svg beside this file
+    make.py              writes turn.svg, states.svg, byte.svg and ladder.svg beside this file
     make.py --check      ends with 1 if one of them is not what it would write
     make.py --screenshot runs `mio-echo bench` (target/release) at a rate, and writes the page of its report as
                          ../bench.png; needs Chromium
@@ -10,9 +10,11 @@ The pictures of the benches (../peers.svg, ../growth.svg) are made by `cargo ben
 """
 
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from xml.sax.saxutils import escape
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -241,7 +243,53 @@ def byte():
     )
 
 
-PICTURES = {"turn.svg": turn, "states.svg": states, "byte.svg": byte}
+def ladder():
+    """Which checks each step of the ladder fails: examples/grid.toml."""
+    root = HERE.parent.parent
+    grid = tomllib.loads((root / "examples/grid.toml").read_text(encoding="utf-8"))
+    fails, either = grid["fails"], grid["either"]
+    steps = sorted(fails)
+    files = {step: next((root / "examples").glob(f"{step}_*")) for step in steps}
+    breaks_on = {
+        step: re.search(r"Breaks on: `([\w-]+)`", file.read_text(encoding="utf-8"))[1] for step, file in files.items()
+    }
+    document = (root / "docs/CHECKS.md").read_text(encoding="utf-8")
+    levels = dict(re.findall(r"^\| `([\w-]+)` \| (must|should|note)", document, re.MULTILINE))
+    # A check of level should is tried from the step on that breaks on it; one of level must on each step.
+    first = {check: step for step, check in breaks_on.items() if levels[check] != "must"}
+    names = list(dict.fromkeys([breaks_on[step] for step in steps if step != "02"]))
+    names += [name for name in levels if name not in names and any(name in fails[s] + either.get(s, []) for s in steps)]
+    left, top, width, height = 190, 64, 50, 22
+    parts = [text(20, 28, "Which checks each step fails", "title")]
+    for n, step in enumerate(steps):
+        parts.append(text(left + width * n + width / 2, top - 10, step, "title", "middle"))
+    for row, name in enumerate(names):
+        y = top + height * row
+        parts.append(text(left - 12, y + 15, name, "small", "end"))
+        for n, step in enumerate(steps):
+            x = left + width * n
+            if name in first and step < first[name] and name not in fails[step]:
+                continue
+            kind, sign = ("main", "✓")
+            if name in fails[step]:
+                kind, sign = ("end", "✗")
+            elif name in either.get(step, []):
+                kind, sign = ("box", "✓ ✗")
+            parts.append(f'<rect class="{kind}" x="{x + 2}" y="{y + 1}" width="{width - 4}" height="{height - 2}" rx="3"/>')
+            parts.append(text(x + width / 2, y + 15, sign, "small", "middle"))
+    bottom = top + height * len(names)
+    parts.append(text(20, bottom + 26, "✓ passes   ✗ fails   ✓ ✗ by chance   empty: not tried. All other checks of", "small"))
+    parts.append(text(20, bottom + 43, "level must pass on every step. Step 02 breaks on no check: it costs memory.", "small"))
+    return picture(
+        left + width * len(steps) + 20,
+        bottom + 60,
+        "The ladder: which checks each step fails",
+        "A table of the thirteen steps and the checks that at least one of them fails. From step to step more checks pass.",
+        *parts,
+    )
+
+
+PICTURES = {"turn.svg": turn, "states.svg": states, "byte.svg": byte, "ladder.svg": ladder}
 
 
 def screenshot():
