@@ -275,16 +275,23 @@ def ladder():
                 kind, sign = ("end", "✗")
             elif name in either.get(step, []):
                 kind, sign = ("box", "✓ ✗")
-            parts.append(f'<rect class="{kind}" x="{x + 2}" y="{y + 1}" width="{width - 4}" height="{height - 2}" rx="3"/>')
+            corner, size = f'x="{x + 2}" y="{y + 1}"', f'width="{width - 4}" height="{height - 2}"'
+            parts.append(f'<rect class="{kind}" {corner} {size} rx="3"/>')
             parts.append(text(x + width / 2, y + 15, sign, "small", "middle"))
     bottom = top + height * len(names)
-    parts.append(text(20, bottom + 26, "✓ passes   ✗ fails   ✓ ✗ by chance   empty: not tried. All other checks of", "small"))
-    parts.append(text(20, bottom + 43, "level must pass on every step. Step 02 breaks on no check: it costs memory.", "small"))
+    parts.append(
+        labels(
+            20,
+            bottom + 26,
+            "✓ passes, ✗ fails, ✓ ✗ by chance, empty: not tried. All other musts pass on every step.",
+            "Step 02 breaks on no check: it costs memory.",
+        )
+    )
     return picture(
         left + width * len(steps) + 20,
         bottom + 60,
         "The ladder: which checks each step fails",
-        "A table of the thirteen steps and the checks that at least one of them fails. From step to step more checks pass.",
+        "A table of the thirteen steps, and of the checks that at least one of them fails.",
         *parts,
     )
 
