@@ -118,8 +118,8 @@ fn a_failure_is_explained_and_exits_with_3() {
 #[test]
 fn usage_errors_say_what_to_write() {
     for (args, hint) in [
-        (&["--only", "helo"][..], "--list"),
-        (&["--explain", "helo"], "--list"),
+        (&["--only", "no-such-check"][..], "--list"),
+        (&["--explain", "no-such-check"], "--list"),
         (&["--", "./mine"], "{address}"),
         (&["--server", "./mine {address}"], "NAME=COMMAND"),
         (&["--server", "a='./mine {address}"], "a="),

@@ -1,7 +1,7 @@
 //! An echo server with Rust's standard library: a thread for each client.
 //! Build: rustc -O -o /tmp/rust_std examples/others/rust_std.rs
 //! Run: mio-echo check -- /tmp/rust_std {address}
-//! Stands on: rung 10 of the ladder. Next: `out-of-descriptors`, because an accept error ends it. `no-delay` fails too.
+//! Stands on: rung 10 of the ladder. Next: `out-of-descriptors`, because an accept error ends it. It fails `storm` too.
 use std::{env, io, net, thread};
 
 fn main() -> io::Result<()> {

@@ -184,15 +184,16 @@ fn wrapped(paragraph: &str, indent: &str) -> String {
     text + "\n"
 }
 
-/// Escapes a word that would begin a list, a heading or a rule at the start of a line.
+/// Escapes a word that would begin a list, a heading, a quotation or a rule at the start of a line.
 fn at_the_start(word: &str) -> String {
-    let number = word.trim_start_matches(|c: char| c.is_ascii_digit());
-    match number.chars().next() {
-        Some('-' | '+' | '#' | '=' | '>') if number.len() == word.len() => format!("\\{word}"),
-        Some('.' | ')') if number.len() < word.len() => {
-            let digits = word.len() - number.len();
-            format!("{}\\{number}", word.split_at(digits).0)
-        }
+    let is_marker = ["-", "+", "#", "="]
+        .iter()
+        .any(|c| word.replace(c, "").is_empty());
+    let digits = word.trim_end_matches(['.', ')']);
+    let is_number = digits.len() + 1 == word.len() && digits.chars().all(|c| c.is_ascii_digit());
+    match word.strip_prefix(digits) {
+        Some(rest) if is_number => format!("{digits}\\{rest}"),
+        _ if is_marker || word.starts_with('>') => format!("\\{word}"),
         _ => word.to_owned(),
     }
 }
@@ -374,10 +375,18 @@ mod tests {
         let text = wrapped(&format!("- {} - 12. # a", "x".repeat(95)), "  ");
         let lines: Vec<&str> = text.lines().skip(1).collect();
         assert_eq!(lines, ["  12\\. # a"], "{text}");
-        assert_eq!(at_the_start("-"), "\\-");
-        assert_eq!(at_the_start("12 "), "12 ");
-        assert_eq!(at_the_start("#1"), "\\#1");
-        assert_eq!(at_the_start("日本"), "日本");
+        for (word, expected) in [
+            ("-", "\\-"),
+            ("===", "\\==="),
+            (">a", "\\>a"),
+            ("12)", "12\\)"),
+            ("127.0.0.1:7007", "127.0.0.1:7007"),
+            ("-1", "-1"),
+            ("#1", "#1"),
+            ("日本", "日本"),
+        ] {
+            assert_eq!(at_the_start(word), expected);
+        }
     }
 
     #[test]

@@ -34,9 +34,9 @@ fn tables() -> String {
     for group in Group::ALL {
         let _ = writeln!(
             text,
-            "\n### {}\n\n| check | level | the client | passes when | why it matters | read |\n{}",
-            group.name(),
-            "|---|---|---|---|---|---|"
+            "\n### {}\n\n| check | level | the client | passes when | why it matters | read |\n\
+             |---|---|---|---|---|---|",
+            group.name()
         );
         for check in checks().filter(|check| check.group == group) {
             let level = match check.level {

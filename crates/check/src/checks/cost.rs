@@ -1,4 +1,4 @@
-//! What the server costs while nothing happens, and what it keeps.
+//! The cost of a server: processor time while nothing happens, memory, descriptors, threads.
 
 use std::time::{Duration, Instant};
 
@@ -100,8 +100,8 @@ pub(super) const CHECKS: &[Check] = &[
             "クライアントが 150 回送る。まず単独で、次に黙っている 3,000 のクライアント (ディスクリプタ上限が低ければ、より少ない) がいる中で送り、サーバーのプロセッサ時間を測る。",
         ),
         passes: words(
-            "A message costs at most 4 times as much in the crowd as alone, or at most 40 µs more: the cheapest of five \
-             tries against the dearest of five alone.",
+            "A message costs at most 4 times as much in the crowd as alone, or at most 40 µs more: the lowest \
+             of five tries against the highest of five alone.",
             "メッセージ 1 つの費用が、単独のときの 4 倍以下、または 40 µs 増以下である (5 回のうち最小のものを、単独での 5 回のうち最大のものと比べる)。",
         ),
         why: words(
@@ -118,7 +118,7 @@ pub(super) const CHECKS: &[Check] = &[
         group: Group::Cost,
         level: Level::Note,
         needs: Needs::Process,
-        harms: false,
+        harms: true,
         does: words(
             "100 clients connect and ask once, then 1,000. The memory of the server is measured.",
             "100、次に 1,000 のクライアントが接続して 1 回ずつ送る。サーバーのメモリを測る。",
@@ -311,7 +311,7 @@ fn idle_crowd(context: &mut Context<'_>) -> Outcome {
     // The first messages may cost more.
     cost(context)?;
     // The cost depends on the processors on which the scheduler puts both programs, and switches between 3 and 40 µs on
-    // a busy machine. So the dearest figure alone is compared with the cheapest one in the crowd.
+    // a busy machine. So the highest figure alone is compared with the lowest one in the crowd.
     let mut alone = Duration::ZERO;
     for _ in 0..TRIES {
         alone = alone.max(cost(context)?);

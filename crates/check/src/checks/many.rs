@@ -53,14 +53,12 @@ pub(super) const CHECKS: &[Check] = &[
         needs: Needs::Nothing,
         harms: true,
         does: words(
-            "1,000 clients connect and say nothing (fewer, if the descriptor limit of this program is lower). \
-             Then 50 \
+            "1,000 clients connect and say nothing (fewer, if the descriptor limit of this program is lower). Then 50 \
              more clients ask, 4 times each.",
             "1,000 のクライアントが接続して何も送らない (このプログラムのディスクリプタ上限が低ければ、より少ない)。さらに 50 のクライアントが 4 回ずつ送る。",
         ),
         passes: words(
-            "All 50 are served, none of the silent clients is turned away, and the 99th percentile is below 50 \
-             ms, or \
+            "All 50 are served, none of the silent clients is turned away, and the 99th percentile is below 50 ms, or \
              below 3 times that of a tiny server in this program, in one of three tries.",
             "50 すべてが応答を受け取り、黙っているクライアントは 1 つも切断されず、3 回のうち 1 回は、99 パーセンタイルが 50 ms 未満、またはこのプログラム内の小さなサーバーの 3 倍未満である。",
         ),
@@ -83,8 +81,7 @@ pub(super) const CHECKS: &[Check] = &[
             "2 つのクライアントができるだけ速く送り続け、読み続ける。その間、ほかの 5 つのクライアントが順番に送る。",
         ),
         passes: words(
-            "The 99th percentile of the five is below 100 ms, or below 3 times that of a tiny server in this \
-             program, \
+            "The 99th percentile of the five is below 100 ms, or below 3 times that of a tiny server in this program, \
              in one of three tries.",
             "3 回のうち 1 回は、5 つのクライアントの 99 パーセンタイルが 100 ms 未満、またはこのプログラム内の小さなサーバーの 3 倍未満である。",
         ),
@@ -103,8 +100,8 @@ pub(super) const CHECKS: &[Check] = &[
         needs: Needs::Tcp,
         harms: false,
         does: words(
-            "A client sends 200 single bytes, each in a call and a segment of its own, and waits for their \
-             echo: 20 times.",
+            "A client sends 200 single bytes, each in a call and a segment of its own, and waits for their echo: 20 \
+             times.",
             "クライアントが 200 バイトを 1 バイトずつ、別々の呼び出しとセグメントで送り、そのエコーを待つ。これを 20 回行う。",
         ),
         passes: words(
@@ -441,9 +438,9 @@ impl Times {
         Ok(())
     }
 
-    /// Corrects the times for questions that were not asked because an earlier one was not answered: a client that had
-    /// asked in the middle of a long time would have waited for its second half. Without this, one long time counts as
-    /// much as one short time.
+    /// Adds the times of the questions that were not asked while an earlier one waited for its answer. A client that
+    /// had asked in the middle of a long time would have waited for its second half. Without these times, a long time
+    /// counts no more than a short one.
     fn at_any_moment(self) -> Times {
         let correct = |times: Vec<Duration>| {
             let all = times.iter().flat_map(|time| {
