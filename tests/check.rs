@@ -159,6 +159,28 @@ fn a_server_that_is_not_reached_exits_with_1() {
 }
 
 #[test]
+fn of_several_servers_the_others_are_checked_if_one_does_not_start() {
+    let mine = format!(
+        "mine={} serve {{address}} -q",
+        env!("CARGO_BIN_EXE_mio-echo")
+    );
+    let output = check(&[
+        "--only",
+        "hello",
+        "--server",
+        "none=./no-such-program {address}",
+        "--server",
+        &mine,
+    ]);
+    assert_eq!(output.status.code(), Some(1), "{output:#?}");
+    assert!(
+        said(&output).contains("none: ./no-such-program"),
+        "{output:#?}"
+    );
+    assert!(out(&output).contains("pass          hello"), "{output:#?}");
+}
+
+#[test]
 fn list_and_explain_make_no_check() {
     let list = out(&check(&["--list"]));
     assert_eq!(list.lines().count(), ::check::checks().count(), "{list}");

@@ -14,7 +14,7 @@ use ::check::{
 use clap::{Args, ValueEnum};
 use mio_echo::Address;
 
-use super::failure::{CHECK_FAILED, Failure, INCONCLUSIVE, INTERRUPTED};
+use super::failure::{CHECK_FAILED, FAILURE, Failure, INCONCLUSIVE, INTERRUPTED};
 use super::values;
 use super::writing::{is_stdout, print, write};
 
@@ -150,8 +150,17 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
         system: system(),
         servers: Vec::new(),
     };
+    let mut not_reached = Ok(());
     for plan in &plans {
-        let server = check_one(args, plan, plans.len() > 1, &interrupted)?;
+        let server = match check_one(args, plan, plans.len() > 1, &interrupted) {
+            // The other servers still make a report.
+            Err(Failure::Message(why)) if plans.len() > 1 => {
+                let _ = writeln!(io::stderr(), "mio-echo: {why}");
+                not_reached = Err(Failure::Code(FAILURE));
+                continue;
+            }
+            made => made?,
+        };
         let is_interrupted = server.interrupted;
         report.servers.push(server);
         if is_interrupted {
@@ -163,7 +172,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
         return Err(Failure::Code(INTERRUPTED));
     }
     match report.overall(args.strict) {
-        Overall::Passed => Ok(()),
+        Overall::Passed => not_reached,
         Overall::Failed => Err(Failure::Code(CHECK_FAILED)),
         Overall::Inconclusive => Err(Failure::Code(INCONCLUSIVE)),
     }

@@ -1,6 +1,6 @@
 //! A conformance tester for echo servers, in any language: it finds out what an echo server survives.
 //!
-//! [`checks`] returns the list of checks. [`run`] makes them on one server and returns a [`ServerReport`]. The crate
+//! [`checks()`] returns the list of checks. [`run`] makes them on one server and returns a [`ServerReport`]. The crate
 //! knows nothing of the server under test but its address, and its process if that is known.
 //!
 //! The client's sockets are blocking, with time limits, and a thread is started where two things happen at once. A

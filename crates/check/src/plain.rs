@@ -20,7 +20,7 @@ pub fn found(made: &CheckReport, language: Language) -> String {
     );
     let remark = made.remark.as_ref().map(|remark| remark.of(language));
     match (made.verdict, made.check()) {
-        (Verdict::Fail, Some(check)) => {
+        (Verdict::Fail, Some(check)) if made.level != Level::Note => {
             let came = remark.unwrap_or_default();
             for (name, said) in [
                 (DID, check.does.of(language)),
@@ -180,7 +180,7 @@ fn columns(word: &str) -> usize {
 
 fn verdict(made: &CheckReport) -> Words {
     match made.verdict {
-        Verdict::Pass if made.level == Level::Note => words("note", "参考"),
+        Verdict::Pass | Verdict::Fail if made.level == Level::Note => words("note", "参考"),
         Verdict::Pass => words("pass", "合格"),
         Verdict::Fail => words("FAIL", "不合格"),
         Verdict::Inconclusive => words("inconclusive", "判定不能"),

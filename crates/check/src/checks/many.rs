@@ -335,8 +335,17 @@ pub(super) fn connect_crowd<'a>(
     n: usize,
 ) -> Result<Vec<Client<'a>>, Problem> {
     let mut crowd = Vec::with_capacity(n);
+    let until = Instant::now() + LONGEST_CROWD;
     while crowd.len() < n {
         let number = crowd.len() + 1;
+        if Instant::now() > until {
+            let (made, seconds) = (crowd.len(), LONGEST_CROWD.as_secs());
+            return Err(Problem::Inconclusive(text!(
+                "only {made} of {n} clients could connect within {seconds} s: the backlog is short, or the server \
+                 accepts slowly",
+                "{seconds} 秒以内に接続できたのは {n} のうち {made} クライアントだけだった: バックログが短いか、accept が遅い"
+            )));
+        }
         let client = context.connect().map_err(|problem| match problem {
             Problem::Failed(Text { en, ja }) => Problem::Failed(text!(
                 "client {number} of {n}: {en}",
@@ -617,5 +626,9 @@ const FAIRNESS_TIME: Duration = Duration::from_millis(700);
 
 /// The pause between two questions of `fairness`.
 const MOMENT: Duration = Duration::from_millis(1);
+
+/// The longest time in which a crowd connects. 3,000 clients need less than a second. If the backlog is full, a client
+/// tries again after a second, then after two and four (RFC 6298).
+const LONGEST_CROWD: Duration = Duration::from_secs(20);
 
 const NO_DELAY_MEDIAN: Duration = Duration::from_millis(20);
