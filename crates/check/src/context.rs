@@ -150,6 +150,29 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Fails if the process of the server has ended, or ends within a moment.
+    pub(crate) fn still_alive(&mut self) -> Result<(), Problem> {
+        let Some(process) = self.process else {
+            return Ok(());
+        };
+        // Its connections are closed a little before it has ended.
+        if !self.eventually(Duration::from_millis(100), || Ok(!process.is_alive()))? {
+            return Ok(());
+        }
+        // A process whose first thread has ended may have others that still run.
+        let mut started = self.started.take();
+        let mut how = None;
+        let known = self.eventually(Duration::from_millis(200), || {
+            how = started.as_mut().and_then(Started::how_it_ended);
+            Ok(how.is_some() || started.is_none())
+        });
+        self.started = started;
+        known?;
+        Err(Problem::Failed(how.unwrap_or_else(|| {
+            text!("the server ended", "サーバーが終了した")
+        })))
+    }
+
     /// Sleeps, until the time is over or the user interrupts the run.
     pub(crate) fn sleep(&self, time: Duration) -> Result<(), Problem> {
         let until = Instant::now() + time;

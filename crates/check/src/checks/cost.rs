@@ -13,7 +13,6 @@ use crate::queues::Queues;
 use crate::words::{text, words};
 
 use super::many::{all_stay, connect_crowd, crowd_size, wait_until_served};
-use super::process::still_alive;
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -320,7 +319,7 @@ fn idle_crowd(context: &mut Context<'_>) -> Outcome {
     let n = crowd.len();
     let is_served = wait_until_served(context);
     if is_served.is_err() {
-        still_alive(context)?;
+        context.still_alive()?;
     }
     all_stay(context, &crowd)?;
     is_served?;

@@ -20,8 +20,6 @@ use crate::reference::{
 };
 use crate::words::{Text, text, words};
 
-use super::process::still_alive;
-
 pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "storm",
@@ -268,7 +266,7 @@ fn crowd(context: &mut Context<'_>) -> Outcome {
     let asked = wait_until_served(context).and_then(|()| ask_in_a_crowd(context, &reference, n));
     // If the server has ended or turned clients away, the rest follows from it.
     if asked.is_err() {
-        still_alive(context)?;
+        context.still_alive()?;
     }
     all_stay(context, &crowd)?;
     let pair = asked.map_err(|problem| unless_full(context, problem))?;

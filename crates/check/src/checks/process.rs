@@ -365,7 +365,7 @@ fn out_of_descriptors(context: &mut Context<'_>) -> Outcome {
     let outcome = use_up_descriptors(context, process);
     if outcome.is_err() {
         // Then the rest follows from it.
-        still_alive(context)?;
+        context.still_alive()?;
     }
     outcome
 }
@@ -455,29 +455,6 @@ fn count(
     Ok(count)
 }
 
-/// Fails if the process of the server has ended, or ends within a moment.
-pub(super) fn still_alive(context: &mut Context<'_>) -> Result<(), Problem> {
-    let Some(process) = context.process else {
-        return Ok(());
-    };
-    // Its connections are closed a little before it has ended.
-    if !context.eventually(Duration::from_millis(100), || Ok(!process.is_alive()))? {
-        return Ok(());
-    }
-    // A process whose first thread has ended may have others that still run.
-    let mut started = context.started.take();
-    let mut how = None;
-    let known = context.eventually(Duration::from_millis(200), || {
-        how = started.as_mut().and_then(Started::how_it_ended);
-        Ok(how.is_some() || started.is_none())
-    });
-    context.started = started;
-    known?;
-    Err(Problem::Failed(how.unwrap_or_else(|| {
-        text!("the server ended", "サーバーが終了した")
-    })))
-}
-
 fn squatters(context: &mut Context<'_>) -> Outcome {
     let process = context.process()?;
     let Some(idle) = context.idle_timeout else {
@@ -511,7 +488,7 @@ fn squatters(context: &mut Context<'_>) -> Outcome {
         match asked {
             Ok(()) => break,
             Err(Problem::Failed(what)) if Instant::now() >= until => {
-                still_alive(context)?;
+                context.still_alive()?;
                 let (en, ja, seconds) = (what.en, what.ja, (idle + context.timeout).as_secs_f64());
                 return Err(Problem::Failed(text!(
                     "beside {count} silent clients, a new one was not served within {seconds:.1} s: {en}",
