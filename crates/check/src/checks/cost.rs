@@ -138,8 +138,9 @@ pub(super) const CHECKS: &[Check] = &[
         needs: Needs::Process,
         harms: false,
         does: words(
-            "Three rounds of 60 clients end in all ways: a close, a half-close, a reset, each with and without bytes \
-             under way. The open descriptors of the server are counted after each round.",
+            "In each of three rounds, 60 clients end their connections in all ways: a close, a half-close, a \
+             reset, each with and without bytes under way. The open descriptors of the server are counted after \
+             each round.",
             "60 のクライアントが 3 回、あらゆる終わり方をする: クローズ、ハーフクローズ、リセットを、転送中のバイトがある場合とない場合で行う。毎回、サーバーの開いているディスクリプタを数える。",
         ),
         passes: words(
@@ -147,8 +148,8 @@ pub(super) const CHECKS: &[Check] = &[
             "3 回目の後のディスクリプタは、2 回目の後より最大 4 しか多くない。",
         ),
         why: words(
-            "A server that forgets to close a socket runs out of descriptors after days, and then serves nobody. The \
-             first rounds may fill a pool.",
+            "A server that does not close its sockets has no free descriptor after some days. Then it accepts no new \
+             client. The first two rounds may fill a pool of the server.",
             "ソケットを閉じ忘れるサーバーは、数日後にディスクリプタを使い果たし、その後は何も処理できない。最初の 2 回はプールを満たしてもよい。",
         ),
         read: "docs/FAULTS.md; close(2)",

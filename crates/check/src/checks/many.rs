@@ -625,8 +625,8 @@ const FAIRNESS_TIME: Duration = Duration::from_millis(700);
 /// The pause between two questions of `fairness`.
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// The longest time in which a crowd connects. 3,000 clients need less than a second. If the backlog is full, a client
-/// tries again after a second, then after two and four (RFC 6298).
+/// The longest time in which a crowd connects. 3,000 clients need less than a second if the server accepts them at
+/// once.
 const LONGEST_CROWD: Duration = Duration::from_secs(20);
 
 const NO_DELAY_MEDIAN: Duration = Duration::from_millis(20);

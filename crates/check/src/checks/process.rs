@@ -190,7 +190,7 @@ pub(super) const CHECKS: &[Check] = &[
         needs: Needs::Command,
         harms: false,
         does: words(
-            "The server is started with a pipe as its standard error that nothing reads. 300 clients ask and leave in \
+            "The server's standard error is a pipe, and no program reads from it. 300 clients ask and leave in \
              different ways.",
             "標準エラーを誰も読まないパイプにしてサーバーを起動する。300 のクライアントが送り、さまざまな終わり方をする。",
         ),
@@ -199,8 +199,8 @@ pub(super) const CHECKS: &[Check] = &[
             "どのクライアントも 1.5 秒以内にエコーを受け取る。",
         ),
         why: words(
-            "When the pipe is full, write(2) to it waits. A server that logs from its loop then serves nobody, \
-             because of a log collector that hangs.",
+            "When the pipe is full, write(2) to it waits. A server that logs from its loop then waits too, and serves \
+             no client. A log collector that hangs is enough to cause this.",
             "パイプが満杯になると、write(2) は待たされる。ループの中からログを書くサーバーは、ログ収集プログラムが止まっただけで、何も処理できなくなる。",
         ),
         read: "docs/FAULTS.md; pipe(7)",
