@@ -193,9 +193,109 @@ fn list_and_explain_make_no_check() {
     assert!(why.contains("write(2)"), "{why}");
 }
 
-/// The checks that need a running server's process stop it, and Ctrl-C must continue it.
+/// The addresses of IPv6 and of Unix-domain sockets are checked as those of IPv4 are, with the process that runs already.
 #[test]
-fn ctrl_c_leaves_no_process_stopped_or_running() {
+fn a_running_server_is_checked_over_ipv6_and_a_unix_domain_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!("unix:{}", folder.path().join("echo.sock").display());
+    let mut command = mio_echo();
+    command.args(["serve", "-q", "[::1]:auto", &path]);
+    let server = Process::start(command, 2);
+    let id = server.pid().to_string();
+    let limit = descriptor_limit(&id);
+    for address in server.addresses.clone() {
+        let groups =
+            "echo,ends,resets,bounded-intake,memory,big-then-silent,one-event,out-of-descriptors";
+        let made = check(&[
+            &address,
+            "--pid",
+            &id,
+            "--only",
+            groups,
+            "--except",
+            "unix,ipv6",
+            "--json",
+            "-",
+        ]);
+        assert_eq!(made.status.code(), Some(0), "{address}: {made:#?}");
+        let report: Value = serde_json::from_slice(&made.stdout).unwrap();
+        let is_unix = address.starts_with("unix:");
+        let mut passed = 0;
+        for check in report["servers"][0]["checks"].as_array().unwrap() {
+            let reason = check["remark"]["en"].as_str().unwrap_or_default();
+            let is_skipped = is_unix && reason.contains("TCP");
+            let expected = if is_skipped { "skipped" } else { "pass" };
+            assert_eq!(check["verdict"], expected, "{address}: {check:#}");
+            passed += usize::from(!is_skipped);
+        }
+        assert!(
+            passed >= if is_unix { 15 } else { 20 },
+            "{address}: {passed} passed"
+        );
+        assert_eq!(descriptor_limit(&id), limit, "{address}");
+    }
+}
+
+/// Interrupts the run in the moment in which the server is stopped, and in the moment in which its limit is lowered.
+#[test]
+fn ctrl_c_continues_the_server_and_restores_its_limit() {
+    let server = Process::serve(&["-q"]);
+    let id = server.pid().to_string();
+    let limit = descriptor_limit(&id);
+    let is_stopped = || server.state() == 'T';
+    let is_limited = || descriptor_limit(&id) != limit;
+    let moments: [(&str, &dyn Fn() -> bool); 2] = [
+        ("stopped-and-continued", &is_stopped),
+        ("out-of-descriptors", &is_limited),
+    ];
+    for (name, is_seen) in moments {
+        let began = Instant::now();
+        loop {
+            let child = mio_echo()
+                .args(["check", &server.addresses[0], "--pid", &id, "--only", name])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap();
+            let pid = Pid::from_child(&child);
+            let mut child = child;
+            while !is_seen() && child.try_wait().unwrap().is_none() {
+                thread::sleep(Duration::from_micros(200));
+            }
+            let _ = kill_process(pid, Signal::INT);
+            let code = child.wait().unwrap().code();
+            assert_ne!(server.state(), 'T', "{name}");
+            assert_eq!(descriptor_limit(&id), limit, "{name}");
+            // The state is short, so the run may be over before this test sees it.
+            if code == Some(130) {
+                break;
+            }
+            assert!(
+                began.elapsed() < LIMIT,
+                "{name}: no run was interrupted, the last one ended with {code:?}"
+            );
+        }
+    }
+    assert_eq!(
+        check(&[&server.addresses[0], "--only", "hello"])
+            .status
+            .code(),
+        Some(0)
+    );
+}
+
+/// Returns the line of `/proc/PID/limits` with the limit of descriptors.
+fn descriptor_limit(id: &str) -> String {
+    let limits = fs::read_to_string(format!("/proc/{id}/limits")).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    line.unwrap().to_owned()
+}
+
+/// The server is a child of the tester, so it must not go on after the tester.
+#[test]
+fn ctrl_c_leaves_no_server_running() {
     let mut args = vec!["check", "--json", "-"];
     args.extend(SERVE);
     for wait_ms in [100, 600, 1500, 4000, 9000] {

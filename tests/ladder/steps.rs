@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
-use std::sync::{PoisonError, RwLock};
-use std::time::Duration;
 
-use check::{CheckReport, Launcher, Level, Plan, RUNGS, Server, Verdict, checks, run};
+use check::{CheckReport, Launcher, Level, RUNGS, Verdict, checks};
 use libtest_mimic::{Arguments, Failed, Trial};
+
+use crate::beginnings::beginnings;
+use crate::turns::{made_alone, made_together, needs_the_machine};
 
 /// Includes the steps in Rust, and runs one of them.
 macro_rules! steps {
@@ -68,6 +68,15 @@ pub(crate) fn main() -> ExitCode {
     for step in steps {
         let name = format!("step_{}_fails_what_the_grid_says", step.number);
         trials.push(trial(&name, move || step.agrees_with_the_grid()));
+    }
+    for beginning in beginnings() {
+        let missing = beginning.missing();
+        if let Some(program) = &missing {
+            eprintln!("{}: {program} is not installed", beginning.file);
+        }
+        let name = format!("others_{}_stands_where_it_says", beginning.file);
+        let test = trial(&name, move || beginning.stands_where_it_says());
+        trials.push(test.with_ignored_flag(missing.is_some()));
     }
     let mut arguments = Arguments::from_args();
     // A failed check mostly waits, so more steps than processors can be tried at the same time.
@@ -186,39 +195,19 @@ impl Step {
 
     /// Makes the checks of the grid on this step.
     fn check(&self) -> Vec<CheckReport> {
-        let take = |names: &[&str], all: &mut Vec<&'static str>| {
-            let (taken, rest) = all.iter().partition(|name| names.contains(name));
-            *all = rest;
-            taken
-        };
-        let mut others = self.checks();
-        let squatters: Vec<_> = take(&["squatters"], &mut others);
-        let busy = take(&BUSY, &mut others);
-        let mut made = {
-            let _together = TURN.read().unwrap_or_else(PoisonError::into_inner);
-            let mut made = self.made(others, &[]);
-            // A server with a short idle timeout rightly closes the silent clients of other checks.
-            let arguments: &[&str] = if self.number == "12" { &["1s"] } else { &[] };
-            made.extend(self.made(squatters, arguments));
-            made
-        };
-        let _alone = TURN.write().unwrap_or_else(PoisonError::into_inner);
-        for name in busy {
-            made.extend(self.made_busy(name));
-        }
-        made
-    }
-
-    /// Makes a check that needs the machine for itself. If another program was busy, the step may survive its fault. So
-    /// the check is made again.
-    fn made_busy(&self, name: &'static str) -> Vec<CheckReport> {
-        let mut made = Vec::new();
-        for _ in 0..5 {
-            made = self.made(vec![name], &[]);
+        let (alone, together): (Vec<_>, Vec<_>) = self
+            .checks()
+            .into_iter()
+            .partition(|name| needs_the_machine(name));
+        // A server with a short idle timeout rightly closes the silent clients of other checks.
+        let (squatters, together) = together.into_iter().partition(|name| *name == "squatters");
+        let mut made = made_together(&self.launcher(&[]), together);
+        let arguments: &[&str] = if self.number == "12" { &["1s"] } else { &[] };
+        made.extend(made_together(&self.launcher(arguments), squatters));
+        for name in alone {
             let is_fault = self.breaks_on().as_deref() == Some(name);
-            if !is_fault || made.iter().any(|made| made.verdict == Verdict::Fail) {
-                break;
-            }
+            let is_expected = |made: &CheckReport| !is_fault || made.verdict == Verdict::Fail;
+            made.extend(made_alone(&self.launcher(&[]), name, is_expected));
         }
         made
     }
@@ -234,23 +223,6 @@ impl Step {
             .filter(|check| check.level == Level::Must || breakers.contains(check.name))
             .map(|check| check.name)
             .collect()
-    }
-
-    fn made(&self, checks: Vec<&'static str>, arguments: &[&str]) -> Vec<CheckReport> {
-        let plan = Plan {
-            name: self.number.clone(),
-            server: Server::Command(self.launcher(arguments)),
-            checks,
-            timeout: Duration::from_millis(1500),
-            idle_timeout: Some(Duration::from_secs(1)),
-            drains: true,
-            may_harm: false,
-        };
-        if plan.checks.is_empty() {
-            return Vec::new();
-        }
-        let report = run(&plan, &AtomicBool::new(false), |_| ());
-        report.unwrap_or_else(|why| panic!("{}", why.en)).checks
     }
 
     fn agrees_with_the_grid(&self) -> Result<(), String> {
@@ -420,13 +392,6 @@ fn comment(line: &str) -> Option<&str> {
 fn in_backquotes(text: &str) -> Option<&str> {
     text.split('`').nth(1)
 }
-
-/// Steps are tried together (read) or alone (write).
-static TURN: RwLock<()> = RwLock::new(());
-
-/// The checks that need the machine for themselves: with another busy process beside it, a client cannot send without a
-/// pause, and then the server is not unfair.
-const BUSY: [&str; 2] = ["idle-crowd", "fairness"];
 
 /// The entries of each header.
 const ENTRIES: [&str; 5] = ["New", "Look", "Breaks on", "Believed", "Grown up"];

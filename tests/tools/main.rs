@@ -1,5 +1,5 @@
 //! Tests that need a tool: strace (injects errors into system calls), network and mount namespaces, sockets that vanish
-//! without a packet (`TCP_REPAIR`), and a browser for the report's page.
+//! without a packet (`TCP_REPAIR`), and a browser for the pages of the reports.
 //!
 //! `cargo test` needs nothing but a Rust toolchain. If a test's tool is missing, the test is reported as ignored,
 //! with the reason. With `MIO_ECHO_ALL_TOOLS` set, as in CI, it fails instead.
@@ -8,6 +8,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[cfg(target_os = "linux")]
+mod browser;
+#[cfg(all(target_os = "linux", feature = "check"))]
+mod check_page;
 #[cfg(target_os = "linux")]
 mod disk;
 #[cfg(target_os = "linux")]
@@ -58,7 +62,7 @@ impl Needs {
             Needs::Repair if !vanished::repair_works() => {
                 Some("TCP_REPAIR is not permitted: run as root")
             }
-            Needs::Browser if !page::browser_works() => {
+            Needs::Browser if !browser::browser_works() => {
                 Some("Chromium is missing: apt-get install chromium")
             }
             _ => None,
@@ -102,7 +106,10 @@ macro_rules! trials {
 }
 
 fn main() -> ExitCode {
-    let trials = [of_linux(), of_epoll()].into_iter().flatten().collect();
+    let trials = [of_linux(), of_epoll(), of_check()]
+        .into_iter()
+        .flatten()
+        .collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
@@ -156,6 +163,17 @@ fn of_epoll() -> Vec<Trial> {
     }
 }
 
+/// Tests of `mio-echo check`.
+#[cfg(all(target_os = "linux", feature = "check"))]
+fn of_check() -> Vec<Trial> {
+    trials! {
+        Browser {
+            check_page::a_grid_is_shown_without_the_network,
+            check_page::the_survival_grid_is_shown_without_the_network,
+        }
+    }
+}
+
 #[cfg(not(target_os = "linux"))]
 fn of_linux() -> Vec<Trial> {
     Vec::new()
@@ -163,5 +181,10 @@ fn of_linux() -> Vec<Trial> {
 
 #[cfg(not(all(target_os = "linux", not(mio_unsupported_force_poll_poll))))]
 fn of_epoll() -> Vec<Trial> {
+    Vec::new()
+}
+
+#[cfg(not(all(target_os = "linux", feature = "check")))]
+fn of_check() -> Vec<Trial> {
     Vec::new()
 }

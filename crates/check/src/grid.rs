@@ -3,7 +3,7 @@
 use crate::checks;
 use crate::outcome::{Level, Verdict};
 use crate::report::{CheckReport, Report, ServerReport};
-use crate::rungs::{RUNGS, Standing};
+use crate::rungs::{Place, RUNGS, Standing};
 use crate::words::{Language, Text, Words, words};
 
 /// A check, and what it found about each server.
@@ -174,25 +174,36 @@ pub(crate) fn failures(server: &ServerReport, level: Level) -> usize {
 
 /// Describes where a server stands on the ladder, without the next check and those that were not decided.
 pub(crate) fn place(standing: &Standing, language: Language) -> String {
-    let Some(number) = standing.rung else {
-        let every = words(
+    let sentence = match standing.place() {
+        Place::On(number) => {
+            let rung = RUNGS.iter().find(|rung| rung.number == number);
+            let file = rung.map_or(String::new(), |rung| format!(" (examples/{})", rung.file));
+            return match language {
+                Language::English => format!("stands on rung {number} of the ladder{file}"),
+                Language::Japanese => format!("はしごの {number} 段目{file} に立っている"),
+            };
+        }
+        Place::Top => words(
             "passes the checks of every rung of the ladder",
             "はしごのすべての段のチェックに合格している",
-        );
-        let some = words(
+        ),
+        Place::Partly => words(
             "passes the checks of the ladder, as far as they were made",
             "行ったかぎりでは、はしごのチェックに合格している",
-        );
-        return match standing.undecided.is_empty() {
-            true => every.of(language).to_owned(),
-            false => some.of(language).to_owned(),
-        };
+        ),
+        Place::Unknown => words(
+            "no check of the ladder was made",
+            "はしごのチェックは行っていない",
+        ),
     };
-    let rung = RUNGS.iter().find(|rung| rung.number == number);
-    let file = rung.map_or(String::new(), |rung| format!(": examples/{}", rung.file));
-    match language {
-        Language::English => format!("stands on rung {number}{file}"),
-        Language::Japanese => format!("はしごの {number} 段目に立っている{file}"),
+    sentence.of(language).to_owned()
+}
+
+/// Returns the checks of the ladder that were not decided, if they leave the place uncertain.
+pub(crate) fn undecided(standing: &Standing) -> &[String] {
+    match standing.place() {
+        Place::Unknown => &[],
+        _ => &standing.undecided,
     }
 }
 
@@ -272,6 +283,7 @@ pub(crate) const GONE: Words = words(
 pub(crate) const NOTHING_FAILED: Words = words("No check failed.", "不合格のチェックはない。");
 
 pub(crate) const DID: Words = words("the client", "クライアントの動作");
+pub(crate) const CAME: Words = words("what came", "結果");
 pub(crate) const EXPECTED: Words = words("what should come", "期待");
 pub(crate) const WHY: Words = words("why it matters", "理由");
 pub(crate) const READ: Words = words("read", "参照");
@@ -433,13 +445,16 @@ mod tests {
         let standing = &sample::report().servers[0].standing;
         assert_eq!(
             place(standing, Language::English),
-            "stands on rung 5: examples/05_keep_the_rest.rs"
+            "stands on rung 5 of the ladder (examples/05_keep_the_rest.rs)"
         );
         assert!(place(standing, Language::Japanese).contains("5 段目"));
         let unknown = Standing {
             rung: Some(99),
             ..standing.clone()
         };
-        assert_eq!(place(&unknown, Language::English), "stands on rung 99");
+        assert_eq!(
+            place(&unknown, Language::English),
+            "stands on rung 99 of the ladder"
+        );
     }
 }

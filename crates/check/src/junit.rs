@@ -156,7 +156,7 @@ mod tests {
             "<testsuites name=\"mio-echo check\" tests=\"9\" failures=\"2\" errors=\"0\" skipped=\"2\" ",
             "time=\"11.106\">",
             "<testsuite name=\"the &lt;page|server&gt;\" tests=\"7\" failures=\"2\" errors=\"0\" skipped=\"2\"",
-            "<property name=\"rung\" value=\"stands on rung 5: examples/05_keep_the_rest.rs\"/>",
+            "<property name=\"rung\" value=\"stands on rung 5 of the ladder (examples/05_keep_the_rest.rs)\"/>",
             "<property name=\"interrupted\" value=\"true\"/>",
             "<testcase classname=\"other\" name=\"hello\" time=\"1.234\"/>",
             "<failure type=\"must\" message=\"3 of 5 bytes &lt;b&gt;&amp;|*came*\u{2400}\u{241b}[31m\">the client: ",

@@ -192,7 +192,7 @@ impl Started {
                 None => {}
             }
             if let Some(status) = self.child.try_wait()? {
-                let said = self.last_words();
+                let said = self.error_line();
                 return Err(Problem::Failed(text!(
                     "the command ended ({status}) before it listened{said}",
                     "コマンドは待ち受けを始める前に終了した ({status}){said}"
@@ -209,20 +209,19 @@ impl Started {
         }
     }
 
-    /// Returns the last line of the standard error, after a colon.
-    fn last_words(&self) -> String {
+    /// Returns the line of the standard error that most likely says what happened, after a colon.
+    fn error_line(&self) -> String {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(&said);
-        let last = text.lines().rev().find(|line| !line.trim().is_empty());
-        last.map_or(String::new(), |line| format!(": {}", line.trim()))
+        error_line(&text).map_or(String::new(), |line| format!(": {line}"))
     }
 
-    /// Describes how the server ended: its exit status and the last line of its standard error.
+    /// Describes how the server ended: its exit status and what its standard error says.
     pub(crate) fn how_it_ended(&mut self) -> Option<Text> {
         let status = self.child.try_wait().ok()??;
         // The thread that reads the standard error may still be at it.
         std::thread::sleep(Duration::from_millis(20));
-        let said = self.last_words();
+        let said = self.error_line();
         Some(text!(
             "the server ended ({status}){said}",
             "サーバーが終了した ({status}){said}"
@@ -234,6 +233,20 @@ impl Drop for Started {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Returns the last line that names an error, or the last line. Runtimes write a stack or a version after the error, and
+/// indent the lines of a stack.
+fn error_line(text: &str) -> Option<&str> {
+    let lines = || text.lines().rev();
+    let names_an_error = |line: &&str| {
+        let lower = line.to_lowercase();
+        !line.starts_with(char::is_whitespace)
+            && ["error", "panic"].iter().any(|word| lower.contains(word))
+    };
+    let line = lines().find(names_an_error);
+    line.or_else(|| lines().find(|line| !line.trim().is_empty()))
+        .map(str::trim)
 }
 
 /// How a process ended.
@@ -267,3 +280,22 @@ const LONGEST_START: Duration = Duration::from_secs(10);
 
 /// How many bytes of a server's standard error are kept.
 const KEPT: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_that_names_the_error_is_found() {
+        let node = "node:events:495\n      throw er;\n\nError: read ECONNRESET\n    at emitErrorNT (x.js:1)\n\nNode.js v20.19.2\n";
+        let python = "Traceback (most recent call last):\n  File \"a.py\", line 3\nOSError: [Errno 98] in use\n";
+        for (text, line) in [
+            (node, Some("Error: read ECONNRESET")),
+            (python, Some("OSError: [Errno 98] in use")),
+            ("bye\n\n", Some("bye")),
+            ("", None),
+        ] {
+            assert_eq!(error_line(text), line);
+        }
+    }
+}

@@ -41,6 +41,6 @@ pub use outcome::{Level, Verdict};
 pub use page::page;
 pub use process::Process;
 pub use report::{CheckReport, Overall, Report, SCHEMA, ServerReport};
-pub use rungs::{RUNGS, Rung, Standing};
+pub use rungs::{Place, RUNGS, Rung, Standing};
 pub use runner::{Plan, Progress, Server, run};
 pub use words::{Language, Text, Words};

@@ -2,13 +2,16 @@
 
 use std::fmt::Write;
 
+use unicode_width::UnicodeWidthStr;
+
 use crate::grid::{
     CHECK, FAILED, FIGURES, Findings, GONE, INCONCLUSIVE, INTERRUPTED, LEVELS, Mark, NEXT,
     NOTHING_FAILED, RUNG, Row, SERVER, SKIPPED, TITLE, UNDECIDED, failures, level_meaning,
-    level_name, made_by, place, rows, visible,
+    level_name, made_by, place, rows, undecided, visible,
 };
 use crate::outcome::Level;
 use crate::report::{CheckReport, Report, ServerReport};
+use crate::rungs::Place;
 use crate::words::{Language, Words, words};
 
 /// Writes the report as Markdown.
@@ -63,8 +66,11 @@ fn overview(report: &Report, language: Language) -> String {
     let mut lines = vec![head.to_vec()];
     for (n, server) in report.servers.iter().enumerate() {
         let standing = &server.standing;
-        let all = || ALL_RUNGS.of(language).to_owned();
-        let rung = standing.rung.map_or_else(all, |rung| rung.to_string());
+        let rung = match standing.place() {
+            Place::On(number) => number.to_string(),
+            Place::Top => words("all", "すべて").of(language).to_owned(),
+            Place::Partly | Place::Unknown => "–".to_owned(),
+        };
         lines.push(vec![
             (n + 1).to_string(),
             escape(&server.name),
@@ -111,9 +117,9 @@ fn findings(server: &ServerReport, language: Language) -> String {
     if let Some(next) = &standing.next {
         let _ = write!(stands, "; {}: {}", NEXT.of(language), code(next));
     }
-    if !standing.undecided.is_empty() {
-        let undecided = UNDECIDED.of(language);
-        let _ = write!(stands, "; {undecided}: {}", codes(&standing.undecided));
+    let undecided = undecided(standing);
+    if !undecided.is_empty() {
+        let _ = write!(stands, "; {}: {}", UNDECIDED.of(language), codes(undecided));
     }
     let mut text = wrapped(&stands, "");
     if let Some(name) = &server.gone_since {
@@ -169,7 +175,7 @@ fn wrapped(paragraph: &str, indent: &str) -> String {
     let mut text = String::new();
     let mut used = 0;
     for word in paragraph.split_whitespace() {
-        let needed = columns(word);
+        let needed = word.width();
         if used == 0 {
             text.push_str(word);
         } else if used + 1 + needed <= LINE {
@@ -177,7 +183,7 @@ fn wrapped(paragraph: &str, indent: &str) -> String {
             used += 1;
         } else {
             let _ = write!(text, "\n{indent}{}", at_the_start(word));
-            used = columns(indent);
+            used = indent.width();
         }
         used += needed;
     }
@@ -202,13 +208,13 @@ fn at_the_start(word: &str) -> String {
 fn table(lines: &[Vec<String>], rules: &[&str]) -> String {
     let width = |column: usize| {
         let cells = lines.iter().filter_map(|line| line.get(column));
-        cells.map(|cell| columns(cell)).max().unwrap_or(0).max(3)
+        cells.map(|cell| cell.width()).max().unwrap_or(0).max(3)
     };
     let widths: Vec<usize> = (0..rules.len()).map(width).collect();
     let mut text = String::new();
     for (n, line) in lines.iter().enumerate() {
         for ((cell, &width), rule) in line.iter().zip(&widths).zip(rules) {
-            let room = width - columns(cell).min(width);
+            let room = width - cell.width().min(width);
             let before = match *rule {
                 "--:" => room,
                 ":-:" => room / 2,
@@ -238,18 +244,9 @@ fn width_with(heads: &[String]) -> usize {
     const NAMES: usize = 26;
     heads
         .iter()
-        .map(|head| columns(head).max(3) + 3)
+        .map(|head| head.width().max(3) + 3)
         .sum::<usize>()
         + NAMES
-}
-
-/// Returns how many columns of a terminal a text needs. The characters of East Asian scripts need two.
-fn columns(text: &str) -> usize {
-    let is_wide = |c: &char| {
-        matches!(*c, '\u{1100}'..='\u{115f}' | '\u{2e80}'..='\u{d7a3}' | '\u{f900}'..='\u{faff}'
-        | '\u{fe30}'..='\u{fe6f}' | '\u{ff00}'..='\u{ff60}' | '\u{ffe0}'..='\u{ffe6}' | '\u{1f300}'..)
-    };
-    text.chars().count() + text.chars().filter(is_wide).count()
 }
 
 /// Writes names as code, with commas.
@@ -295,8 +292,6 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-const ALL_RUNGS: Words = words("all", "すべて");
-
 /// The most columns of a grid with the names of the servers.
 const COLUMNS: usize = 120;
 
@@ -321,8 +316,8 @@ mod tests {
             "| `hello`       |          ✓          |   ✓   |",
             "| `again`       |          ✗          |   ✓   |",
             "| `two-at-once` |          ?          |       |",
-            "stands on rung 5: examples/05_keep_the_rest.rs; next: `bounded-intake`; not decided on the way",
-            "there: `two-at-once`",
+            "stands on rung 5 of the ladder (examples/05_keep_the_rest.rs); next: `bounded-intake`; not decided",
+            "on the way there: `two-at-once`",
             "The server did not answer any more after this check: `memory`",
             "The run was interrupted: the remaining checks were not made.",
             "- `again` (must): 3 of 5 bytes \\<b>&\\|\\*came\\*\u{2400}\u{241b}[31m",
@@ -356,7 +351,7 @@ mod tests {
         // The columns are aligned by the width of the characters on a terminal.
         let width = |start: &str| {
             let line = text.lines().find(|line| line.starts_with(start));
-            columns(line.unwrap_or_default())
+            line.unwrap_or_default().width()
         };
         assert_eq!(width("| チェック"), width("| `hello`"));
     }

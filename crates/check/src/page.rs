@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::grid::{
     CHECK, DID, EXPECTED, FAILED, FIGURES, Findings, GONE, INCONCLUSIVE, INTERRUPTED, LEVELS, Mark,
     NEXT, NOTHING_FAILED, READ, Row, SERVERS, SKIPPED, THE_SERVER, TITLE, UNDECIDED, WHY, failures,
-    level_meaning, level_name, made_by, place, rows, visible,
+    level_meaning, level_name, made_by, place, rows, undecided, visible,
 };
 use crate::outcome::Level;
 use crate::report::{CheckReport, Report, ServerReport};
@@ -118,8 +118,13 @@ fn standing(server: &ServerReport, language: Language) -> Markup {
     html! {
         (place(standing, language))
         @if let Some(next) = &standing.next { "; " (NEXT.of(language)) ": " (to_description(next)) }
-        @if !standing.undecided.is_empty() {
-            "; " (UNDECIDED.of(language)) ": " (names(&standing.undecided))
+        @for (n, name) in undecided(standing).iter().enumerate() {
+            @if n == 0 { "; " (UNDECIDED.of(language)) ": " } @else { ", " }
+            @match server.verdict(name) {
+                Some(_) => (to_description(name)),
+                // The page describes only the checks that were made.
+                None => span.check { (visible(name)) },
+            }
         }
     }
 }
@@ -345,7 +350,7 @@ mod tests {
             "href=\"#s1-again\"",
             "<div id=\"s1-again\">",
             "<dd>3 of 5 bytes &lt;b&gt;&amp;|*came*\u{2400}\u{241b}[31m</dd>",
-            "stands on rung 5: examples/05_keep_the_rest.rs; next: ",
+            "stands on rung 5 of the ladder (examples/05_keep_the_rest.rs); next: ",
             "<article id=\"check-two-at-once\">",
             "The run was interrupted",
             "1. the &lt;page|server&gt;",

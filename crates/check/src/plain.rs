@@ -2,10 +2,13 @@
 
 use std::fmt::Write;
 
+use unicode_width::UnicodeWidthStr;
+
 use crate::check::Check;
+use crate::grid::{self, CAME, DID, EXPECTED, NEXT, READ, UNDECIDED, WHY, level_name};
 use crate::outcome::{Level, Verdict};
 use crate::report::{CheckReport, ServerReport};
-use crate::rungs::RUNGS;
+use crate::rungs::Place;
 use crate::words::{Language, Words, words};
 
 /// Writes what a check found: a line, and after a failure what was done, what came, what should have come, why it
@@ -16,7 +19,7 @@ pub fn found(made: &CheckReport, language: Language) -> String {
         "{:<13} {:<22} {}\n",
         verdict(made).of(language),
         made.name,
-        level(made.level).of(language)
+        level_name(made.level)
     );
     let remark = made.remark.as_ref().map(|remark| remark.of(language));
     match (made.verdict, made.check()) {
@@ -82,38 +85,20 @@ pub fn conclusion(server: &ServerReport, language: Language) -> String {
     text
 }
 
-/// Writes where a server stands on the ladder.
+/// Writes where a server stands on the ladder; nothing if none of its checks were made.
 fn standing(server: &ServerReport, language: Language) -> String {
     let standing = &server.standing;
-    let undecided = standing.undecided.join(", ");
-    let rung = RUNGS.iter().find(|rung| Some(rung.number) == standing.rung);
-    let mut text = match (rung, &standing.next, language) {
-        (Some(rung), Some(next), Language::English) => format!(
-            "stands on rung {} of the ladder (examples/{}); next: {next}\n",
-            rung.number, rung.file
-        ),
-        (Some(rung), Some(next), Language::Japanese) => format!(
-            "はしごの {} 段目 (examples/{}) に立っている。次: {next}\n",
-            rung.number, rung.file
-        ),
-        (_, _, Language::English) if undecided.is_empty() => {
-            "passes the checks of every rung of the ladder\n".to_owned()
-        }
-        (_, _, Language::Japanese) if undecided.is_empty() => {
-            "はしごのすべての段のチェックに合格している\n".to_owned()
-        }
-        (_, _, Language::English) => {
-            "passes the checks of the ladder, as far as they were made\n".to_owned()
-        }
-        (_, _, Language::Japanese) => {
-            "行ったかぎりでは、はしごのチェックに合格している\n".to_owned()
-        }
-    };
+    if standing.place() == Place::Unknown {
+        return String::new();
+    }
+    let mut text = grid::place(standing, language);
+    if let Some(next) = &standing.next {
+        let _ = write!(text, "; {}: {next}", NEXT.of(language));
+    }
+    text.push('\n');
+    let undecided = grid::undecided(standing);
     if !undecided.is_empty() {
-        let _ = match language {
-            Language::English => writeln!(text, "not decided on the way there: {undecided}"),
-            Language::Japanese => writeln!(text, "途中で判定しなかったもの: {undecided}"),
-        };
+        let _ = writeln!(text, "{}: {}", UNDECIDED.of(language), undecided.join(", "));
     }
     text
 }
@@ -128,7 +113,7 @@ pub fn list<'a>(checks: impl Iterator<Item = &'a Check>, language: Language) -> 
             "{:<22} {:<9} {:<7} {}",
             check.name,
             check.group.name(),
-            level(check.level).of(language),
+            level_name(check.level),
             check.does.of(language)
         );
     }
@@ -138,7 +123,7 @@ pub fn list<'a>(checks: impl Iterator<Item = &'a Check>, language: Language) -> 
 /// Writes the description of a check.
 #[must_use]
 pub fn explanation(check: &Check, language: Language) -> String {
-    let mut text = format!("{} ({})\n", check.name, level(check.level).of(language));
+    let mut text = format!("{} ({})\n", check.name, level_name(check.level));
     for (name, said) in [
         (DID, check.does.of(language)),
         (EXPECTED, check.passes.of(language)),
@@ -159,7 +144,7 @@ fn entry(text: &mut String, name: &str, said: &str) {
     let mut line = String::new();
     let mut indent = INDENT;
     for word in name.split_whitespace().chain(said.split_whitespace()) {
-        if !line.is_empty() && indent + columns(&line) + 1 + columns(word) > COLUMNS {
+        if !line.is_empty() && indent + line.width() + 1 + word.width() > COLUMNS {
             let _ = writeln!(text, "{:indent$}{line}", "");
             line.clear();
             indent = INDENT + 2;
@@ -172,12 +157,6 @@ fn entry(text: &mut String, name: &str, said: &str) {
     let _ = writeln!(text, "{:indent$}{line}", "");
 }
 
-/// Returns how many columns of a terminal a word needs. The characters of Japanese need two.
-fn columns(word: &str) -> usize {
-    let wide = |c: &char| *c >= '\u{1100}';
-    word.chars().count() + word.chars().filter(wide).count()
-}
-
 fn verdict(made: &CheckReport) -> Words {
     match made.verdict {
         Verdict::Pass | Verdict::Fail if made.level == Level::Note => words("note", "参考"),
@@ -187,20 +166,6 @@ fn verdict(made: &CheckReport) -> Words {
         Verdict::Skipped => words("skipped", "省略"),
     }
 }
-
-fn level(level: Level) -> Words {
-    match level {
-        Level::Must => words("must", "must"),
-        Level::Should => words("should", "should"),
-        Level::Note => words("note", "note"),
-    }
-}
-
-const DID: Words = words("the client", "クライアントの動作");
-const CAME: Words = words("what came", "結果");
-const EXPECTED: Words = words("what should come", "期待");
-const WHY: Words = words("why it matters", "理由");
-const READ: Words = words("read", "参照");
 
 /// The indentation of a sentence below its check.
 const INDENT: usize = 14;
@@ -242,7 +207,7 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part:?} is not in {text}");
         }
-        assert!(text.lines().all(|line| columns(line) <= COLUMNS), "{text}");
+        assert!(text.lines().all(|line| line.width() <= COLUMNS), "{text}");
         let text = found(&made(Verdict::Fail), Language::Japanese);
         assert!(
             text.contains("接続できない") && !text.contains("what came"),

@@ -48,12 +48,39 @@ const fn rung(number: u32, file: &'static str, breaks_on: &'static [&'static str
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Standing {
-    /// The number of the step that breaks on the same check; `null` if the server passed the checks of all steps.
+    /// The number of the step that breaks on the same check; `null` if no check of the ladder failed.
     pub rung: Option<u32>,
     /// The next check to pass; `null` if there is none.
     pub next: Option<String>,
     /// The checks of the ladder that were not decided. The server may stand lower than `rung` says.
     pub undecided: Vec<String>,
+}
+
+/// What is known of a server's place on the ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The server breaks on the same check as the step with this number.
+    On(u32),
+    /// The server passed the checks of all steps.
+    Top,
+    /// The server passed those checks of the ladder that were decided, and others were not.
+    Partly,
+    /// No check of the ladder was decided.
+    Unknown,
+}
+
+impl Standing {
+    /// Returns what is known of the server's place.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        let all = RUNGS.iter().map(|rung| rung.breaks_on.len()).sum();
+        match self.rung {
+            Some(number) => Place::On(number),
+            None if self.undecided.is_empty() => Place::Top,
+            None if self.undecided.len() < all => Place::Partly,
+            None => Place::Unknown,
+        }
+    }
 }
 
 /// Finds the step on which a server stands. `verdict` returns the verdict of a check, if it was made.
@@ -100,12 +127,15 @@ mod tests {
             (six.rung, six.next.as_deref()),
             (Some(6), Some("reset-idle"))
         );
-        assert_eq!(standing_of(&[]).rung, None);
+        assert_eq!(six.place(), Place::On(6));
+        assert_eq!(standing_of(&[]).place(), Place::Top);
     }
 
     #[test]
     fn a_check_that_was_not_made_is_named() {
         let seen = standing(|name| (name != "squatters").then_some(Verdict::Pass));
         assert_eq!(seen.undecided, ["squatters"]);
+        assert_eq!(seen.place(), Place::Partly);
+        assert_eq!(standing(|_| None).place(), Place::Unknown);
     }
 }

@@ -1,0 +1,116 @@
+//! Pages in a real browser: Chromium without a window.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// Returns true if Chromium is installed.
+pub(crate) fn browser_works() -> bool {
+    browser().is_some()
+}
+
+fn browser() -> Option<&'static str> {
+    ["chromium", "chromium-browser"].into_iter().find(|name| {
+        let version = Command::new(name)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status();
+        version.is_ok_and(|status| status.success())
+    })
+}
+
+/// Opens a page in Chromium with these options, and returns its output.
+fn chromium(folder: &Path, args: &[&str], page: &Path) -> Output {
+    let profile = tempfile::tempdir_in(folder).unwrap();
+    let output = Command::new(browser().unwrap())
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+        ])
+        .args([
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ])
+        .args([
+            "--enable-logging=stderr",
+            "--log-level=0",
+            "--timeout=20000",
+        ])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .args(args)
+        .arg(format!("file://{}", page.display()))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    output
+}
+
+/// Returns the page as the browser parsed it. Fails if the console has a message: an error, or an attempt to load
+/// anything, which the page's content security policy forbids.
+pub(crate) fn opened(folder: &Path, page: &Path) -> String {
+    let (page, messages) = opened_with_messages(folder, page);
+    assert!(messages.is_empty(), "{messages:#?}");
+    page
+}
+
+/// Returns the page as the browser parsed it, and the messages of the console.
+pub(crate) fn opened_with_messages(folder: &Path, page: &Path) -> (String, Vec<String>) {
+    let output = chromium(folder, &["--dump-dom"], page);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let messages = said.lines().filter(|line| line.contains("CONSOLE"));
+    let messages = messages.map(str::to_owned).collect();
+    (String::from_utf8(output.stdout).unwrap(), messages)
+}
+
+/// Fails if the page needs sideways scrolling on a phone. Another page shows it in a frame as wide as a phone
+/// (360 pixels), and measures the width that it needs. Both pages are in `folder`.
+pub(crate) fn assert_that_a_phone_shows_all(folder: &Path, page: &str) {
+    // Checks the measurement itself: a page that is too wide must not fit.
+    fs::write(folder.join("wide.html"), "<p style='width: 500px'>wide").unwrap();
+    let wide = in_a_narrow_frame(folder, "wide.html");
+    assert!(wide.contains("<title>fits false</title>"), "{wide}");
+    let page = in_a_narrow_frame(folder, page);
+    assert!(page.contains("<title>fits true</title>"), "{page}");
+}
+
+fn in_a_narrow_frame(folder: &Path, page: &str) -> String {
+    let script = "const f = document.querySelector('iframe'); f.onload = () => { \
+                  const needed = f.contentDocument.documentElement.scrollWidth; \
+                  document.title = 'fits ' + (needed <= 360); };";
+    let text = format!(
+        "<!DOCTYPE html><iframe style='border:0' width=360 height=600></iframe>\
+         <script>{script} f.src = '{page}'</script>"
+    );
+    let file = folder.join(format!("around-{page}"));
+    fs::write(&file, text).unwrap();
+    let asked = [
+        "--allow-file-access-from-files",
+        "--virtual-time-budget=5000",
+        "--dump-dom",
+    ];
+    let output = chromium(folder, &asked, &file);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Draws the page with light colours, with dark colours and for print. Fails if light and dark do not differ.
+pub(crate) fn assert_that_light_dark_and_print_are_drawn(folder: &Path, page: &Path) {
+    let picture = |name: &str, args: &[&str]| {
+        let file = folder.join(name);
+        let to = match name.ends_with("pdf") {
+            true => format!("--print-to-pdf={}", file.display()),
+            false => format!("--screenshot={}", file.display()),
+        };
+        let args = [args, &[to.as_str(), "--window-size=1200,2000"]].concat();
+        chromium(folder, &args, page);
+        fs::read(file).unwrap()
+    };
+    let light = picture("light.png", &[]);
+    let dark = picture("dark.png", &["--blink-settings=preferredColorScheme=0"]);
+    let paper = picture("paper.pdf", &[]);
+    assert!(light.len() > 20_000 && dark.len() > 20_000 && light != dark);
+    assert!(paper.starts_with(b"%PDF") && paper.len() > 20_000);
+}
