@@ -1,5 +1,5 @@
 //! Step 06: back-pressure.
-//! New: while a write is pending, the client is not read. So the end of the stream comes after all bytes before it.
+//! New: while a write is pending, the client is not read. So when `read` returns 0, all bytes are written.
 //! Look: `ss -tn '( sport = :7007 or dport = :7007 )'`: the server's Recv-Q fills, and then the client's Send-Q.
 //! Breaks on: `reset-idle`: one client resets its connection, and the server ends for all clients.
 //! Believed: "TCP handles that for me" (it does, if the server stops reading)

@@ -193,7 +193,8 @@ fn list_and_explain_make_no_check() {
     assert!(why.contains("write(2)"), "{why}");
 }
 
-/// The addresses of IPv6 and of Unix-domain sockets are checked as those of IPv4 are, with the process that runs already.
+/// The addresses of IPv6 and of Unix-domain sockets are checked as those of IPv4 are, with the process that runs
+/// already.
 #[test]
 fn a_running_server_is_checked_over_ipv6_and_a_unix_domain_socket() {
     let folder = tempfile::tempdir().unwrap();

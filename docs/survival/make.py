@@ -187,10 +187,7 @@ def built(server, options):
 
 
 def answers(server, options):
-    """Starts a server and asks it for one echo. Returns the problem, if there is one.
-
-    `mio-echo check` ends at the first server that it cannot reach, so such a server is left out before.
-    """
+    """Starts a server and asks it for one echo. Returns the problem, if there is one: then the server is left out."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         host, port = free.getsockname()
@@ -228,7 +225,11 @@ def run_checks(servers, options, *more):
         # 0: all passed; 3: a required check failed; 4: one is inconclusive. These are results.
         if code not in (0, 3, 4):
             sys.exit(f"mio-echo check ended with {code}")
-        return json.loads(report.read_text())
+        made = json.loads(report.read_text())
+        left_out = {server.name for server in servers} - {server["name"] for server in made["servers"]}
+        if left_out:
+            sys.exit(f"mio-echo check did not reach {', '.join(sorted(left_out))}")
+        return made
 
 
 def check(servers, missing, options):
@@ -312,9 +313,9 @@ def document(grid, servers, missing, options):
     return f"""# What echo servers survive
 
 For readers who want to know what the echo servers of tutorials and manuals do when a client resets its connection, does
-not read, or comes with a thousand others. Each server is checked by `mio-echo check`, anew for each check. None of them
-was written for such clients: the table shows what is left to learn after a tutorial, and it is no judgement of the
-authors. [CHECKS.md](CHECKS.md) describes the checks, and [survival.html](survival.html) has this grid as a page.
+not read, or comes with a thousand others. `mio-echo check` starts each server anew for each check. The examples were
+not written for such clients, and the table does not judge their authors. [CHECKS.md](CHECKS.md) describes the
+checks, and [survival.html](survival.html) has this grid as a page.
 
 - [The servers](#the-servers)
 - [The grid](#the-grid)
@@ -324,8 +325,8 @@ authors. [CHECKS.md](CHECKS.md) describes the checks, and [survival.html](surviv
 
 ## The servers
 
-Each server is written anew from the description in its source, and takes its address as an argument. Nothing else is
-changed, except where its file says so.
+Each server with a file is written anew from the description in its source, and takes its address as an argument.
+Nothing else is changed, except where its file says so.
 
 | server | source | file or command | version |
 |---|---|---|---|

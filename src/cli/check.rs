@@ -41,7 +41,7 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
 
-    /// Make only these checks or groups, separated by commas
+    /// Run only these checks or groups, separated by commas
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
 
@@ -49,11 +49,11 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     except: Vec<String>,
 
-    /// List the checks, and make none
+    /// List the checks, and run none
     #[arg(long)]
     list: bool,
 
-    /// Explain a check, and make none
+    /// Explain a check, and run none
     #[arg(long, value_name = "NAME")]
     explain: Option<String>,
 
@@ -61,7 +61,7 @@ pub(super) struct CheckArgs {
     #[arg(long)]
     strict: bool,
 
-    /// Limit for an answer; a short answer has three quarters of it, a silence one and a half of it
+    /// Limit for an answer. A short answer has 3/4 of it, and a pause may be 1.5 times as long
     #[arg(
         long,
         value_name = "TIME",
@@ -75,11 +75,11 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = values::duration)]
     idle: Option<Duration>,
 
-    /// The server returns at SIGTERM what it has acknowledged: the check sigterm is of level should
+    /// The server promises to echo acknowledged bytes after SIGTERM: raises sigterm to level should
     #[arg(long)]
     drains: bool,
 
-    /// Make checks that could harm a server that is not on this machine
+    /// Run checks that could harm a server that is not on this machine
     #[arg(long)]
     yes_it_is_mine: bool,
 
@@ -152,14 +152,15 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
     };
     let mut not_reached = Ok(());
     for plan in &plans {
-        let server = match check_one(args, plan, plans.len() > 1, &interrupted) {
+        let server = match check_one(args, plan, plans.len() > 1, &interrupted)? {
+            Ok(server) => server,
             // The other servers still make a report.
-            Err(Failure::Message(why)) if plans.len() > 1 => {
+            Err(why) if plans.len() > 1 => {
                 let _ = writeln!(io::stderr(), "mio-echo: {why}");
                 not_reached = Err(Failure::Code(FAILURE));
                 continue;
             }
-            made => made?,
+            Err(why) => return Err(Failure::Message(why)),
         };
         let is_interrupted = server.interrupted;
         report.servers.push(server);
@@ -171,20 +172,23 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
     if report.servers.iter().any(|server| server.interrupted) {
         return Err(Failure::Code(INTERRUPTED));
     }
+    // A report without one of the servers is not the answer that was asked for.
+    not_reached?;
     match report.overall(args.strict) {
-        Overall::Passed => not_reached,
+        Overall::Passed => Ok(()),
         Overall::Failed => Err(Failure::Code(CHECK_FAILED)),
         Overall::Inconclusive => Err(Failure::Code(INCONCLUSIVE)),
     }
 }
 
-/// Makes the checks on one server, and prints each result when it is known.
+/// Makes the checks on one server, and prints each result when it is known. The inner error says why the server is not
+/// reached.
 fn check_one(
     args: &CheckArgs,
     plan: &Plan,
     is_one_of_several: bool,
     interrupted: &AtomicBool,
-) -> Result<ServerReport, Failure> {
+) -> Result<Result<ServerReport, String>, Failure> {
     let language = args.lang.into();
     let show = |text: &str| show(args, text);
     if is_one_of_several {
@@ -203,15 +207,18 @@ fn check_one(
     });
     status("");
     closed?;
-    let server = made.map_err(|why| format!("{}: {}", plan.name, why.of(language)))?;
+    let server = match made {
+        Ok(server) => server,
+        Err(why) => return Ok(Err(format!("{}: {}", plan.name, why.of(language)))),
+    };
     show(&::check::plain::conclusion(&server, language))?;
     if is_one_of_several {
         show("\n")?;
     }
-    Ok(server)
+    Ok(Ok(server))
 }
 
-/// A check that was skipped because it needs what the user did not give is in the count only.
+/// Returns true if a result is printed. Skipped checks are only counted.
 fn is_worth_a_line(made: &CheckReport) -> bool {
     made.verdict != Verdict::Skipped
 }
@@ -296,7 +303,7 @@ fn endpoint(address: &Address) -> Result<Endpoint, Failure> {
             Ok(Endpoint::Tcp((Ipv4Addr::LOCALHOST, any.port()).into()))
         }
         Some(address) => Ok(Endpoint::Tcp(*address)),
-        None => Err(Failure::Message(format!("{address} has no address"))),
+        None => Err(Failure::Message(format!("{address}: no address found"))),
     }
 }
 

@@ -12,8 +12,8 @@ pub(crate) fn made_together(launcher: &Launcher, checks: Vec<&'static str>) -> V
     made(launcher, checks)
 }
 
-/// Makes a check while no other server is checked, and again up to five times until `is_expected`. If another program was
-/// busy, the server may survive its fault.
+/// Makes a check while no other server is checked, and again up to five times until `is_expected`. If another program
+/// was busy, the server may survive its fault.
 pub(crate) fn made_alone(
     launcher: &Launcher,
     check: &'static str,

@@ -95,7 +95,7 @@ pub enum Needs {
     Nothing,
     /// TCP.
     Tcp,
-    /// A TCP connection within this machine, whose queues the kernel tells.
+    /// A TCP connection within this machine: the kernel reports the bytes in its queues (`/proc/net/tcp`).
     Loopback,
     /// The process of the server: `--pid`, or a command.
     Process,

@@ -207,13 +207,13 @@ impl<'a> Client<'a> {
         self.receive_while(n, |last| last + silence)
     }
 
-    /// Reads to the end of the server's stream, but at most `most` bytes. The time counts from the last byte.
+    /// Reads to the end of the server's stream, or until `most` + 1 bytes are there: the last one shows a surplus.
+    /// `silence` is the longest time without a byte.
     pub(crate) fn receive_to_the_end(
         &self,
         most: usize,
         silence: Duration,
     ) -> Result<Received, Problem> {
-        // One byte more than expected shows surplus bytes.
         self.receive_while(most + 1, |last| last + silence)
     }
 
@@ -248,7 +248,7 @@ impl<'a> Client<'a> {
         Ok(Received { bytes, end })
     }
 
-    /// Sends bytes and reads their echo, which must be right and complete within `limit`.
+    /// Sends bytes within `limit`, and then reads their echo, which must be right and complete within `limit`.
     pub(crate) fn ask(&self, bytes: &[u8], limit: Duration) -> Result<(), Problem> {
         self.send(bytes, limit)?;
         self.receive(bytes.len(), limit)?.must_be(bytes)

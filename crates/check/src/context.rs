@@ -108,17 +108,17 @@ impl<'a> Context<'a> {
     /// the number of bytes that were sent and have not come back.
     ///
     /// # Errors
-    /// [`Problem::Skipped`] without a loopback TCP connection, [`Problem::Inconclusive`] if the system does not say.
+    /// [`Problem::Skipped`] for a Unix-domain socket, [`Problem::Inconclusive`] if the kernel lists no such connection.
     pub(crate) fn held(&self, connections: &[(&Client<'_>, usize)]) -> Result<u64, Problem> {
         let Endpoint::Tcp(server) = &self.endpoint else {
             return Err(Problem::Skipped(text!(
-                "it needs TCP: the kernel does not tell the queues of a Unix-domain socket",
+                "it needs TCP: the kernel does not report the queues of a Unix-domain socket",
                 "TCP が必要: Unix ドメインソケットのキューはカーネルから得られない"
             )));
         };
         let unknown = || {
             Problem::Inconclusive(text!(
-                "the system does not tell the queues of a connection (/proc/net/tcp)",
+                "the kernel does not report the queues of the connection (/proc/net/tcp)",
                 "接続のキューの長さがシステムから得られない (/proc/net/tcp)"
             ))
         };
@@ -159,7 +159,7 @@ impl<'a> Context<'a> {
         if !self.eventually(Duration::from_millis(100), || Ok(!process.is_alive()))? {
             return Ok(());
         }
-        // A process whose first thread has ended may have others that still run.
+        // The exit status is there only after its last thread has ended.
         let mut started = self.started.take();
         let mut how = None;
         let known = self.eventually(Duration::from_millis(200), || {

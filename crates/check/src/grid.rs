@@ -65,7 +65,7 @@ pub(crate) fn rows(report: &Report, level: Level) -> Vec<Row<'_>> {
             .iter()
             .map(|server| server.checks.get(of(server)?));
         let cells: Vec<Option<&CheckReport>> = cells.collect();
-        // The strictest one, should the servers have been asked for different levels.
+        // `--drains` changes the level of a check, so two servers can have different ones. The strictest one counts.
         let level = cells.iter().flatten().map(|made| made.level).min()?;
         Some(Row { name, level, cells })
     };
@@ -147,8 +147,11 @@ impl<'a> Findings<'a> {
             checks.sort_by_key(|made| made.level);
             checks
         };
+        let mut failed = with(Verdict::Fail);
         let mut figures = with(Verdict::Pass);
         figures.retain(|made| made.remark.is_some());
+        // Nothing is required of a note.
+        figures.extend(failed.extract_if(.., |made| made.level == Level::Note));
         let mut skipped: Vec<(Option<&Text>, Vec<&str>)> = Vec::new();
         for made in with(Verdict::Skipped) {
             let reason = made.remark.as_ref();
@@ -158,7 +161,7 @@ impl<'a> Findings<'a> {
             }
         }
         Findings {
-            failed: with(Verdict::Fail),
+            failed,
             inconclusive: with(Verdict::Inconclusive),
             figures,
             skipped,
@@ -188,7 +191,7 @@ pub(crate) fn place(standing: &Standing, language: Language) -> String {
             "はしごのすべての段のチェックに合格している",
         ),
         Place::Partly => words(
-            "passes the checks of the ladder, as far as they were made",
+            "passes all checks of the ladder that were made",
             "行ったかぎりでは、はしごのチェックに合格している",
         ),
         Place::Unknown => words(
@@ -249,8 +252,8 @@ pub(crate) fn level_meaning(level: Level) -> Words {
             "バイトとその順序、ストリームの終わり、ほかのクライアントに害がないこと",
         ),
         Level::Should => words(
-            "bounded, fair and quiet",
-            "上限があり、公平で、静かであること",
+            "bounded use of resources, fair service, and no processor time without work",
+            "資源の使用に上限があり、公平で、待機中に CPU を使わないこと",
         ),
         Level::Note => words(
             "a figure or a choice; nothing is required",
@@ -412,6 +415,16 @@ mod tests {
             .checks
             .retain(|made| made.level == Level::Must);
         assert_eq!(Mark::used(&report), Mark::ALL[..4]);
+    }
+
+    #[test]
+    fn a_note_is_no_failure() {
+        let mut server = sample::report().servers.remove(0);
+        let failures = Findings::of(&server).failed.len();
+        server.checks[6].verdict = Verdict::Fail;
+        let findings = Findings::of(&server);
+        assert_eq!(findings.failed.len(), failures);
+        assert!(findings.figures.iter().any(|made| made.name == "memory"));
     }
 
     #[test]

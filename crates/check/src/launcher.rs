@@ -135,7 +135,7 @@ impl Started {
         Endpoint::Tcp(self.address)
     }
 
-    /// Returns its process; `None` if it has ended.
+    /// Returns its process; `None` if it has been waited for, or if there is no proc(5).
     pub(crate) fn process(&self) -> Option<Process> {
         Process::new(self.child.id())
     }
@@ -145,7 +145,7 @@ impl Started {
         self.unread.is_some()
     }
 
-    /// Waits until the process has ended. Returns its exit code, or `None` if a signal ended it.
+    /// Waits at most `limit` until the process has ended. Returns how it ended; `None` if it still runs.
     pub(crate) fn wait(&mut self, limit: Duration) -> Result<Option<Ended>, Problem> {
         let until = Instant::now() + limit;
         loop {
@@ -161,7 +161,7 @@ impl Started {
         }
     }
 
-    /// Asks the server to end (SIGTERM), and ends its process group if it does not within a second (SIGKILL).
+    /// Sends SIGTERM to the server, waits at most 1 s, and sends SIGKILL to its process group.
     fn end(&mut self) {
         let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) else {
             return;
@@ -219,7 +219,7 @@ impl Started {
     /// Describes how the server ended: its exit status and what its standard error says.
     pub(crate) fn how_it_ended(&mut self) -> Option<Text> {
         let status = self.child.try_wait().ok()??;
-        // The thread that reads the standard error may still be at it.
+        // The thread that reads the standard error may not have read its last line yet.
         std::thread::sleep(Duration::from_millis(20));
         let said = self.error_line();
         Some(text!(
@@ -235,8 +235,8 @@ impl Drop for Started {
     }
 }
 
-/// Returns the last line that names an error, or the last line. Runtimes write a stack or a version after the error, and
-/// indent the lines of a stack.
+/// Returns the last line that names an error, or the last line. Runtimes write a stack or a version after the error,
+/// and indent the lines of a stack.
 fn error_line(text: &str) -> Option<&str> {
     let lines = || text.lines().rev();
     let names_an_error = |line: &&str| {
@@ -287,7 +287,8 @@ mod tests {
 
     #[test]
     fn the_line_that_names_the_error_is_found() {
-        let node = "node:events:495\n      throw er;\n\nError: read ECONNRESET\n    at emitErrorNT (x.js:1)\n\nNode.js v20.19.2\n";
+        let node = "node:events:495\n      throw er;\n\nError: read ECONNRESET\n    at emitErrorNT (x.js:1)\n\n\
+                    Node.js v20.19.2\n";
         let python = "Traceback (most recent call last):\n  File \"a.py\", line 3\nOSError: [Errno 98] in use\n";
         for (text, line) in [
             (node, Some("Error: read ECONNRESET")),

@@ -39,9 +39,9 @@ impl From<io::Error> for Problem {
 pub enum Level {
     /// Bytes, their order, ends of streams, and that other clients are not harmed.
     Must,
-    /// Bounded, fair and quiet.
+    /// Bounded use of resources, fair service, and no processor time without work.
     Should,
-    /// A figure or a choice: it has no pass and no fail.
+    /// A figure or a choice. It is never required.
     Note,
 }
 

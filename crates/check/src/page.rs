@@ -328,7 +328,7 @@ fn class(mark: Mark) -> &'static str {
 const GRID: Words = words("The checks", "チェックの結果");
 const DESCRIPTIONS: Words = words("What each check does", "各チェックの内容");
 const LINKS: Words = words(
-    "A sign with an underline leads to what was found, and a name of a check to its description.",
+    "An underlined sign links to what was found. The name of a check links to its description.",
     "下線のある記号は見つかったことへ、チェックの名前はその説明へのリンクである。",
 );
 const BACK: Words = words("Back to the grid", "表に戻る");

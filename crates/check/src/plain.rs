@@ -5,7 +5,7 @@ use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
 
 use crate::check::Check;
-use crate::grid::{self, CAME, DID, EXPECTED, NEXT, READ, UNDECIDED, WHY, level_name};
+use crate::grid::{self, CAME, DID, EXPECTED, NEXT, READ, UNDECIDED, WHY, level_name, visible};
 use crate::outcome::{Level, Verdict};
 use crate::report::{CheckReport, ServerReport};
 use crate::rungs::Place;
@@ -15,16 +15,22 @@ use crate::words::{Language, Words, words};
 /// matters, and where to read more.
 #[must_use]
 pub fn found(made: &CheckReport, language: Language) -> String {
+    let verdict = verdict(made).of(language);
     let mut text = format!(
-        "{:<13} {:<22} {}\n",
-        verdict(made).of(language),
+        "{verdict}{:room$} {:<22} {}\n",
+        "",
         made.name,
-        level_name(made.level)
+        level_name(made.level),
+        room = 13_usize.saturating_sub(verdict.width()),
     );
-    let remark = made.remark.as_ref().map(|remark| remark.of(language));
+    // A remark can quote the server's standard error, and an escape sequence would change the terminal.
+    let remark = made
+        .remark
+        .as_ref()
+        .map(|remark| visible(remark.of(language)));
     match (made.verdict, made.check()) {
         (Verdict::Fail, Some(check)) if made.level != Level::Note => {
-            let came = remark.unwrap_or_default();
+            let came = remark.as_deref().unwrap_or_default();
             for (name, said) in [
                 (DID, check.does.of(language)),
                 (CAME, came),
@@ -37,7 +43,7 @@ pub fn found(made: &CheckReport, language: Language) -> String {
         }
         _ => {
             if let Some(remark) = remark {
-                entry(&mut text, "", remark);
+                entry(&mut text, "", &remark);
             }
         }
     }
@@ -77,7 +83,7 @@ pub fn conclusion(server: &ServerReport, language: Language) -> String {
     }
     if let Some(name) = &server.gone_since {
         let _ = match language {
-            Language::English => writeln!(text, "the server is gone since {name}"),
+            Language::English => writeln!(text, "the server has not answered since {name}"),
             Language::Japanese => writeln!(text, "サーバーは {name} 以降応答しない"),
         };
     }
@@ -222,6 +228,26 @@ mod tests {
     }
 
     #[test]
+    fn a_remark_does_not_change_the_terminal_and_columns_are_aligned() {
+        let mut wild = made(Verdict::Fail);
+        wild.remark = Some(Text {
+            en: "it said \u{1b}[31mred".to_owned(),
+            ja: String::new(),
+        });
+        let text = found(&wild, Language::English);
+        assert!(
+            !text.contains('\u{1b}') && text.contains("[31mred"),
+            "{text:?}"
+        );
+        // The characters of Japanese need two columns.
+        for verdict in [Verdict::Pass, Verdict::Fail, Verdict::Inconclusive] {
+            let text = found(&made(verdict), Language::Japanese);
+            let (before, _) = text.split_once("again").unwrap();
+            assert_eq!(before.width(), INDENT, "{text}");
+        }
+    }
+
+    #[test]
     fn the_conclusion_names_the_rung_and_the_next_check() {
         let checks = vec![made(Verdict::Fail)];
         let server = ServerReport {
@@ -236,7 +262,7 @@ mod tests {
             "1 of level must",
             "rung 0",
             "next: again",
-            "gone since again",
+            "not answered since again",
             "interrupted",
         ] {
             assert!(text.contains(part), "{part:?} is not in {text}");

@@ -161,21 +161,15 @@ impl Process {
     }
 
     /// Limits the descriptors of the process until the returned value is dropped (prlimit(2), `RLIMIT_NOFILE`). The
-    /// limit counts descriptor numbers: descriptors that are open stay open.
+    /// limit counts descriptor numbers: descriptors that are open stay open. The hard limit is kept, so that the soft
+    /// limit can be raised again without privileges.
     pub(crate) fn limit_descriptors(self, limit: u64) -> Result<Limited, Problem> {
+        let (_, hard) = limits(self.id()).ok_or_else(|| unknown("/proc/PID/limits"))?;
         let wanted = Rlimit {
             current: Some(limit),
-            maximum: None,
+            maximum: hard,
         };
-        // The hard limit stays, so that the soft limit can be raised again without privileges.
         let before = prlimit(Some(self.0), Resource::Nofile, wanted)
-            .or_else(|_| {
-                let wanted = Rlimit {
-                    maximum: limits(self.id()).and_then(|(_, hard)| hard),
-                    ..wanted
-                };
-                prlimit(Some(self.0), Resource::Nofile, wanted)
-            })
             .map_err(|error| refused("prlimit", error))?;
         Ok(Limited {
             process: self,

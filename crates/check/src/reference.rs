@@ -62,7 +62,7 @@ impl Reference {
 pub(crate) fn of_the_reference(problem: Problem) -> Problem {
     match problem {
         Problem::Failed(Text { en, ja }) => Problem::Inconclusive(text!(
-            "the tiny server in this program did not answer: {en}",
+            "the simple server of this program did not answer: {en}",
             "このプログラム内の小さなサーバーが応答しなかった: {ja}"
         )),
         other => other,
@@ -150,17 +150,17 @@ fn verdict(pair: Pair, limit: Duration, what: &Text) -> Problem {
     let [server, reference, most] = [pair.server, pair.reference, limit].map(milliseconds);
     if pair.reference > limit / 3 {
         return Problem::Inconclusive(text!(
-            "this machine was busy: {en} {server}, and with a tiny server in this program {reference}",
+            "this machine was busy: {en} {server}, and with the simple server of this program {reference}",
             "このマシンが忙しかった: {ja} {server}、このプログラム内の小さなサーバーでも {reference}"
         ));
     }
     Problem::Failed(text!(
-        "{en} {server}, and the limit is {most}; with a tiny server in this program it was {reference}",
+        "{en} {server}, and the limit is {most}; with the simple server of this program it was {reference}",
         "{ja} {server} (上限は {most})。このプログラム内の小さなサーバーでは {reference}"
     ))
 }
 
-/// Formats a time in milliseconds, with two digits that count.
+/// Formats a time in milliseconds: two decimals below 1 ms, one below 10 ms, and none above.
 pub(crate) fn milliseconds(time: Duration) -> String {
     let ms = time.as_secs_f64() * 1e3;
     let decimals = match ms {

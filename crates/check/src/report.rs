@@ -69,7 +69,7 @@ impl CheckReport {
     }
 }
 
-/// The verdict on a server, from which the exit code follows.
+/// The verdict on all servers of a report. The exit code follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overall {
     /// Every required check passed or was skipped.

@@ -1,6 +1,8 @@
 //! Makes the checks, one after another, and judges what they found.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::check::{Check, Needs};
@@ -23,8 +25,7 @@ pub struct Plan {
     pub server: Server,
     /// The names of the checks to make.
     pub checks: Vec<&'static str>,
-    /// How long an answer may take. Other limits are in proportion: a short answer three quarters, a silence one and a
-    /// half of it.
+    /// How long an answer may take. A short answer has 3/4 of it, and a pause may be 1.5 times as long.
     pub timeout: Duration,
     /// The time after which the server closes idle clients; `None` if it is not known. The check `squatters` needs it.
     pub idle_timeout: Option<Duration>,
@@ -84,7 +85,7 @@ pub fn run(
         let began = Instant::now();
         let outcome = match &report.gone_since {
             Some(name) => Err(Problem::Skipped(text!(
-                "the server is gone since {name}",
+                "the server has not answered since {name}",
                 "サーバーは {name} 以降応答しない"
             ))),
             None => {
@@ -127,8 +128,8 @@ pub fn run(
 /// Checks that the server is there at all.
 fn reach(plan: &Plan, interrupted: &AtomicBool) -> Result<(), Text> {
     let reached = match &plan.server {
-        // A connection would use up the only one of a server that serves one client. Its first check reports that it
-        // refuses connections. But a server that is not there at all is no failed check.
+        // A connection could be the only one that the server accepts, so the kernel is asked first. If nothing listens,
+        // the run ends with an error, and not with a failed check.
         Server::Running { addresses, .. } => match addresses.first() {
             Some(endpoint) => match listens(endpoint) {
                 Some(true) => Ok(()),
@@ -170,9 +171,9 @@ fn make(
     if let Some(why) = not_possible(plan, check, &context) {
         return (Err(Problem::Skipped(why)), false);
     }
-    let witness = Witness::start();
+    let meter = DelayMeter::start();
     let mut outcome = (check.run)(&mut context);
-    let late = witness.stop();
+    let late = meter.stop();
     let is_over = matches!(outcome, Err(Problem::Interrupted | Problem::Skipped(_)));
     let mut is_gone = false;
     if !is_over && !interrupted.load(Ordering::Relaxed) {
@@ -310,35 +311,33 @@ fn answers(context: &Context<'_>) -> Result<(), Text> {
 
 /// A thread that sleeps for short times, and notices how late it wakes up. It shows whether the machine itself was too
 /// busy to judge a time.
-struct Witness {
-    is_over: std::sync::Arc<AtomicBool>,
-    latest_us: std::sync::Arc<AtomicU64>,
+struct DelayMeter {
+    is_over: Arc<AtomicBool>,
+    thread: JoinHandle<Duration>,
 }
 
-impl Witness {
-    fn start() -> Witness {
-        let witness = Witness {
-            is_over: std::sync::Arc::default(),
-            latest_us: std::sync::Arc::default(),
-        };
-        let (is_over, latest_us) = (witness.is_over.clone(), witness.latest_us.clone());
-        std::thread::spawn(move || {
-            while !is_over.load(Ordering::Relaxed) {
+impl DelayMeter {
+    fn start() -> DelayMeter {
+        let is_over: Arc<AtomicBool> = Arc::default();
+        let until = Arc::clone(&is_over);
+        let thread = std::thread::spawn(move || {
+            let mut longest = Duration::ZERO;
+            while !until.load(Ordering::Relaxed) {
                 let began = Instant::now();
                 std::thread::sleep(NAP);
-                let late = began.elapsed().saturating_sub(NAP);
-                latest_us.fetch_max(late.as_micros() as u64, Ordering::Relaxed);
+                longest = longest.max(began.elapsed().saturating_sub(NAP));
             }
+            longest
         });
-        witness
+        DelayMeter { is_over, thread }
     }
 
     /// Ends the thread, and returns the longest delay.
     fn stop(self) -> Duration {
         self.is_over.store(true, Ordering::Relaxed);
-        Duration::from_micros(self.latest_us.load(Ordering::Relaxed))
+        self.thread.join().unwrap_or_default()
     }
 }
 
-/// How long the witness sleeps.
+/// How long the thread sleeps.
 const NAP: Duration = Duration::from_millis(10);

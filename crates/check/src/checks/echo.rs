@@ -194,7 +194,7 @@ pub(super) const CHECKS: &[Check] = &[
         ),
         passes: words(
             "All 8,388,608 bytes come back, with no pause of 3 s.",
-            "8,388,608 バイトすべてが、3 秒以上途切れずに戻る。",
+            "8,388,608 バイトすべてが、途中で 3 秒以上途切れることなく戻る。",
         ),
         why: words(
             "write(2) on a nonblocking socket may take a part of the bytes. A server that does not keep the \

@@ -24,8 +24,8 @@ pub(super) const CHECKS: &[Check] = &[
              connect(2) の直後の場合も、一度エコーを受けた後の場合もあり、終わりが同じセグメントに入る場合もある。",
         ),
         passes: words(
-            "Each client gets its 10 bytes and then the end of the stream within 2 s.",
-            "どのクライアントも 2 秒以内に 10 バイトと、それに続くストリームの終わりを受け取る。",
+            "Each client gets its 10 bytes and then the end of the stream, with no pause of 2 s.",
+            "どのクライアントも 10 バイトと、それに続くストリームの終わりを、途中で 2 秒以上途切れることなく受け取る。",
         ),
         why: words(
             "The client has ended its sending, not its receiving. A server that closes at the end of the stream before \
@@ -50,7 +50,7 @@ pub(super) const CHECKS: &[Check] = &[
         ),
         passes: words(
             "All bytes come back, with no pause of 3 s, and then the end of the stream.",
-            "すべてのバイトが 3 秒以上途切れずに戻り、その後ストリームの終わりが来る。",
+            "すべてのバイトが 途中で 3 秒以上途切れることなく戻り、その後ストリームの終わりが来る。",
         ),
         why: words(
             "The end arrives while the server still has bytes to write. A server that closes at the end of the stream \
@@ -76,7 +76,7 @@ pub(super) const CHECKS: &[Check] = &[
         ),
         why: words(
             "A server that does not close its end keeps the connection in CLOSE_WAIT, with its descriptor, for ever.",
-            "自分の側を閉じないサーバーは、接続を CLOSE_WAIT のまま、記述子とともに永遠に保持する。",
+            "自分の側を閉じないサーバーは、接続を CLOSE_WAIT のまま、ディスクリプタとともに永遠に保持する。",
         ),
         read: "src/server/connection.rs; RFC 9293, section 3.6",
         run: eof_is_answered,

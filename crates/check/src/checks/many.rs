@@ -32,8 +32,8 @@ pub(super) const CHECKS: &[Check] = &[
             "300 のクライアントが同時に接続し、それぞれ 1 バイトを送る。最大 3 回試す。",
         ),
         passes: words(
-            "Once, the last of them is served within 0.95 s, or within 3 times the time of a tiny server in this \
-             program.",
+            "In at least one try, the last of them is served within 0.95 s, or within 3 times the time of the simple \
+             server in this program.",
             "1 回は、最後のクライアントが 0.95 秒以内、またはこのプログラム内の小さなサーバーの 3 倍の時間以内に応答を受け取る。",
         ),
         why: words(
@@ -56,8 +56,8 @@ pub(super) const CHECKS: &[Check] = &[
             "1,000 のクライアントが接続して何も送らない (このプログラムのディスクリプタ上限が低ければ、より少ない)。さらに 50 のクライアントが 4 回ずつ送る。",
         ),
         passes: words(
-            "All 50 are served, none of the silent clients is turned away, and the 99th percentile is below 50 ms, or \
-             below 3 times that of a tiny server in this program, in one of three tries.",
+            "All 50 are served. No silent client is closed. In one of three tries, the 99th percentile is below 50 ms, \
+             or below 3 times that of the simple server in this program.",
             "50 すべてが応答を受け取り、黙っているクライアントは 1 つも切断されず、3 回のうち 1 回は、99 パーセンタイルが 50 ms 未満、またはこのプログラム内の小さなサーバーの 3 倍未満である。",
         ),
         why: words(
@@ -79,8 +79,8 @@ pub(super) const CHECKS: &[Check] = &[
             "2 つのクライアントができるだけ速く送り続け、読み続ける。その間、ほかの 5 つのクライアントが順番に送る。",
         ),
         passes: words(
-            "The 99th percentile of the five is below 100 ms, or below 3 times that of a tiny server in this program, \
-             in one of three tries.",
+            "In one of three tries, the 99th percentile of the five is below 100 ms, or below 3 times that of the \
+             simple server in this program.",
             "3 回のうち 1 回は、5 つのクライアントの 99 パーセンタイルが 100 ms 未満、またはこのプログラム内の小さなサーバーの 3 倍未満である。",
         ),
         why: words(
@@ -103,8 +103,8 @@ pub(super) const CHECKS: &[Check] = &[
             "クライアントが 200 バイトを 1 バイトずつ、別々の呼び出しとセグメントで送り、そのエコーを待つ。これを 20 回行う。",
         ),
         passes: words(
-            "The median is below 20 ms, or below 3 times that of a tiny server in this program, in one of three \
-             tries.",
+            "In one of three tries, the median is below 20 ms, or below 3 times that of the simple server in this \
+             program.",
             "3 回のうち 1 回は、中央値が 20 ms 未満、またはこのプログラム内の小さなサーバーの 3 倍未満である。",
         ),
         why: words(
@@ -126,7 +126,7 @@ pub(super) const CHECKS: &[Check] = &[
             "クライアントが送り、5 秒間黙ってから、もう一度送る。その後、新しいクライアントが送る。",
         ),
         passes: words(
-            "Both get their echo within 1.5 s. If an idle timeout was told, the first client may be closed.",
+            "Both get their echo within 1.5 s. With `--idle`, the first client may be closed.",
             "どちらも 1.5 秒以内にエコーを受け取る。アイドルタイムアウトが指定されている場合、最初のクライアントは切断されてもよい。",
         ),
         why: words(
@@ -140,7 +140,8 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 fn storm(context: &mut Context<'_>) -> Outcome {
-    // The reference has as many clients, and this program has both ends of their connections.
+    // Besides the crowd this program has `ASKERS` clients of the server, and both ends of `ASKERS` clients of the
+    // reference.
     crowd_size(context, STORM, STORM, STORM)?;
     let reference = Reference::start()?;
     let what = text!(
@@ -202,7 +203,7 @@ fn connect_at_once(
         }
         // Ctrl-C is seen here.
         context.sleep(Duration::ZERO)?;
-        let mut ready: Vec<PollFd<'_>> = waiting.iter().map(Guest::wish).collect();
+        let mut ready: Vec<PollFd<'_>> = waiting.iter().map(Guest::interest).collect();
         let step = Timespec {
             tv_sec: 0,
             tv_nsec: left.min(Duration::from_millis(50)).subsec_nanos().into(),
@@ -226,7 +227,7 @@ fn connect_at_once(
 
 impl Guest {
     /// Returns what this client waits for.
-    fn wish(&self) -> PollFd<'_> {
+    fn interest(&self) -> PollFd<'_> {
         let flags = match self.has_asked {
             true => PollFlags::IN,
             false => PollFlags::OUT,
@@ -241,30 +242,32 @@ impl Guest {
             false => self.socket.write(b"x"),
         };
         let error = match moved {
-            Ok(0) => "end of stream".to_owned(),
+            Ok(0) => text!("end of stream", "ストリームの終わり"),
             Ok(_) if self.has_asked => return Ok(true),
             Ok(_) => {
                 self.has_asked = true;
                 return Ok(false);
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-            Err(error) => error.to_string(),
+            Err(error) => text!("{error}", "{error}"),
         };
+        let (en, ja) = (error.en, error.ja);
         Err(Problem::Failed(text!(
-            "after {served} of {STORM} clients were served, one was turned away: {error}",
-            "{STORM} のクライアントのうち {served} が応答を受け取った後、1 つが拒否された: {error}"
+            "after {served} of {STORM} clients were served, one was turned away: {en}",
+            "{STORM} のクライアントのうち {served} が応答を受け取った後、1 つが拒否された: {ja}"
         )))
     }
 }
 
 fn crowd(context: &mut Context<'_>) -> Outcome {
-    // The reference has as many clients, and this program has both ends of their connections.
+    // Besides the crowd this program has `ASKERS` clients of the server, and both ends of `ASKERS` clients of the
+    // reference.
     let n = crowd_size(context, CROWD, FEWEST, 3 * ASKERS)?;
     let reference = Reference::start()?;
     let crowd = connect_crowd(context, n)?;
     let n = crowd.len();
     let asked = wait_until_served(context).and_then(|()| ask_in_a_crowd(context, &reference, n));
-    // If the server has ended or turned clients away, the rest follows from it.
+    // If the server has ended, report that instead of its consequences.
     if asked.is_err() {
         context.still_alive()?;
     }
@@ -445,9 +448,9 @@ impl Times {
         Ok(())
     }
 
-    /// Adds the times of the questions that were not asked while an earlier one waited for its answer. A client that
-    /// had asked in the middle of a long time would have waited for its second half. Without these times, a long time
-    /// counts no more than a short one.
+    /// Corrects coordinated omission: while a request waits, no other one is sent, so a long wait would count as often
+    /// as a short one. A wait of n ms therefore counts n times: as the waits of requests that were due after 0, 1, 2 …
+    /// ms.
     fn at_any_moment(self) -> Times {
         let correct = |times: Vec<Duration>| {
             let all = times.iter().flat_map(|time| {

@@ -45,7 +45,7 @@ pub(super) const CHECKS: &[Check] = &[
         ),
         passes: words(
             "All bytes come back in order, with no pause of 3 s, and so does the message.",
-            "すべてのバイトが順番どおりに、3 秒以上途切れずに戻り、最後のメッセージも戻る。",
+            "すべてのバイトが順番どおりに、途中で 3 秒以上途切れることなく戻り、最後のメッセージも戻る。",
         ),
         why: words(
             "When its send buffer is full, write(2) takes a part of the bytes or none. A server that does not keep the \
@@ -68,7 +68,7 @@ pub(super) const CHECKS: &[Check] = &[
         ),
         passes: words(
             "All 1,048,576 bytes come back, with no pause of 3 s.",
-            "1,048,576 バイトすべてが、3 秒以上途切れずに戻る。",
+            "1,048,576 バイトすべてが、途中で 3 秒以上途切れることなく戻る。",
         ),
         why: words(
             "The window of TCP closes and opens hundreds of times. Each time the server must stop in the middle of a \
@@ -121,7 +121,7 @@ pub(super) const CHECKS: &[Check] = &[
         why: words(
             "A server that reads on while its output waits has a buffer without bound. One client that does not read \
              uses up its memory.",
-            "出力が待たされている間も読み続けるサーバーのバッファには上限がない。読まない 1 つのクライアントがメモリーを使い果たす。",
+            "出力が待たされている間も読み続けるサーバーのバッファには上限がない。読まない 1 つのクライアントがメモリを使い果たす。",
         ),
         read: "examples/06_back_pressure.rs; docs/FAULTS.md",
         run: bounded_intake,

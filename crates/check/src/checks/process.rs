@@ -78,8 +78,8 @@ pub(super) const CHECKS: &[Check] = &[
              再開した (SIGCONT) サーバーは、そのすべてを一度に見つける。",
         ),
         passes: words(
-            "Each client that ended its stream gets all its bytes and then the end, a client that only sent gets its \
-             bytes and can go on, and a new client is served: each within 2 s.",
+            "With no pause of 2 s, each client that ended its stream gets all its bytes and then the end. A client \
+             that only sent gets its bytes and can go on. A new client is served.",
             "ストリームを終えたクライアントはすべてのバイトとその後の終わりを、送っただけのクライアントはバイトを受け取って続けられ、新しいクライアントも応答を受ける: それぞれ 2 秒以内。",
         ),
         why: words(
@@ -100,11 +100,11 @@ pub(super) const CHECKS: &[Check] = &[
             "The server may open 5 more descriptors (prlimit, RLIMIT_NOFILE), and 12 clients connect and send. The \
              processor time of the server is measured for 1 s, at most three times. Then 8 clients leave.",
             "サーバーが開けるディスクリプタをあと 5 つに制限し (prlimit, RLIMIT_NOFILE)、12 のクライアントが接続して送る。\
-             サーバーのプロセッサ時間を 1 秒間、最大 3 回測る。その後、8 つが去る。",
+             サーバーのプロセッサ時間を 1 秒間、最大 3 回測る。その後、8 つのクライアントが切断する。",
         ),
         passes: words(
-            "The server lives, uses at most 20 % of a processor once, and goes on serving the clients that it has. \
-             The last 4 clients are served or turned away within 2 s of room.",
+            "The server keeps running, and keeps serving its clients. In one of three measurements it uses at most \
+             20 % of a processor. The last 4 clients are served or closed within 2 s after the 8 have left.",
             "サーバーは終了せず、1 回はプロセッサの 20 % 以下しか使わず、受け入れたクライアントへの応答を続ける。残る 4 つは、空きができてから 2 秒以内に応答を受けるか、切断される。",
         ),
         why: words(
@@ -127,7 +127,7 @@ pub(super) const CHECKS: &[Check] = &[
             "サーバーが開けるディスクリプタをあと 20 に制限し、30 のクライアントが接続して何も送らない。新しいクライアントがエコーを得ようとする。",
         ),
         passes: words(
-            "The new client gets its echo within the idle timeout and 2 s.",
+            "The new client gets its echo within the idle timeout plus 2 s.",
             "新しいクライアントが、アイドルタイムアウトに 2 秒を加えた時間以内にエコーを受け取る。",
         ),
         why: words(
@@ -240,7 +240,7 @@ fn stopped_and_continued(context: &mut Context<'_>) -> Outcome {
     let all = clients.len();
     if all < 2 {
         return Err(Problem::Inconclusive(text!(
-            "the backlog of the server has room for {all} client only",
+            "only {all} clients fit into the server's backlog",
             "サーバーのバックログには {all} クライアント分しか空きがない"
         )));
     }
@@ -568,7 +568,7 @@ fn restart(context: &mut Context<'_>) -> Outcome {
     for client in &clients {
         client.ask(b"hello", context.answer())?;
     }
-    // Killed, so that a server that waits for its clients at its end waits no longer here.
+    // SIGKILL, because on SIGTERM the server may wait for its clients.
     context.process()?.signal(Signal::KILL)?;
     drop(started);
     // The first client leaves, and its connection is in TIME_WAIT. The second one stays.

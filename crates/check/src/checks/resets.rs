@@ -40,7 +40,7 @@ pub(super) const CHECKS: &[Check] = &[
         does: words(
             "5 clients, one after another, are served, stay idle, and reset their connection (SO_LINGER with a time of \
              0). Another client asks after each reset.",
-            "5 のクライアントが順に、応答を受け、何もせずにいてから接続をリセットする (時間 0 の SO_LINGER)。\
+            "5 つのクライアントが順に、応答を受け、何もせずにいてから接続をリセットする (時間 0 の SO_LINGER)。\
              リセットのたびに別のクライアントが送る。",
         ),
         passes: words(
@@ -115,7 +115,7 @@ pub(super) const CHECKS: &[Check] = &[
         does: words(
             "10 clients, one after another, send 100,000 bytes and close without reading. Another client asks after \
              each of them.",
-            "10 のクライアントが順に、100,000 バイトを送り、読まずに閉じる。そのたびに別のクライアントが送る。",
+            "10 個のクライアントが順に、100,000 バイトを送り、読まずに閉じる。そのたびに別のクライアントが送る。",
         ),
         passes: words(
             "The other client, and then a new one, get their echo within 1.5 s.",
