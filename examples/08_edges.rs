@@ -40,6 +40,8 @@ pub fn main() -> io::Result<()> {
             match event.token() {
                 // One change of the backlog can mean several clients. An error of accept(2) ends nothing but this loop.
                 LISTENER => while accept(&listener, &poll, &mut clients).is_ok() {},
+                // kqueue(2) reports room and bytes as two events, and the first one may have ended the client.
+                Token(key) if !clients.contains(key) => {}
                 Token(key) => {
                     // An error of a client (`ECONNRESET`, `EPIPE`) ends only that client.
                     if !clients[key].echo(&mut buffer).unwrap_or(false) {

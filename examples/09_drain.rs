@@ -39,6 +39,8 @@ pub fn main() -> io::Result<()> {
             match event.token() {
                 // One change of the backlog can mean several clients. An error of accept(2) ends nothing but this loop.
                 LISTENER => while accept(&listener, &poll, &mut clients).is_ok() {},
+                // kqueue(2) reports room and bytes as two events, and the first one may have ended the client.
+                Token(key) if !clients.contains(key) => {}
                 Token(key) => match clients[key].pump(&mut buffer) {
                     // Not an error: the next change causes an event.
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
