@@ -120,7 +120,10 @@ fn usage_errors_say_what_to_write() {
     for (args, hint) in [
         (&["--only", "no-such-check"][..], "--list"),
         (&["--explain", "no-such-check"], "--list"),
+        (&["--only", "two_at_onc"], "did you mean two-at-once?"),
         (&["--", "./mine"], "{address}"),
+        (&["--", "./mine", "{ip}"], "{ip} is not known"),
+        (&["--", "./mine }{address"], "one word"),
         (&["--server", "./mine {address}"], "NAME=COMMAND"),
         (&["--server", "a='./mine {address}"], "a="),
         (&["--pid", "999999999"], "no process"),
@@ -191,6 +194,43 @@ fn list_and_explain_make_no_check() {
     );
     let why = out(&check(&["--explain", "bulk"]));
     assert!(why.contains("write(2)"), "{why}");
+    let group = out(&check(&["--explain", "ends"]));
+    assert!(
+        group.contains("half-close (must)") && group.contains("half-close-bulk (must)"),
+        "{group}"
+    );
+}
+
+#[test]
+fn what_the_server_prints_goes_to_the_log_and_skipped_checks_have_their_reasons() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("server.log");
+    let mut args = vec![
+        "--only",
+        "hello,squatters",
+        "--server-log",
+        log.to_str().unwrap(),
+    ];
+    args.extend([
+        "--",
+        env!("CARGO_BIN_EXE_mio-echo"),
+        "serve",
+        "{address}",
+        "-v",
+    ]);
+    let output = check(&args);
+    assert_eq!(output.status.code(), Some(0), "{output:#?}");
+    let text = out(&output);
+    assert!(
+        text.contains("skipped squatters: it needs the idle timeout"),
+        "{text}"
+    );
+    // Two of all checks say nothing about the place on the ladder.
+    assert!(!text.contains("ladder"), "{text}");
+    let log = fs::read_to_string(log).unwrap();
+    for part in ["listening on 127.0.0.1:", "accepted"] {
+        assert!(log.contains(part), "{part:?} is not in {log}");
+    }
 }
 
 /// The addresses of IPv6 and of Unix-domain sockets are checked as those of IPv4 are, with the process that runs

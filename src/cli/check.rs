@@ -53,13 +53,17 @@ pub(super) struct CheckArgs {
     #[arg(long)]
     list: bool,
 
-    /// Explain a check, and run none
+    /// Explain a check or a group, and run none
     #[arg(long, value_name = "NAME")]
     explain: Option<String>,
 
     /// Require the checks of level should too
     #[arg(long)]
     strict: bool,
+
+    /// Append what the started servers print to this file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["addresses", "pid"])]
+    server_log: Option<PathBuf>,
 
     /// Limit for an answer. A short answer has 3/4 of it, and a pause may be 1.5 times as long
     #[arg(
@@ -130,7 +134,14 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
         return print(&::check::plain::list(wanted(args)?.into_iter(), language));
     }
     if let Some(name) = &args.explain {
-        return print(&::check::plain::explanation(known(name)?, language));
+        let named = ::check::checks().filter(|check| is_named(check, name));
+        let texts: Vec<String> = named
+            .map(|check| ::check::plain::explanation(check, language))
+            .collect();
+        return match texts.is_empty() {
+            true => Err(unknown(name)),
+            false => print(&texts.join("\n")),
+        };
     }
     let plans = plans(args)?;
     // A check opens up to 3,000 connections.
@@ -255,17 +266,21 @@ fn plans(args: &CheckArgs) -> Result<Vec<Plan>, Failure> {
         drains: args.drains,
         may_harm: args.yes_it_is_mine,
     };
+    let logged = |launcher: Launcher| match &args.server_log {
+        Some(file) => launcher.with_log(file.clone()),
+        None => launcher,
+    };
     if !args.servers.is_empty() {
         let plans = args.servers.iter();
-        let plans =
-            plans.map(|(name, launcher)| plan(name.clone(), Server::Command(launcher.clone())));
+        let plans = plans
+            .map(|(name, launcher)| plan(name.clone(), Server::Command(logged(launcher.clone()))));
         return Ok(plans.collect());
     }
     if !args.command.is_empty() {
         let launcher = Launcher::new(args.command.clone()).map_err(Failure::Usage)?;
         return Ok(vec![plan(
             args.command.join(" "),
-            Server::Command(launcher),
+            Server::Command(logged(launcher)),
         )]);
     }
     let named = match args.addresses.is_empty() {
@@ -330,17 +345,21 @@ fn is_named(check: &Check, name: &str) -> bool {
     check.name == name || check.group.name() == name
 }
 
-fn known(name: &str) -> Result<&'static Check, Failure> {
-    ::check::checks()
-        .find(|check| check.name == name)
-        .ok_or_else(|| unknown(name))
-}
-
 fn unknown(name: &str) -> Failure {
+    let names = ::check::checks().flat_map(|check| [check.name, check.group.name()]);
+    let similar = |other: &str| strsim::jaro_winkler(&name.to_lowercase().replace('_', "-"), other);
+    let nearest = names.max_by(|a, b| similar(a).total_cmp(&similar(b)));
+    let hint = match nearest.filter(|other| similar(other) > SIMILAR) {
+        Some(other) => format!("did you mean {other}? "),
+        None => String::new(),
+    };
     Failure::Usage(format!(
-        "there is no check {name:?}: mio-echo check --list shows all checks and their groups"
+        "there is no check {name:?}: {hint}mio-echo check --list shows all checks and their groups"
     ))
 }
+
+/// The similarity from which a name is suggested, as in clap's messages.
+const SIMILAR: f64 = 0.8;
 
 /// Parses `NAME=COMMAND`. The command is divided into words as a shell does.
 fn named(text: &str) -> Result<(String, Launcher), String> {

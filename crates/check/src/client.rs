@@ -354,11 +354,26 @@ impl Received {
         )))
     }
 
+    /// Returns how many of the expected bytes are missing at this place, if the received bytes go on behind them.
+    fn missing_at(&self, at: usize, expected: &[u8]) -> Option<usize> {
+        // So many bytes in a row are equal by chance in one of 2^64 places.
+        const ENOUGH: usize = 8;
+        let next = self.bytes.get(at..at + ENOUGH)?;
+        let rest = expected.get(at..)?;
+        rest.windows(ENOUGH).position(|window| window == next)
+    }
+
     /// Describes the first difference to these bytes; `None` if there is none.
     fn difference(&self, expected: &[u8]) -> Option<Text> {
         let (came, all) = (self.bytes.len(), expected.len());
         let pairs = self.bytes.iter().zip(expected);
         if let Some((at, (&byte, &sent))) = pairs.enumerate().find(|(_, (a, b))| a != b) {
+            if let Some(n) = self.missing_at(at, expected) {
+                return Some(text!(
+                    "{n} bytes are missing after byte {at} of {all}, and what follows them came",
+                    "{all} バイト中 {at} 番目のバイトの後に {n} バイトが欠けており、その続きは届いた"
+                ));
+            }
             return Some(text!(
                 "byte {at} of {all} came back as 0x{byte:02x}, and 0x{sent:02x} was sent",
                 "{all} バイト中 {at} 番目のバイトは 0x{byte:02x} で戻った (送ったのは 0x{sent:02x})"
@@ -424,3 +439,31 @@ const SHORTEST: Duration = Duration::from_millis(1);
 
 /// The longest wait of a single call.
 const STEP: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_bytes_are_told_from_wrong_bytes() {
+        let sent: Vec<u8> = (0..100).collect();
+        let difference = |bytes: Vec<u8>| {
+            let end = End::TimedOut;
+            Received { bytes, end }.difference(&sent).unwrap().en
+        };
+        let without_ten = [&sent[..40], &sent[50..]].concat();
+        let text = difference(without_ten);
+        assert!(
+            text.starts_with("10 bytes are missing after byte 40 of 100"),
+            "{text}"
+        );
+        let mut wrong = sent.clone();
+        wrong[40] = 0;
+        assert_eq!(
+            difference(wrong),
+            "byte 40 of 100 came back as 0x00, and 0x28 was sent"
+        );
+        let text = difference(sent[..40].to_vec());
+        assert!(text.starts_with("40 of 100 bytes came back"), "{text}");
+    }
+}

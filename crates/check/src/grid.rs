@@ -202,11 +202,32 @@ pub(crate) fn place(standing: &Standing, language: Language) -> String {
     sentence.of(language).to_owned()
 }
 
-/// Returns the checks of the ladder that were not decided, if they leave the place uncertain.
-pub(crate) fn undecided(standing: &Standing) -> &[String] {
-    match standing.place() {
-        Place::Unknown => &[],
-        _ => &standing.undecided,
+/// Returns true if the checks show where a server stands: they are all of the ladder up to this place, or were skipped
+/// or not decided for a reason that the report names.
+pub(crate) fn knows_the_place(server: &ServerReport) -> bool {
+    let standing = &server.standing;
+    let is_made = |name: &String| server.verdict(name).is_some();
+    standing.place() != Place::Unknown && standing.undecided.iter().all(is_made)
+}
+
+/// Returns the next check to pass: that of the ladder, or the first one that failed.
+pub(crate) fn next(server: &ServerReport) -> Option<&str> {
+    let of_the_ladder = server.standing.next.as_deref();
+    let failed = || {
+        Findings::of(server)
+            .failed
+            .first()
+            .map(|made| made.name.as_str())
+    };
+    of_the_ladder.or_else(failed)
+}
+
+/// Returns the checks of the ladder that were made and not decided, if the place of the server is known apart from
+/// them.
+pub(crate) fn undecided_on_the_way(server: &ServerReport) -> &[String] {
+    match knows_the_place(server) {
+        true => &server.standing.undecided,
+        false => &[],
     }
 }
 

@@ -1,8 +1,10 @@
 //! Starts the server under test by its command, and ends it.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +23,8 @@ use crate::words::{Text, text};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launcher {
     words: Vec<String>,
+    /// The file that gets what the server prints.
+    log: Option<PathBuf>,
 }
 
 impl Launcher {
@@ -34,13 +38,37 @@ impl Launcher {
         };
         let tells = |word: &String| word.contains("{address}") || word.contains("{port}");
         if !arguments.iter().any(tells) {
-            return Err(
-                "the command does not tell the server its address: write {address}, or {host} and {port}, where it \
-                 belongs"
-                    .to_owned(),
-            );
+            let unknown = words.iter().find_map(|word| {
+                let name = word.get(word.find('{')?..)?;
+                name.get(..=name.find('}')?)
+            });
+            let why = match unknown {
+                Some(name) if words.len() > 1 => format!("{name} is not known"),
+                _ if words.len() == 1 && words[0].contains(' ') => {
+                    "the whole command is one word".to_owned()
+                }
+                _ => "the command does not tell the server its address".to_owned(),
+            };
+            return Err(format!(
+                "{why}: write {{address}}, or {{host}} and {{port}}, as an argument where the address belongs"
+            ));
         }
-        Ok(Launcher { words })
+        Ok(Launcher { words, log: None })
+    }
+
+    /// Appends what the server prints to a file: its standard output and its standard error.
+    #[must_use]
+    pub fn with_log(self, file: PathBuf) -> Launcher {
+        Launcher {
+            log: Some(file),
+            ..self
+        }
+    }
+
+    /// Opens the file that gets what the server prints.
+    fn open_log(&self) -> io::Result<Option<File>> {
+        let open = |path| File::options().create(true).append(true).open(path);
+        self.log.as_ref().map(open).transpose()
     }
 
     /// Starts the server on a free port, and waits until it listens.
@@ -57,14 +85,25 @@ impl Launcher {
         interrupted: &AtomicBool,
     ) -> Result<Started, Problem> {
         let mut command = self.command(address);
+        let log = self.open_log()?;
+        let output = match &log {
+            Some(file) => file.try_clone()?.into(),
+            None => Stdio::null(),
+        };
         command
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(output)
             .stderr(Stdio::piped())
             // A group of its own: Ctrl-C of the terminal goes to the tester, which ends the server in order.
             .process_group(0);
         let mut child = command.spawn().map_err(|error| {
             let program = &self.words[0];
+            if error.kind() == io::ErrorKind::PermissionDenied {
+                return Problem::Failed(text!(
+                    "{program} cannot be started: {error} (a script needs its interpreter before it, or chmod +x)",
+                    "{program} を起動できない: {error} (スクリプトには前にインタープリターを書くか、chmod +x が必要)"
+                ));
+            }
             Problem::Failed(text!(
                 "{program} cannot be started: {error}",
                 "{program} を起動できない: {error}"
@@ -74,7 +113,7 @@ impl Launcher {
         let pipe = child.stderr.take();
         let pipe = match (stderr, pipe) {
             (Stderr::Kept, Some(pipe)) => {
-                keep(pipe, Arc::clone(&said));
+                keep(pipe, Arc::clone(&said), log);
                 None
             }
             (_, pipe) => {
@@ -256,8 +295,8 @@ pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
 }
 
-/// Reads a pipe to its end in a thread, and keeps the last bytes.
-fn keep(mut pipe: ChildStderr, said: Arc<Mutex<Vec<u8>>>) {
+/// Reads a pipe to its end in a thread, keeps the last bytes, and copies all of them to the log.
+fn keep(mut pipe: ChildStderr, said: Arc<Mutex<Vec<u8>>>, mut log: Option<File>) {
     std::thread::spawn(move || {
         let mut buffer = [0; 1024];
         loop {
@@ -267,6 +306,10 @@ fn keep(mut pipe: ChildStderr, said: Arc<Mutex<Vec<u8>>>) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => return,
             };
+            if let Some(file) = &mut log {
+                // A full disk loses the log, and the check goes on.
+                let _ = file.write_all(&buffer[..n]);
+            }
             let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
             said.extend_from_slice(&buffer[..n]);
             let surplus = said.len().saturating_sub(KEPT);

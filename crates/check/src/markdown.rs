@@ -6,8 +6,8 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::grid::{
     CHECK, FAILED, FIGURES, Findings, GONE, INCONCLUSIVE, INTERRUPTED, LEVELS, Mark, NEXT,
-    NOTHING_FAILED, RUNG, Row, SERVER, SKIPPED, TITLE, UNDECIDED, failures, level_meaning,
-    level_name, made_by, place, rows, undecided, visible,
+    NOTHING_FAILED, RUNG, Row, SERVER, SKIPPED, TITLE, UNDECIDED, failures, knows_the_place,
+    level_meaning, level_name, made_by, next, place, rows, undecided_on_the_way, visible,
 };
 use crate::outcome::Level;
 use crate::report::{CheckReport, Report, ServerReport};
@@ -67,6 +67,7 @@ fn overview(report: &Report, language: Language) -> String {
     for (n, server) in report.servers.iter().enumerate() {
         let standing = &server.standing;
         let rung = match standing.place() {
+            _ if !knows_the_place(server) => "–".to_owned(),
             Place::On(number) => number.to_string(),
             Place::Top => words("all", "すべて").of(language).to_owned(),
             Place::Partly | Place::Unknown => "–".to_owned(),
@@ -77,7 +78,7 @@ fn overview(report: &Report, language: Language) -> String {
             failures(server, Level::Must).to_string(),
             failures(server, Level::Should).to_string(),
             rung,
-            standing.next.as_deref().map_or("–".to_owned(), code),
+            next(server).map_or("–".to_owned(), code),
         ]);
     }
     table(&lines, &["--:", ":--", "--:", "--:", "--:", ":--"])
@@ -113,11 +114,16 @@ fn grid(rows: &[Row<'_>], heads: &[String], language: Language) -> String {
 /// Writes what was found about one server.
 fn findings(server: &ServerReport, language: Language) -> String {
     let standing = &server.standing;
-    let mut stands = place(standing, language);
-    if let Some(next) = &standing.next {
-        let _ = write!(stands, "; {}: {}", NEXT.of(language), code(next));
+    let knows = knows_the_place(server);
+    let mut stands = match knows {
+        true => place(standing, language),
+        false => String::new(),
+    };
+    if let Some(next) = next(server) {
+        let before = if knows { "; " } else { "" };
+        let _ = write!(stands, "{before}{}: {}", NEXT.of(language), code(next));
     }
-    let undecided = undecided(standing);
+    let undecided = undecided_on_the_way(server);
     if !undecided.is_empty() {
         let _ = write!(stands, "; {}: {}", UNDECIDED.of(language), codes(undecided));
     }

@@ -5,7 +5,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::grid::{
     CHECK, DID, EXPECTED, FAILED, FIGURES, Findings, GONE, INCONCLUSIVE, INTERRUPTED, LEVELS, Mark,
     NEXT, NOTHING_FAILED, READ, Row, SERVERS, SKIPPED, THE_SERVER, TITLE, UNDECIDED, WHY, failures,
-    level_meaning, level_name, made_by, place, rows, undecided, visible,
+    knows_the_place, level_meaning, level_name, made_by, next, place, rows, undecided_on_the_way,
+    visible,
 };
 use crate::outcome::Level;
 use crate::report::{CheckReport, Report, ServerReport};
@@ -80,14 +81,16 @@ fn overview(report: &Report, language: Language) -> Markup {
 fn rung(server: &ServerReport, language: Language) -> Markup {
     let standing = &server.standing;
     html! {
-        @if let (Some(number), Some(next)) = (standing.rung, &standing.next) {
-            @match language {
-                Language::English => { "rung " (number) }
-                Language::Japanese => { (number) " 段目" }
+        @if knows_the_place(server) {
+            @match (standing.rung, language) {
+                (Some(number), Language::English) => { "rung " (number) }
+                (Some(number), Language::Japanese) => { (number) " 段目" }
+                (None, _) => (place(standing, language)),
             }
-            "; " (NEXT.of(language)) ": " (to_description(next))
-        } @else {
-            (place(standing, language))
+        }
+        @if let Some(next) = next(server) {
+            @if knows_the_place(server) { "; " }
+            (NEXT.of(language)) ": " (to_description(next))
         }
     }
 }
@@ -116,15 +119,14 @@ fn counts(server: &ServerReport, language: Language) -> Markup {
 fn standing(server: &ServerReport, language: Language) -> Markup {
     let standing = &server.standing;
     html! {
-        (place(standing, language))
-        @if let Some(next) = &standing.next { "; " (NEXT.of(language)) ": " (to_description(next)) }
-        @for (n, name) in undecided(standing).iter().enumerate() {
+        @if knows_the_place(server) { (place(standing, language)) }
+        @if let Some(next) = next(server) {
+            @if knows_the_place(server) { "; " }
+            (NEXT.of(language)) ": " (to_description(next))
+        }
+        @for (n, name) in undecided_on_the_way(server).iter().enumerate() {
             @if n == 0 { "; " (UNDECIDED.of(language)) ": " } @else { ", " }
-            @match server.verdict(name) {
-                Some(_) => (to_description(name)),
-                // The page describes only the checks that were made.
-                None => span.check { (visible(name)) },
-            }
+            (to_description(name))
         }
     }
 }

@@ -5,10 +5,11 @@ use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
 
 use crate::check::Check;
-use crate::grid::{self, CAME, DID, EXPECTED, NEXT, READ, UNDECIDED, WHY, level_name, visible};
+use crate::grid::{
+    self, CAME, DID, EXPECTED, Findings, NEXT, READ, UNDECIDED, WHY, level_name, visible,
+};
 use crate::outcome::{Level, Verdict};
 use crate::report::{CheckReport, ServerReport};
-use crate::rungs::Place;
 use crate::words::{Language, Words, words};
 
 /// Writes what a check found: a line, and after a failure what was done, what came, what should have come, why it
@@ -75,6 +76,17 @@ pub fn conclusion(server: &ServerReport, language: Language) -> String {
             "\n合格 {passed}、不合格: must {musts}、should {shoulds}、判定不能 {undecided}、省略 {skipped}\n"
         ),
     };
+    for (reason, names) in Findings::of(server).skipped {
+        let mut line = names.join(", ");
+        if let Some(reason) = reason {
+            let _ = write!(line, ": {}", visible(reason.of(language)));
+        }
+        let _ = writeln!(
+            text,
+            "{} {line}",
+            verdict_word(Verdict::Skipped).of(language)
+        );
+    }
     if server.interrupted {
         text.push_str(match language {
             Language::English => "interrupted: the remaining checks were not made\n",
@@ -91,20 +103,27 @@ pub fn conclusion(server: &ServerReport, language: Language) -> String {
     text
 }
 
-/// Writes where a server stands on the ladder; nothing if none of its checks were made.
+/// Writes where a server stands on the ladder, and the next check to pass. A part of the list says too little about the
+/// place.
 fn standing(server: &ServerReport, language: Language) -> String {
     let standing = &server.standing;
-    if standing.place() == Place::Unknown {
-        return String::new();
+    let mut text = String::new();
+    if grid::knows_the_place(server) {
+        text = grid::place(standing, language);
+        text.push_str("; ");
     }
-    let mut text = grid::place(standing, language);
-    if let Some(next) = &standing.next {
-        let _ = write!(text, "; {}: {next}", NEXT.of(language));
+    match grid::next(server) {
+        Some(next) => {
+            let _ = write!(text, "{}: {next}", NEXT.of(language));
+        }
+        None => text.truncate(text.trim_end_matches("; ").len()),
     }
-    text.push('\n');
-    let undecided = grid::undecided(standing);
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    let undecided = grid::undecided_on_the_way(server).join(", ");
     if !undecided.is_empty() {
-        let _ = writeln!(text, "{}: {}", UNDECIDED.of(language), undecided.join(", "));
+        let _ = writeln!(text, "{}: {undecided}", UNDECIDED.of(language));
     }
     text
 }
@@ -166,6 +185,12 @@ fn entry(text: &mut String, name: &str, said: &str) {
 fn verdict(made: &CheckReport) -> Words {
     match made.verdict {
         Verdict::Pass | Verdict::Fail if made.level == Level::Note => words("note", "参考"),
+        verdict => verdict_word(verdict),
+    }
+}
+
+fn verdict_word(verdict: Verdict) -> Words {
+    match verdict {
         Verdict::Pass => words("pass", "合格"),
         Verdict::Fail => words("FAIL", "不合格"),
         Verdict::Inconclusive => words("inconclusive", "判定不能"),
@@ -183,7 +208,7 @@ const COLUMNS: usize = 100;
 mod tests {
     use super::*;
     use crate::check::Group;
-    use crate::rungs;
+    use crate::rungs::Standing;
     use crate::words::Text;
 
     fn made(verdict: Verdict) -> CheckReport {
@@ -252,7 +277,7 @@ mod tests {
         let checks = vec![made(Verdict::Fail)];
         let server = ServerReport {
             name: "a".to_owned(),
-            standing: rungs::standing(|name| (name == "again").then_some(Verdict::Fail)),
+            standing: Standing::of(|name| (name == "again").then_some(Verdict::Fail)),
             checks,
             gone_since: Some("again".to_owned()),
             interrupted: true,

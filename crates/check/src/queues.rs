@@ -19,6 +19,8 @@ pub(crate) struct Queues(HashMap<(SocketAddr, SocketAddr), End>);
 struct End {
     send: u64,
     receive: u64,
+    /// Whether this end has sent its FIN.
+    has_ended: bool,
 }
 
 impl Queues {
@@ -45,7 +47,18 @@ impl Queues {
     pub(crate) fn unacknowledged(&self, client: SocketAddr, server: SocketAddr) -> Option<u64> {
         Some(self.0.get(&(client, server))?.send)
     }
+
+    /// Returns true if the server has ended its stream of this connection, or has no such connection any more.
+    pub(crate) fn server_has_ended(&self, client: SocketAddr, server: SocketAddr) -> bool {
+        self.0
+            .get(&(server, client))
+            .is_none_or(|end| end.has_ended)
+    }
 }
+
+/// The states of an end that has sent its FIN: TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_TIME_WAIT, TCP_CLOSE, TCP_LAST_ACK and
+/// TCP_CLOSING (include/net/tcp_states.h).
+const ENDED: [&str; 6] = ["04", "05", "06", "07", "09", "0B"];
 
 /// Whether a TCP socket of this machine listens on this port, on any address; `None` if the system does not say.
 pub(crate) fn is_listening(port: u16) -> Option<bool> {
@@ -65,12 +78,13 @@ pub(crate) fn is_listening(port: u16) -> Option<bool> {
 fn line(line: &str) -> Option<((SocketAddr, SocketAddr), End)> {
     let mut fields = line.split_ascii_whitespace().skip(1);
     let (local, peer) = (address(fields.next()?)?, address(fields.next()?)?);
-    let (_state, queues) = (fields.next()?, fields.next()?);
+    let (state, queues) = (fields.next()?, fields.next()?);
     let (tx, rx) = queues.split_once(':')?;
     let bytes = |hex| u64::from_str_radix(hex, 16).ok();
     let end = End {
         send: bytes(tx)?,
         receive: bytes(rx)?,
+        has_ended: ENDED.contains(&state),
     };
     Some(((local, peer), end))
 }
@@ -103,6 +117,9 @@ mod tests {
         assert_eq!(pair.0, "127.0.0.1:7007".parse().unwrap());
         assert_eq!(pair.1, "127.0.0.1:50000".parse().unwrap());
         assert_eq!((end.send, end.receive), (0x10, 0xa00));
+        assert!(!end.has_ended);
+        let (_, end) = line(&text.replace(" 01 ", " 09 ")).unwrap();
+        assert!(end.has_ended);
     }
 
     #[test]

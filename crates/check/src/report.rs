@@ -151,7 +151,7 @@ mod tests {
                 checks,
                 gone_since: None,
                 interrupted: false,
-                standing: crate::rungs::standing(|_| None),
+                standing: crate::rungs::Standing::of(|_| None),
             };
             let report = Report {
                 schema: SCHEMA.to_owned(),

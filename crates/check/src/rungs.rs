@@ -70,6 +70,52 @@ pub enum Place {
 }
 
 impl Standing {
+    /// Finds the step on which a server stands. `verdict` returns the verdict of a check, if it was made.
+    #[must_use]
+    pub fn of(verdict: impl Fn(&str) -> Option<Verdict>) -> Standing {
+        let mut undecided = Vec::new();
+        if verdict("hello") == Some(Verdict::Fail) {
+            // A server that returns nothing stands on no step.
+            return Standing {
+                rung: None,
+                next: Some("hello".to_owned()),
+                undecided: RUNGS
+                    .iter()
+                    .flat_map(|rung| rung.breaks_on)
+                    .map(ToString::to_string)
+                    .collect(),
+            };
+        }
+        // A server that reads or accepts once for each edge fails checks of earlier steps too, and this check alone
+        // names the cause.
+        let is_edge_triggered = verdict("big-then-silent") == Some(Verdict::Fail);
+        for rung in RUNGS
+            .iter()
+            .filter(|rung| !is_edge_triggered || !(1..8).contains(&rung.number))
+        {
+            for check in rung.breaks_on {
+                match verdict(check) {
+                    Some(Verdict::Fail) => {
+                        return Standing {
+                            rung: Some(rung.number),
+                            next: Some((*check).to_owned()),
+                            undecided,
+                        };
+                    }
+                    Some(Verdict::Pass) => {}
+                    Some(Verdict::Inconclusive | Verdict::Skipped) | None => {
+                        undecided.push((*check).to_owned());
+                    }
+                }
+            }
+        }
+        Standing {
+            rung: None,
+            next: None,
+            undecided,
+        }
+    }
+
     /// Returns what is known of the server's place.
     #[must_use]
     pub fn place(&self) -> Place {
@@ -83,33 +129,6 @@ impl Standing {
     }
 }
 
-/// Finds the step on which a server stands. `verdict` returns the verdict of a check, if it was made.
-pub(crate) fn standing(verdict: impl Fn(&str) -> Option<Verdict>) -> Standing {
-    let mut undecided = Vec::new();
-    for rung in RUNGS {
-        for check in rung.breaks_on {
-            match verdict(check) {
-                Some(Verdict::Fail) => {
-                    return Standing {
-                        rung: Some(rung.number),
-                        next: Some((*check).to_owned()),
-                        undecided,
-                    };
-                }
-                Some(Verdict::Pass) => {}
-                Some(Verdict::Inconclusive | Verdict::Skipped) | None => {
-                    undecided.push((*check).to_owned());
-                }
-            }
-        }
-    }
-    Standing {
-        rung: None,
-        next: None,
-        undecided,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,7 +136,7 @@ mod tests {
     #[test]
     fn a_server_stands_on_the_first_step_that_breaks_on_the_same_check() {
         let standing_of = |failed: &[&str]| {
-            standing(|name| match failed.contains(&name) {
+            Standing::of(|name| match failed.contains(&name) {
                 true => Some(Verdict::Fail),
                 false => Some(Verdict::Pass),
             })
@@ -132,10 +151,30 @@ mod tests {
     }
 
     #[test]
+    fn the_first_step_that_explains_the_failures_counts() {
+        let standing_of = |failed: &[&str]| {
+            Standing::of(|name| match failed.contains(&name) {
+                true => Some(Verdict::Fail),
+                false => Some(Verdict::Pass),
+            })
+        };
+        let edges = standing_of(&["idle-cpu", "slow-reader", "big-then-silent"]);
+        assert_eq!(
+            (edges.rung, edges.next.as_deref()),
+            (Some(8), Some("big-then-silent"))
+        );
+        let silent = standing_of(&["hello", "again"]);
+        assert_eq!(
+            (silent.place(), silent.next.as_deref()),
+            (Place::Unknown, Some("hello"))
+        );
+    }
+
+    #[test]
     fn a_check_that_was_not_made_is_named() {
-        let seen = standing(|name| (name != "squatters").then_some(Verdict::Pass));
+        let seen = Standing::of(|name| (name != "squatters").then_some(Verdict::Pass));
         assert_eq!(seen.undecided, ["squatters"]);
         assert_eq!(seen.place(), Place::Partly);
-        assert_eq!(standing(|_| None).place(), Place::Unknown);
+        assert_eq!(Standing::of(|_| None).place(), Place::Unknown);
     }
 }

@@ -13,7 +13,7 @@ use crate::launcher::{Launcher, Started};
 use crate::outcome::{Level, Outcome, Problem, Verdict};
 use crate::process::Process;
 use crate::report::{CheckReport, ServerReport};
-use crate::rungs;
+use crate::rungs::Standing;
 use crate::words::{Text, text};
 
 /// What to check.
@@ -78,7 +78,7 @@ pub fn run(
         checks: Vec::new(),
         gone_since: None,
         interrupted: false,
-        standing: rungs::standing(|_| None),
+        standing: Standing::of(|_| None),
     };
     for (n, check) in wanted.iter().copied().enumerate() {
         progress(Progress::Begins(check, n + 1, wanted.len()));
@@ -121,7 +121,7 @@ pub fn run(
         progress(Progress::Over(&made));
         report.checks.push(made);
     }
-    report.standing = rungs::standing(|name| report.verdict(name));
+    report.standing = Standing::of(|name| report.verdict(name));
     Ok(report)
 }
 
@@ -179,6 +179,8 @@ fn make(
     if !is_over && !interrupted.load(Ordering::Relaxed) {
         let is_new_for_each_check = context.launcher.is_some();
         let alive = match is_for_one_client && is_new_for_each_check {
+            // A new client would not be served. If the check did not pass, the server may have ended instead.
+            true if outcome.is_err() => has_not_ended(&mut context),
             true => Ok(()),
             false => alive(&mut context),
         };
@@ -278,6 +280,15 @@ fn not_possible(plan: &Plan, check: &Check, context: &Context<'_>) -> Option<Tex
             "このマシン上にないサーバーに害を与えるおそれがある: --yes-it-is-mine で許可する"
         )
     })
+}
+
+/// Fails if the server has ended, or ends within 200 ms.
+fn has_not_ended(context: &mut Context<'_>) -> Result<(), Text> {
+    let Some(started) = &mut context.started else {
+        return Ok(());
+    };
+    let _ = started.wait(Duration::from_millis(200));
+    started.how_it_ended().map_or(Ok(()), Err)
 }
 
 /// Checks that a new client is served after a check.

@@ -127,8 +127,8 @@ pub(super) const CHECKS: &[Check] = &[
             "サーバーが開けるディスクリプタをあと 20 に制限し、30 のクライアントが接続して何も送らない。新しいクライアントがエコーを得ようとする。",
         ),
         passes: words(
-            "The new client gets its echo within the idle timeout plus 2 s.",
-            "新しいクライアントが、アイドルタイムアウトに 2 秒を加えた時間以内にエコーを受け取る。",
+            "The new client gets its echo within the idle timeout (`--idle`) plus 2 s.",
+            "新しいクライアントが、アイドルタイムアウト (`--idle`) に 2 秒を加えた時間以内にエコーを受け取る。",
         ),
         why: words(
             "Clients that say nothing hold all places for ever, unless the server closes them after a time.",
@@ -459,7 +459,7 @@ fn squatters(context: &mut Context<'_>) -> Outcome {
     let process = context.process()?;
     let Some(idle) = context.idle_timeout else {
         return Err(Problem::Skipped(text!(
-            "it needs the idle timeout of the server: --idle",
+            "it needs the idle timeout of the server: --idle TIME",
             "サーバーのアイドルタイムアウトが必要: --idle を指定する"
         )));
     };
