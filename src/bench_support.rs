@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 
-use crate::server::{Answer, Buffers, Connection, Counters, PeerTracer, Turn};
+use crate::server::{Answer, Buffers, Connection, Counters, PeerTracer, PumpLimits};
 use crate::{BindError, Config, Server};
 use net::delivery::Delivery;
 use net::pipe::Pipe;
@@ -28,7 +28,7 @@ impl fmt::Debug for Pump {
 }
 
 /// The budget of a connection for one turn of the event loop, in bytes.
-pub const TURN: usize = crate::server::TURN;
+pub const TURN: usize = crate::server::TURN_BUDGET;
 
 /// Binds a server without a budget: each connection runs until it blocks or ends. A bench compares this server with one
 /// that has a budget.
@@ -86,7 +86,7 @@ impl Pump {
             key: 0,
         };
         let buffers = &mut self.buffers;
-        let turn = Turn {
+        let turn = PumpLimits {
             budget,
             continues: true,
         };

@@ -189,7 +189,8 @@ fn stop_on_signals(server: &mut Server) -> io::Result<()> {
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
 
-    // First of all, so that no signal gets lost between these calls: one that only the flag sees would stop nothing.
+    // Install this handler first. A signal that arrives before it would only set the flag, and the server would not
+    // stop.
     server.catch_signals()?;
     let asked_before = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {

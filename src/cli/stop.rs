@@ -16,7 +16,8 @@ pub(super) fn on_signals(stopper: &Stopper) -> io::Result<()> {
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
 
-    // First of all, so that no signal gets lost between these calls: one that only the flag sees would stop nothing.
+    // Install this handler first. A signal that arrives before it would only set the flag, and the server would not
+    // stop.
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
     let asked_before = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {

@@ -97,7 +97,9 @@ pub(super) fn busy_poll(text: &str) -> Result<OrOff, String> {
         return Ok(OrOff(None));
     }
     match humantime::parse_duration(text) {
-        Ok(time) if time.is_zero() => Err("write off for no busy polling".to_owned()),
+        Ok(time) if time.is_zero() => {
+            Err("0 is not possible: use off to turn busy polling off".to_owned())
+        }
         Ok(time) if time > Duration::from_secs(1) => {
             Err("it must be at most 1s: a longer time does not make echoes faster".to_owned())
         }

@@ -20,7 +20,7 @@ pub(crate) struct Buffers<P> {
     pub(crate) scratch: Box<[u8]>,
     /// The pipe for bulk, empty between two passes; `None` if splicing is off.
     pub(crate) pipe: Option<P>,
-    /// The number of bytes that reads which fill the buffer must return in one turn before a connection may be spliced.
+    /// A connection may be spliced after reads that filled the buffer have returned this many bytes in one turn.
     pub(crate) splice_threshold: usize,
     /// The bytes that the kernel did not accept.
     pub(crate) pending_writes: PendingWrites,

@@ -58,7 +58,7 @@ pub(crate) struct Connection {
 
 /// The limits of one call of [`pump`](Connection::pump).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Turn {
+pub(crate) struct PumpLimits {
     /// The number of bytes that the pump may read, at least 1.
     pub(crate) budget: usize,
     /// Whether the connection used up its budget in the last turn and continues in this one.
@@ -182,10 +182,10 @@ impl Connection {
         &mut self,
         socket: &mut S,
         buffers: &mut Buffers<S::Pipe>,
-        Turn {
+        PumpLimits {
             mut budget,
             continues,
-        }: Turn,
+        }: PumpLimits,
         tracer: &mut impl Tracer,
     ) -> Answer {
         let mut moved = false;

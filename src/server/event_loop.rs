@@ -26,7 +26,7 @@ use net::stream::Socket;
 
 use super::acceptor::{Acceptor, AfterFailure};
 use super::buffers::Buffers;
-use super::connection::{Answer, Direction, Turn};
+use super::connection::{Answer, Direction, PumpLimits};
 use super::control::Control;
 use super::limits::Limits;
 use super::log_limiter::LogLimiter;
@@ -272,13 +272,13 @@ impl<P: Poller> EventLoop<P> {
     /// the turn before.
     #[inline(always)]
     fn pump(&mut self, key: usize, continues: bool) {
-        let budget = self.limits.turn;
-        self.pump_within(key, Turn { budget, continues });
+        let budget = self.limits.turn_budget;
+        self.pump_within(key, PumpLimits { budget, continues });
     }
 
     /// Runs a connection within the given budget, and acts on its answer.
     #[inline(always)]
-    fn pump_within(&mut self, key: usize, turn: Turn) -> Answer {
+    fn pump_within(&mut self, key: usize, turn: PumpLimits) -> Answer {
         let Some(peer) = self.table.peer_mut(key) else {
             return Answer::Blocked { moved: false };
         };
@@ -781,7 +781,7 @@ fn kernel_timeout(stall: Duration, undelivered_looks: u8) -> Option<Duration> {
 }
 
 /// A budget of one read, enough to see whether the peer has sent bytes.
-const ONE_READ: Turn = Turn {
+const ONE_READ: PumpLimits = PumpLimits {
     budget: 1,
     continues: false,
 };

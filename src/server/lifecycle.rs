@@ -59,7 +59,7 @@ impl Server {
     #[cfg(feature = "bench_support")]
     pub(crate) fn bind_without_budget(config: &Config) -> Result<Server, BindError> {
         let (mut limits, worst_case) = Limits::of(config);
-        limits.turn = usize::MAX;
+        limits.turn_budget = usize::MAX;
         Server::bind_with_limits(config, (limits, worst_case))
     }
 

@@ -24,8 +24,8 @@ pub(crate) struct Limits {
     pub(super) read_buffer: usize,
     /// The memory for all pending writes together, in bytes.
     pub(super) memory: usize,
-    /// The number of bytes that reads which fill the buffer must return in one turn before a connection may be spliced;
-    /// `None` means never.
+    /// A connection may be spliced after reads that filled the buffer have returned this many bytes in one turn; `None`
+    /// means never.
     pub(super) splice_threshold: Option<usize>,
     /// The time after which an idle connection is closed; `None` means never.
     pub(super) idle_timeout: Option<Duration>,
@@ -39,7 +39,7 @@ pub(crate) struct Limits {
     /// The interval at which the statistics are logged; `None` means never.
     pub(super) stats_every: Option<Duration>,
     /// The budget of a connection in one turn, in bytes. When it is used up, the other connections run.
-    pub(super) turn: usize,
+    pub(super) turn_budget: usize,
     /// The quota of a listener in one turn, in connections. When it is used up, the other listeners and the connections
     /// run.
     pub(super) accepts_a_turn: usize,
@@ -54,7 +54,7 @@ impl Limits {
         let max_connections = wanted.min(room);
         if wanted > room {
             log::warn!(
-                "the descriptor limit has room for {room} connection{}; the configured limit is {wanted}",
+                "the descriptor limit allows {room} connection{} at the same time, and {wanted} are configured",
                 if room == 1 { "" } else { "s" }
             );
         }
@@ -67,7 +67,8 @@ impl Limits {
                 .map_or(MOST_WAITING, |n| (n as usize).min(MOST_WAITING)),
             read_buffer: config.read_buffer.max(1),
             memory: config.memory,
-            splice_threshold: (config.splice && config.read_buffer >= LEAST_READ).then_some(TURN),
+            splice_threshold: (config.splice && config.read_buffer >= LEAST_READ)
+                .then_some(TURN_BUDGET),
             idle_timeout: config.idle_timeout.map(|after| after.max(SHORTEST)),
             stall_timeout: config
                 .stall_timeout
@@ -77,7 +78,7 @@ impl Limits {
             stats_every: config
                 .stats_every
                 .map(|every| every.clamp(SHORTEST, timeouts::LONGEST)),
-            turn: TURN.max(config.read_buffer),
+            turn_budget: TURN_BUDGET.max(config.read_buffer),
             accepts_a_turn: ACCEPTS_A_TURN,
         };
         let pending = (limits.memory / limits.read_buffer)
@@ -110,7 +111,7 @@ const LONGEST_BUSY_POLL: Duration = Duration::from_secs(1);
 
 /// The budget of a connection in one turn, in bytes. It is large enough for four reads of 64 KiB after each poll. It is
 /// small enough that 100 busy peers delay another peer by only some milliseconds.
-pub(crate) const TURN: usize = 256 * 1024;
+pub(crate) const TURN_BUDGET: usize = 256 * 1024;
 
 /// The smallest read buffer with splicing, in bytes. With smaller reads, a read and a write cost less than two splices.
 const LEAST_READ: usize = 16 * 1024;

@@ -28,11 +28,11 @@ pub use bind::BindError;
 pub(crate) use buffers::Buffers;
 pub use config::Config;
 #[cfg(feature = "bench_support")]
-pub(crate) use connection::{Answer, Connection, Turn};
+pub(crate) use connection::{Answer, Connection, PumpLimits};
 pub use control::Handle;
 pub use lifecycle::{RunningServer, Server};
 #[cfg(feature = "bench_support")]
-pub(crate) use limits::TURN;
+pub(crate) use limits::TURN_BUDGET;
 #[cfg(feature = "bench_support")]
 pub(crate) use stats::Counters;
 pub use stats::{AcceptErrors, Closed, Stats};

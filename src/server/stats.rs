@@ -131,7 +131,7 @@ counted! {
         reset,
         /// A read or a write failed with another error: an error of the network, or unanswered keep-alive probes.
         failed,
-        /// No byte moved for the idle timeout: the peer sent nothing, and its kernel acknowledged nothing.
+        /// The peer sent nothing for the idle timeout, and its kernel acknowledged nothing for three quarters of it.
         idle,
         /// The peer's kernel acknowledged nothing of the undelivered bytes for the stall timeout. The server or the
         /// kernel's own timer (`TCP_USER_TIMEOUT`) found that.

@@ -55,9 +55,9 @@ impl Presence {
 
     /// Ends a period and returns it, and begins the next one. The first reading begins the first period.
     ///
-    /// A sleep of a few microseconds contains processor time that the kernel counts too. So much of the time may be
-    /// explained twice, and less than the true absence is found. Each period is judged alone, so that the surplus of
-    /// one does not hide the absence in another.
+    /// A sleep of a few microseconds contains processor time that the kernel counts too. Such time is counted twice. So
+    /// the reported absence can be shorter than the true one. Each period is judged alone, so that the surplus of one
+    /// does not hide the absence in another.
     pub(crate) fn read(&mut self, now_ns: u64, times: ThreadTimes) -> Option<Period> {
         let slept_ns = std::mem::take(&mut self.slept_ns);
         let (before_ns, before) = self.last.replace((now_ns, times))?;

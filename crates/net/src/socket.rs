@@ -57,11 +57,11 @@ pub enum PeerAddress {
     Tcp(SocketAddr),
     #[cfg(unix)]
     /// The address of a Unix-domain client. Most such clients have no name.
-    Unix(Box<mio_unix::SocketAddr>),
+    Unix(Box<std_unix::SocketAddr>),
 }
 
 #[cfg(unix)]
-use std::os::unix::net as mio_unix;
+use std::os::unix::net as std_unix;
 
 /// Listens on a TCP address.
 ///
@@ -136,7 +136,7 @@ pub fn listen_unix(path: &Path, options: ListenOptions) -> io::Result<Listener> 
         file.set_mode(mode)?;
     }
     socket.listen(options.backlog)?;
-    let listener = mio_unix::UnixListener::from(socket);
+    let listener = std_unix::UnixListener::from(socket);
     Ok(Listener::Unix(
         mio::net::UnixListener::from_std(listener),
         file,
@@ -261,7 +261,7 @@ mod tests {
     fn a_stale_socket_file_is_replaced_and_a_live_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("echo.sock");
-        drop(mio_unix::UnixListener::bind(&path).unwrap());
+        drop(std_unix::UnixListener::bind(&path).unwrap());
         assert!(
             path.exists(),
             "std does not remove the file, so it is stale now"
@@ -299,7 +299,7 @@ mod tests {
     fn a_server_that_takes_no_lock_keeps_its_path() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("echo.sock");
-        let _other = mio_unix::UnixListener::bind(&path).unwrap();
+        let _other = std_unix::UnixListener::bind(&path).unwrap();
         assert_eq!(error_of_listen(&path), io::ErrorKind::AddrInUse);
         assert_eq!(files(folder.path()), ["echo.sock"]);
     }

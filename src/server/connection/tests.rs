@@ -24,7 +24,7 @@ struct World {
     events: Events,
     /// The budget of each turn, in bytes.
     turn: usize,
-    /// The value of [`Turn::continues`].
+    /// The value of [`PumpLimits::continues`].
     continues: bool,
     /// Whether the last pump with the answer `Blocked` moved a byte.
     moved: bool,
@@ -69,7 +69,7 @@ impl World {
 
     /// Pumps once. The answer `Blocked` becomes [`BLOCKED`]; the field `moved` has the real value.
     fn pump(&mut self, socket: &mut Scripted) -> Answer {
-        let turn = Turn {
+        let turn = PumpLimits {
             budget: self.turn,
             continues: self.continues,
         };
@@ -532,7 +532,7 @@ fn a_unix_socket_is_read_on_after_a_message_with_descriptors() {
     let poller = MioPoller::new().unwrap();
     let mut connection = Connection::new(poller.short_read_means_empty(&stream));
     let mut buffers = Buffers::new(64, 64);
-    let turn = Turn {
+    let turn = PumpLimits {
         budget: TURN * 8,
         continues: false,
     };

@@ -88,7 +88,7 @@ impl Settings {
             drain_timeout: Duration::from_millis(self.drain),
             busy_poll: after(self.busy_poll),
             stats_every: after(self.stats_every),
-            turn: self.turn * LEAST_CHARGE,
+            turn_budget: self.turn * LEAST_CHARGE,
             accepts_a_turn: self.accepts_a_turn,
         }
     }

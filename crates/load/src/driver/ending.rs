@@ -53,8 +53,8 @@ impl<S> Ending<S> {
     }
 }
 
-/// The connections that end, by their tokens. Each has the same time, so the oldest one is the first whose time is
-/// over.
+/// The connections that end, by their tokens. Each has the same time limit, so the oldest one reaches its limit
+/// first.
 #[derive(Debug)]
 pub(super) struct Endings<S> {
     /// The connections that still end, by their tokens.

@@ -110,8 +110,8 @@ impl DocumentBuilder {
         &self.runs
     }
 
-    /// Marks the document as interrupted. `planned` is how many runs were planned, if that is known: more than one of
-    /// them needs a note on how many are complete.
+    /// Marks the document as interrupted. `planned` is the number of planned runs, if it is known. If it is more than
+    /// 1, a note says how many runs are complete.
     pub fn interrupt(&mut self, planned: Option<usize>) {
         self.interrupted = true;
         let complete = self.runs.iter().filter(|run| !run.interrupted).count();

@@ -108,7 +108,7 @@ impl RateSearch {
 /// The search ends if the condition does not hold at a rate below this, in messages a second.
 const LOWEST_RATE: f64 = 10.0;
 
-/// The search ends if the lowest failing rate is less than this times the highest rate that holds.
+/// The search ends if the lowest failing rate is below this times the highest rate that holds.
 const CLOSE: f64 = 1.05;
 
 /// The most rates that are tried.

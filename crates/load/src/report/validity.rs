@@ -448,8 +448,8 @@ fn what_a_closed_loop_cannot_see(run: &Run) -> Vec<String> {
     if silence_ns >= LONG_SILENCE_NS {
         let missed = run.throughput.messages_per_second * silence_ns as f64 / 1e9;
         notes.push(format!(
-            "nothing came back for {} from {} on: at this rate about {} messages would have been sent in that time, \
-             but the latencies have only the messages that were under way",
+            "nothing came back for {}, beginning {} after the start of the measured time. About {} messages would \
+             have been sent in that time, but the latencies have only the messages that were under way",
             units::time(silence_ns as f64),
             units::time(run.generator.longest_silence_at_ns as f64),
             units::count(missed as u64)

@@ -11,7 +11,7 @@ pub(super) struct Flow {
     pub(super) held: usize,
     /// The receive queue: bytes that have arrived and are not read.
     pub(super) queue: VecDeque<u8>,
-    /// The bytes of the receive buffer that are in use, as the sender knows.
+    /// The bytes of the receive buffer that are in use, as far as the sender knows.
     pub(super) in_use: usize,
     /// The bytes of the send buffer that are in use: they are not acknowledged.
     pub(super) unacknowledged: usize,

@@ -64,7 +64,7 @@ impl Host {
         self.clock_ns = end_ns;
     }
 
-    /// Ends a wait at `at_ns`, or when the stall is over in which that time lies.
+    /// Ends a wait at `at_ns`. If a stall contains this time, ends the wait when the stall is over.
     pub(super) fn wake(&mut self, at_ns: u64) {
         self.asleep_until_ns = None;
         let mut end_ns = at_ns;
