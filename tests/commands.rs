@@ -140,7 +140,7 @@ fn both_log_lines_name_the_same_limit_of_connections() {
         let (_, rest) = said.split_once(after).unwrap();
         rest.split(' ').next().unwrap().to_owned()
     };
-    let warned = figure("the descriptor limit has room for ");
+    let warned = figure("the descriptor limit allows ");
     assert_eq!(warned, figure("] room for "), "{said}");
     assert!(warned.parse::<u32>().unwrap() < 4_294_967_295, "{said}");
 }
