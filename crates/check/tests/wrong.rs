@@ -124,11 +124,19 @@ fn a_server_for_one_client_fails_again() {
 
 #[test]
 fn a_server_of_one_client_at_a_time_fails_two_at_once() {
-    let one_at_a_time = Mutex::new(());
-    fails("two-at-once", move |stream| {
-        let _turn = one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
-        echo(stream)
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = Endpoint::Tcp(listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let _ = echo(stream);
+        }
     });
+    let report = check(endpoint, &["two-at-once"]);
+    assert_eq!(
+        report.verdict("two-at-once"),
+        Some(Verdict::Fail),
+        "{report:#?}"
+    );
 }
 
 #[test]
