@@ -7,7 +7,7 @@
     make.py --check          checks that mio-echo passes what expected.json names, and that `mio-echo check` can check
                              the other servers; writes nothing; ends with 1 if mio-echo fails a must or a should
 
-A server takes a minute, or ten if its backlog is short. The servers are in servers/, and each names its source.
+A server takes from 20 seconds to three minutes. The servers are in servers/, and each names its source.
 Programs are built in target/survival.
 """
 

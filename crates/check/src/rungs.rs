@@ -133,14 +133,16 @@ impl Standing {
 mod tests {
     use super::*;
 
+    /// Returns where a server stands that fails these checks and passes all others.
+    fn standing_of(failed: &[&str]) -> Standing {
+        Standing::of(|name| match failed.contains(&name) {
+            true => Some(Verdict::Fail),
+            false => Some(Verdict::Pass),
+        })
+    }
+
     #[test]
     fn a_server_stands_on_the_first_step_that_breaks_on_the_same_check() {
-        let standing_of = |failed: &[&str]| {
-            Standing::of(|name| match failed.contains(&name) {
-                true => Some(Verdict::Fail),
-                false => Some(Verdict::Pass),
-            })
-        };
         let six = standing_of(&["reset-idle", "fairness"]);
         assert_eq!(
             (six.rung, six.next.as_deref()),
@@ -152,12 +154,6 @@ mod tests {
 
     #[test]
     fn the_first_step_that_explains_the_failures_counts() {
-        let standing_of = |failed: &[&str]| {
-            Standing::of(|name| match failed.contains(&name) {
-                true => Some(Verdict::Fail),
-                false => Some(Verdict::Pass),
-            })
-        };
         let edges = standing_of(&["idle-cpu", "slow-reader", "big-then-silent"]);
         assert_eq!(
             (edges.rung, edges.next.as_deref()),
