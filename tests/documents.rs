@@ -202,7 +202,7 @@ fn the_documents_have_every_option() {
 
 /// The checks find what they are there to find.
 #[test]
-fn a_document_is_taken_apart() {
+fn headings_links_and_tables_of_a_document_are_found() {
     let text = "# A title\n\n- [One](#one)\n- [Two `b`](#two-b)\n\n\
         ## One\n\n- [x](y.md#z) `a_long_name`\n\n## Two `b`\n";
     let document = Document::parse(PathBuf::from("a.md"), text);

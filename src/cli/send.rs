@@ -4,9 +4,9 @@
 //! deadlocks as soon as the kernel's buffers are full of its own echo. One connection needs no event loop, and standard
 //! input cannot be polled portably.
 //!
-//! This file connects, reads and writes. The [`ledger`] compares both directions and decides the outcome.
+//! This file connects, reads and writes. The [`comparison`] compares both directions and decides the outcome.
 
-mod ledger;
+mod comparison;
 
 use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown};
@@ -20,7 +20,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::failure::Failure;
 use super::values::{self, OrOff};
-use ledger::{End, LAST_WAIT, Ledger, Patience};
+use comparison::{Comparison, End, LAST_WAIT, Patience};
 
 /// Send a message or standard input to an echo server, print the echo, and compare it with what was sent
 #[derive(Args, Debug)]
@@ -60,13 +60,13 @@ pub(super) fn run(args: &SendArgs) -> Result<(), Failure> {
     // receiving thread then knows in time that bytes still move.
     socket.set_write_timeout(timeout.map(|timeout| timeout / 2))?;
     let message = args.message.clone();
-    let ledger = match &message {
-        Some(message) => Ledger::of_message(message.as_bytes(), Instant::now()),
-        None => Ledger::new(Instant::now()),
+    let comparison = match &message {
+        Some(message) => Comparison::of_message(message.as_bytes(), Instant::now()),
+        None => Comparison::new(Instant::now()),
     };
     let session = Arc::new(Session {
         socket,
-        ledger: Mutex::new(ledger),
+        comparison: Mutex::new(comparison),
         sending_changed: Condvar::new(),
     });
     // The thread is not joined, because standard input may never end.
@@ -76,7 +76,7 @@ pub(super) fn run(args: &SendArgs) -> Result<(), Failure> {
         None => sending.send_input(io::stdin().lock()),
     });
     let end = session.receive(timeout)?;
-    match session.settle(&end).judge(&end) {
+    match session.wait_for_the_outcome(&end).judge(&end) {
         Ok(None) => Ok(()),
         Ok(Some(remark)) => {
             // The echo is complete, even if standard error is closed.
@@ -90,17 +90,17 @@ pub(super) fn run(args: &SendArgs) -> Result<(), Failure> {
 /// A connection, with the state that both threads share.
 struct Session {
     socket: Socket,
-    ledger: Mutex<Ledger>,
+    comparison: Mutex<Comparison>,
     /// Notified when the sending thread begins or ends its system calls on the socket.
     sending_changed: Condvar,
 }
 
 impl Session {
-    /// Sends the message, which the ledger already has, and then our end of stream.
+    /// Sends the message, which the comparison already has, and then our end of stream.
     fn send_message(&self, message: &[u8]) {
         match self.write(message) {
             Ok(()) => self.end_stream(Ok(())),
-            Err(error) => self.change(|ledger| ledger.fail(error)),
+            Err(error) => self.change(|comparison| comparison.fail(error)),
         }
     }
 
@@ -110,17 +110,17 @@ impl Session {
         loop {
             let n = match input.read(&mut buffer) {
                 Ok(0) => {
-                    self.change(Ledger::end_input);
+                    self.change(Comparison::end_input);
                     return self.end_stream(Ok(()));
                 }
                 Ok(n) => n,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return self.end_stream(Err(error)),
             };
-            self.change(|ledger| ledger.announce(&buffer[..n], Instant::now()));
+            self.change(|comparison| comparison.announce(&buffer[..n], Instant::now()));
             match self.write(&buffer[..n]) {
-                Ok(()) => self.change(Ledger::wait_for_input),
-                Err(error) => return self.change(|ledger| ledger.fail(error)),
+                Ok(()) => self.change(Comparison::wait_for_input),
+                Err(error) => return self.change(|comparison| comparison.fail(error)),
             }
         }
     }
@@ -144,7 +144,7 @@ impl Session {
     fn end_stream(&self, input: io::Result<()>) {
         // ENOTCONN means that the connection is broken. The receiving thread gets the cause.
         let _ = self.socket.shutdown(Shutdown::Write);
-        self.change(|ledger| ledger.end(input, Instant::now()));
+        self.change(|comparison| comparison.end(input, Instant::now()));
     }
 
     /// Prints and compares the bytes that come back, until the stream ends or [`Patience`] ends the wait.
@@ -175,11 +175,11 @@ impl Session {
                     // The clock is read after printing, so that a slow reader of our output does not use up the timeout
                     // of the server.
                     let now = Instant::now();
-                    let mut ledger = self.lock();
-                    if let Err(why) = ledger.receive(bytes, now) {
+                    let mut comparison = self.lock();
+                    if let Err(why) = comparison.receive(bytes, now) {
                         break End::Wrong(why);
                     }
-                    patience = ledger.patience(now, timeout);
+                    patience = comparison.patience(now, timeout);
                 }
                 // The deadline is checked only after a read that found no bytes. A process that was stopped (SIGSTOP)
                 // may continue after its deadline with the answer in the receive queue.
@@ -201,25 +201,27 @@ impl Session {
     /// shutdown(2) ends a blocked write, and the result of that write tells a reset from an end of stream. A read of an
     /// input that is at its end returns at once. An input without a byte for [`LAST_WAIT`] counts as one that has not
     /// ended.
-    fn settle(&self, end: &End) -> MutexGuard<'_, Ledger> {
+    fn wait_for_the_outcome(&self, end: &End) -> MutexGuard<'_, Comparison> {
         if !matches!(end, End::OfStream | End::Broken(_)) {
             return self.lock();
         }
         let _ = self.socket.shutdown(Shutdown::Both);
-        let settled = self
-            .sending_changed
-            .wait_timeout_while(self.lock(), LAST_WAIT, |ledger| ledger.is_unsettled());
-        settled.unwrap_or_else(PoisonError::into_inner).0
+        let waited =
+            self.sending_changed
+                .wait_timeout_while(self.lock(), LAST_WAIT, |comparison| comparison.may_change());
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Changes the ledger on the sending thread and notifies the receiving thread.
-    fn change(&self, change: impl FnOnce(&mut Ledger)) {
+    /// Changes the comparison on the sending thread and notifies the receiving thread.
+    fn change(&self, change: impl FnOnce(&mut Comparison)) {
         change(&mut self.lock());
         self.sending_changed.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Comparison> {
+        self.comparison
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -638,7 +638,7 @@ impl Connection {
 
     /// Returns true if everything was delivered at the last look and nothing was written since. A sweep then skips this
     /// connection, which saves a system call.
-    pub(crate) fn is_settled(&self) -> bool {
+    pub(crate) fn is_all_delivered(&self) -> bool {
         self.undelivered_looks == 0
             && self.awaits == Direction::Read
             && self.delivered_before == self.echoed as u32

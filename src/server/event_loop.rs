@@ -32,7 +32,7 @@ use super::limits::Limits;
 use super::log_limiter::LogLimiter;
 use super::run_queue::RunQueue;
 use super::sweeps::Sweeps;
-use super::table::{Entry, Peer, Table};
+use super::table::{Accepted, Entry, Table};
 use super::timeouts::{Tick, Timeout, Timeouts};
 use super::trace::{PeerTracer, Reason, TraceEvent, record};
 
@@ -245,7 +245,7 @@ impl<P: Poller> EventLoop<P> {
             // The listener is in the run queue and runs later in this turn. To run it twice would not be fair.
             Some(Entry::Listener(_)) if self.run_queue.contains(key) => {}
             Some(Entry::Listener(_)) => self.accept(key),
-            Some(Entry::Peer(peer)) => {
+            Some(Entry::Accepted(peer)) => {
                 let is_awaited = peer.connection.on_readiness(readiness);
                 if !is_awaited {
                     self.record(Some(key), TraceEvent::NotAwaited);
@@ -262,7 +262,7 @@ impl<P: Poller> EventLoop<P> {
             Some(Entry::Listener(_)) => self.accept(key),
             // Since the key was pushed, a new peer may have got it. Its connection then runs too early, which costs one
             // call without a result.
-            Some(Entry::Peer(_)) => self.pump(key, true),
+            Some(Entry::Accepted(_)) => self.pump(key, true),
         }
     }
 
@@ -313,7 +313,7 @@ impl<P: Poller> EventLoop<P> {
 
     /// Closes a connection. Every registered connection ends here.
     fn close(&mut self, key: usize, reason: Reason) {
-        let Some(Entry::Peer(mut peer)) = self.table.remove(&mut self.poller, key) else {
+        let Some(Entry::Accepted(mut peer)) = self.table.remove(&mut self.poller, key) else {
             return;
         };
         let reason = match reason {
@@ -358,7 +358,7 @@ impl<P: Poller> EventLoop<P> {
     /// of its echo for the stall timeout (`TCP_USER_TIMEOUT`), or it has not answered the keep-alive probes. Linux
     /// sends these probes only after the peer has acknowledged everything (`tcp_keepalive_timer`).
     #[cold]
-    fn reason_of_time_out(&self, peer: &Peer<P::Stream>) -> Reason {
+    fn reason_of_time_out(&self, peer: &Accepted<P::Stream>) -> Reason {
         let delivery = peer.stream.delivery();
         let is_undelivered =
             delivery.is_some_and(|delivery| delivery.acknowledged < peer.connection.sent());
@@ -471,7 +471,7 @@ impl<P: Poller> EventLoop<P> {
             let Some((key, timeout)) = self.timeouts.expired(self.tick) else {
                 break;
             };
-            self.look_again(key, timeout);
+            self.check_expired_timer(key, timeout);
         }
         self.sweep();
         self.trim();
@@ -492,7 +492,7 @@ impl<P: Poller> EventLoop<P> {
     /// the peer has sent in time.
     #[cold]
     #[inline(never)]
-    fn look_again(&mut self, key: usize, timeout: Timeout) {
+    fn check_expired_timer(&mut self, key: usize, timeout: Timeout) {
         if let Some(peer) = self.table.peer_mut(key) {
             // A timer has no hints, so the loop sets this one. In front of an urgent byte splice(2) returns `EAGAIN`,
             // and only a read finds the byte.
@@ -538,17 +538,17 @@ impl<P: Poller> EventLoop<P> {
         self.sweeps.schedule(self.now);
         let table = &self.table;
         for key in self.sweeps.keys(|| table.end(), self.now) {
-            self.look_for_a_stall(key);
+            self.check_for_a_stall(key);
         }
         self.sweeps.end_turn(self.now);
     }
 
     /// Closes a connection if it is stalled. Otherwise adjusts the kernel's own timer for it.
-    fn look_for_a_stall(&mut self, key: usize) {
+    fn check_for_a_stall(&mut self, key: usize) {
         let Some(peer) = self.table.peer_mut(key) else {
             return;
         };
-        if peer.connection.is_settled() {
+        if peer.connection.is_all_delivered() {
             return;
         }
         let delivery = peer.stream.delivery();
@@ -743,7 +743,7 @@ impl<P: Poller> EventLoop<P> {
 /// Returns the timeout that applies to a connection now. While a write is blocked or the connection only waits for
 /// acknowledgements, the stall timeout applies. The sweeps check it without a timer, so the result is `None`. If the
 /// stall timeout is off, the idle timeout applies instead.
-fn timeout_of<S>(peer: &Peer<S>, stall: Option<Duration>) -> Option<Timeout> {
+fn timeout_of<S>(peer: &Accepted<S>, stall: Option<Duration>) -> Option<Timeout> {
     let is_undelivered =
         peer.connection.awaits() == Direction::Write || peer.connection.is_delivering();
     match (is_undelivered, stall) {

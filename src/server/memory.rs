@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_kinds_hold_the_bytes_that_are_written() {
+    fn every_kind_of_memory_holds_the_bytes_that_are_written() {
         for length in [1, LEAST_MAPPED - 1, LEAST_MAPPED, 3 * LEAST_MAPPED + 1] {
             let mut memory = Memory::new(length);
             let is_mapped = matches!(memory, Memory::Mapped(_));

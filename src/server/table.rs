@@ -28,12 +28,12 @@ pub(crate) enum Entry<L, S> {
     /// A listening socket. It is boxed, so that it does not make the entries of many thousands of peers larger.
     Listener(Box<L>),
     /// An accepted stream.
-    Peer(Peer<S>),
+    Accepted(Accepted<S>),
 }
 
 /// An accepted stream and its state.
 #[derive(Debug)]
-pub(crate) struct Peer<S> {
+pub(crate) struct Accepted<S> {
     /// The socket.
     pub(crate) stream: S,
     /// The state of the echo.
@@ -67,9 +67,9 @@ impl<P: Poller> Table<P> {
     }
 
     /// Returns the peer of a key; `None` if the key is free or belongs to a listener.
-    pub(crate) fn peer_mut(&mut self, key: usize) -> Option<&mut Peer<P::Stream>> {
+    pub(crate) fn peer_mut(&mut self, key: usize) -> Option<&mut Accepted<P::Stream>> {
         match self.slab.get_mut(key) {
-            Some(Entry::Peer(peer)) => Some(peer),
+            Some(Entry::Accepted(peer)) => Some(peer),
             _ => None,
         }
     }
@@ -104,7 +104,7 @@ impl<P: Poller> Table<P> {
         let vacant = self.slab.vacant_entry();
         let key = vacant.key();
         poller.register_stream(&mut stream, key)?;
-        vacant.insert(Entry::Peer(Peer { stream, connection }));
+        vacant.insert(Entry::Accepted(Accepted { stream, connection }));
         self.connections += 1;
         self.most = self.most.max(self.connections);
         Ok(key)
@@ -119,7 +119,7 @@ impl<P: Poller> Table<P> {
         let mut entry = self.slab.try_remove(key)?;
         match &mut entry {
             Entry::Listener(listener) => poller.deregister_listener(listener),
-            Entry::Peer(peer) => {
+            Entry::Accepted(peer) => {
                 poller.deregister_stream(&mut peer.stream);
                 self.connections -= 1;
             }
@@ -146,7 +146,7 @@ impl<P: Poller> Table<P> {
 
     /// Returns the keys of all peers.
     pub(crate) fn peer_keys(&self) -> Vec<usize> {
-        self.keys_of(|entry| matches!(entry, Entry::Peer(_)))
+        self.keys_of(|entry| matches!(entry, Entry::Accepted(_)))
     }
 
     /// Returns all entries with their keys.

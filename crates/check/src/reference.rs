@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn one_good_time_of_three_passes() {
+    fn a_time_check_passes_if_one_of_three_tries_is_fast_enough() {
         assert!(judge([(500, 1), (500, 1), (99, 1)]).is_ok());
     }
 

@@ -52,8 +52,8 @@ pub(super) struct Common {
     pub(super) stopper: Stopper,
     /// The number of the next connection: how many have been dialled so far.
     pub(super) numbers: Arc<AtomicU32>,
-    /// How early a driver must be awake: this long before a message is due.
-    pub(super) awake: Duration,
+    /// How long before a message is due the driver stops sleeping.
+    pub(super) lead_time: Duration,
 }
 
 /// A report of a driver to the thread that started it.
@@ -273,11 +273,11 @@ impl<K: Connector> Driver<K> {
         if self.common.plan.never_sleep && self.phase == Phase::Running {
             // This poll returns at once. If it takes longer than `A_POLL_NS`, the processor was given to other threads.
             self.kernel.poll(events, Some(Duration::ZERO))?;
-            return Ok(Wait::awake(now_ns.saturating_add(A_POLL_NS)));
+            return Ok(Wait::polling(now_ns.saturating_add(A_POLL_NS)));
         }
         if !self.run_queue.is_empty() || self.dialing.next_ns() <= now_ns {
             self.kernel.poll(events, Some(Duration::ZERO))?;
-            return Ok(Wait::awake(u64::MAX));
+            return Ok(Wait::polling(u64::MAX));
         }
         let lazy_ns = match self.phase {
             Phase::Finishing(until_ns) => self.ticker.next_ns.min(until_ns),
@@ -297,10 +297,10 @@ impl<K: Connector> Driver<K> {
                 let until_ns = due_ns.min(lazy_ns);
                 let wait = until(until_ns);
                 self.kernel
-                    .poll_punctually(events, wait, self.common.awake)?;
+                    .poll_punctually(events, wait, self.common.lead_time)?;
                 Ok(Wait {
                     planned_ns: until_ns,
-                    may_sleep: wait > self.common.awake,
+                    may_sleep: wait > self.common.lead_time,
                 })
             }
             _ => {
@@ -858,7 +858,7 @@ impl<K: Connector> Driver<K> {
     /// Begins to wait for the other drivers, once this one has made all connections that it can make.
     fn become_ready(&mut self) -> Result<(), DriveError> {
         self.report_open();
-        if !self.dialing.is_done() || !self.slots.iter().all(Slot::is_settled) {
+        if !self.dialing.is_done() || !self.slots.iter().all(Slot::is_ready_for_the_start) {
             return Ok(());
         }
         if self.open == 0 {
@@ -1066,7 +1066,7 @@ struct Wait {
 }
 
 impl Wait {
-    fn awake(planned_ns: u64) -> Wait {
+    fn polling(planned_ns: u64) -> Wait {
         Wait {
             planned_ns,
             may_sleep: false,

@@ -238,7 +238,7 @@ impl Exchange {
         bytes
     }
 
-    /// Notes that the kernel has accepted `n` of the `offered` bytes.
+    /// Records that the kernel has accepted `n` of the `offered` bytes.
     #[inline]
     pub(crate) fn accepted(&mut self, n: usize, offered: usize) {
         self.sent += n as u64;

@@ -254,7 +254,7 @@ impl Recorder {
         self.slowest_service_ns
     }
 
-    /// Notes how many connections are silent at the end, and the time of the last byte that came on one of them.
+    /// Records how many connections are silent at the end, and the time of the last byte that came on one of them.
     pub(crate) fn silent_at_the_end(&mut self, connections: u64, since_ns: u64) {
         self.made.health.silent = connections;
         self.made.health.silent_since_ns = since_ns.saturating_sub(self.window.start_ns);

@@ -186,7 +186,7 @@ fn run_against(
     stopper: &Stopper,
     on_progress: &mut impl FnMut(Progress<'_>),
 ) -> Result<Recording, RunError> {
-    let common = common(target, plan, stopper, awake(plan.threads));
+    let common = common(target, plan, stopper, lead_time(plan.threads));
     let (sender, updates) = mpsc::channel();
     let mut threads = Vec::new();
     let mut outcome = Ok(());
@@ -213,22 +213,22 @@ fn run_against(
     outcome
 }
 
-fn common(target: Target, plan: &Plan, stopper: &Stopper, awake: Duration) -> Common {
+fn common(target: Target, plan: &Plan, stopper: &Stopper, lead_time: Duration) -> Common {
     Common {
         plan: Arc::new(plan.clone()),
         target,
         barrier: Arc::new(StartBarrier::new(plan.threads, plan.start_at)),
         stopper: stopper.clone(),
         numbers: Arc::new(AtomicU32::new(0)),
-        awake,
+        lead_time,
     }
 }
 
-/// Returns the lead time: a driver must be awake this long before a message is due. A timer may fire late by its slack
+/// Returns the lead time: this long before a message is due, a driver stops sleeping. A timer may fire late by its slack
 /// of 50 µs (prctl(2), `PR_SET_TIMERSLACK`). An idle processor also needs time to wake up: tens of microseconds, or
 /// milliseconds for a virtual processor whose real processor runs something else. A driver that polls without sleeping
 /// has no such delay, but needs a processor for each thread, and one more for other processes.
-fn awake(threads: usize) -> Duration {
+fn lead_time(threads: usize) -> Duration {
     let processors = thread::available_parallelism().map_or(1, usize::from);
     match threads < processors {
         true => Duration::from_millis(1),

@@ -51,8 +51,8 @@ pub trait Connector: Poller {
     /// Waits for events like [`poll`](Poller::poll), but punctually: it returns at the end of `wait` at the latest,
     /// plus the duration of one system call.
     ///
-    /// It sleeps only if `wait` is longer than `awake`, and only until `awake` before the end of `wait`. Otherwise it
-    /// polls without sleeping and returns at once. The caller repeats the call until the time has come. `awake` should
+    /// It sleeps only if `wait` is longer than `lead_time`, and only until `lead_time` before the end of `wait`. Otherwise it
+    /// polls without sleeping and returns at once. The caller repeats the call until the time has come. `lead_time` should
     /// be longer than the time that the kernel needs to wake a thread up.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ pub trait Connector: Poller {
         &mut self,
         events: &mut Vec<Event>,
         wait: Duration,
-        awake: Duration,
+        lead_time: Duration,
     ) -> io::Result<()>;
 
     /// Returns the time in nanoseconds since an unspecified moment. It never decreases. All kernels of a run count from
@@ -123,9 +123,9 @@ impl Connector for MioPoller {
         &mut self,
         events: &mut Vec<Event>,
         wait: Duration,
-        awake: Duration,
+        lead_time: Duration,
     ) -> io::Result<()> {
-        match wait.checked_sub(awake) {
+        match wait.checked_sub(lead_time) {
             Some(asleep) if !asleep.is_zero() => self.sleep(events, asleep),
             _ => self.poll(events, Some(Duration::ZERO)),
         }

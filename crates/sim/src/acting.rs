@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use crate::kernel::Kernel;
 use crate::peer::{Ended, Peer};
 use crate::script::{Action, Selector};
-use crate::wire::Link;
+use crate::wire::AcceptState;
 
 /// The next step of a peer.
 enum Move {
@@ -50,7 +50,7 @@ impl Kernel {
             return None;
         }
         let action = peer.action();
-        if peer.wire.link == Link::None {
+        if peer.wire.accept_state == AcceptState::None {
             return Some(match action {
                 Some(Action::Pause(ms)) => Move::Pause(*ms),
                 _ => Move::Connect,
@@ -60,7 +60,7 @@ impl Kernel {
             return Some(Move::SeeReset);
         }
         let echo = peer.wire.unacknowledged() > 0;
-        let server_ended = peer.wire.link == Link::Closed || peer.wire.shut_down;
+        let server_ended = peer.wire.accept_state == AcceptState::Closed || peer.wire.shut_down;
         let read = if echo {
             Some(Move::Read)
         } else {
@@ -177,14 +177,14 @@ impl Kernel {
             if self.world.selector == Selector::Edge {
                 self.listeners[listener].armed = true;
             }
-            self.peers[n].wire.link = Link::Waiting;
+            self.peers[n].wire.accept_state = AcceptState::Waiting;
             self.record("connect", &[n as u64], || format!("peer {n} connects"));
         }
     }
 
     /// Lets a peer send some bytes of its action.
     fn send(&mut self, n: usize, urgent: bool) {
-        if self.peers[n].wire.link == Link::Closed {
+        if self.peers[n].wire.accept_state == AcceptState::Closed {
             // The server's kernel answers with a reset. The peer loses the echo that it has not read.
             self.peers[n].ended = Some(Ended::ResetByServer);
             self.record("late", &[n as u64], || {
@@ -262,7 +262,7 @@ impl Kernel {
     pub(crate) fn gives_up_at(&self, peer: &Peer) -> Option<u64> {
         let watches = self.world.tells_delivery && self.world.kernel_times_stalls;
         let after = peer.wire.user_timeout.filter(|_| watches)?;
-        let holds = peer.wire.link == Link::Open
+        let holds = peer.wire.accept_state == AcceptState::Open
             && peer.wire.broken.is_none()
             && peer.wire.unacknowledged() > 0;
         holds.then_some(peer.wire.outstanding_since + after)
@@ -288,7 +288,7 @@ impl Kernel {
         for n in 0..self.peers.len() {
             if self.peers[n].times_out_at.is_some_and(|at| at <= self.now) {
                 self.peers[n].times_out_at = None;
-                if self.peers[n].wire.link != Link::Closed {
+                if self.peers[n].wire.accept_state != AcceptState::Closed {
                     self.break_off(n, ErrorKind::TimedOut, Ended::Vanished);
                 }
             }

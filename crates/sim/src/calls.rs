@@ -10,7 +10,7 @@ use net::delivery::Delivery;
 use crate::kernel::Kernel;
 use crate::observer::How;
 use crate::script::{Faults, Selector};
-use crate::wire::{Link, Registration, byte_at};
+use crate::wire::{AcceptState, Registration, byte_at};
 
 impl Kernel {
     /// Takes the first connection out of a backlog, and returns the number of its peer.
@@ -21,7 +21,7 @@ impl Kernel {
     }
 
     fn take_from_backlog(&mut self, listener: usize) -> io::Result<usize> {
-        self.meanwhile(|_, wire| wire.link == Link::None);
+        self.meanwhile(|_, wire| wire.accept_state == AcceptState::None);
         if self.fault(8) {
             return Err(self.accept_fault());
         }
@@ -42,7 +42,7 @@ impl Kernel {
         let peer = listener.backlog.remove(0);
         let user_timeout = listener.user_timeout;
         let wire = &mut self.peers[peer].wire;
-        wire.link = Link::Open;
+        wire.accept_state = AcceptState::Open;
         wire.acknowledged_at = self.now;
         wire.user_timeout = user_timeout;
         self.mark_change();
@@ -62,7 +62,7 @@ impl Kernel {
         io::Error::from_raw_os_error(kinds[chosen])
     }
 
-    /// Notes that an accept failed for lack of a descriptor. A second failure in the same millisecond is not progress.
+    /// Records that an accept failed for lack of a descriptor. A second failure in the same millisecond is not progress.
     fn note_missing_descriptor(&mut self) {
         self.progress |= self.no_descriptor_at != Some(self.now);
         self.no_descriptor_at = Some(self.now);
@@ -317,7 +317,7 @@ impl Kernel {
         self.tell(|observer, kernel| observer.closing(kernel, peer));
         self.mark_change();
         let wire = &mut self.peers[peer].wire;
-        wire.link = Link::Closed;
+        wire.accept_state = AcceptState::Closed;
         // A close with unread input resets the connection (tcp(7), RFC 1122 4.2.2.13). The peer then loses the bytes
         // that it has not read yet.
         if wire.reset_on_close || wire.unread() > 0 {
@@ -342,7 +342,7 @@ impl Kernel {
         });
         for peer in waiting {
             let wire = &mut self.peers[peer].wire;
-            wire.link = Link::Closed;
+            wire.accept_state = AcceptState::Closed;
             wire.reset_by_server = true;
         }
     }

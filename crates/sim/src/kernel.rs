@@ -15,7 +15,7 @@ use crate::peer::{Ended, Peer};
 use crate::script::{Faults, Script, World};
 use crate::tape::Choices;
 use crate::trace::{self, Trace};
-use crate::wire::{Link, Wire};
+use crate::wire::{AcceptState, Wire};
 
 /// The kernel and the peers: everything outside of the server.
 ///
@@ -191,7 +191,7 @@ impl Kernel {
 
     /// The number of streams that the server has accepted and not closed.
     pub fn open_streams(&self) -> usize {
-        let open = |peer: &&Peer| peer.wire.link == Link::Open;
+        let open = |peer: &&Peer| peer.wire.accept_state == AcceptState::Open;
         self.peers.iter().filter(open).count()
     }
 
@@ -346,7 +346,7 @@ impl Kernel {
             }
             self.drop_stale_edges();
             if self.has_ready() {
-                self.meanwhile(|_, wire| wire.link != Link::Closed);
+                self.meanwhile(|_, wire| wire.accept_state != AcceptState::Closed);
                 self.deliver(events);
             }
             if faults && self.choices.rarely(8) {
@@ -363,7 +363,7 @@ impl Kernel {
             if self.choices.are_exhaustive()
                 && let Some(gone) = able
                     .iter()
-                    .find(|n| self.peers[**n].wire.link == Link::Closed)
+                    .find(|n| self.peers[**n].wire.accept_state == AcceptState::Closed)
             {
                 // The server does not see when this peer acts, so one order is enough.
                 self.act(*gone);
@@ -503,7 +503,7 @@ impl Kernel {
     fn stop_by(&mut self, how: Stop) {
         self.stopped_at = Some(self.now);
         self.mark_change();
-        let waits = |peer: &&Peer| peer.wire.link == Link::Waiting;
+        let waits = |peer: &&Peer| peer.wire.accept_state == AcceptState::Waiting;
         self.seen.waiting_at_stop += self.peers.iter().filter(waits).count() as u64;
         match how {
             Stop::Signal => {
@@ -522,7 +522,7 @@ impl Kernel {
 
     /// Runs the remaining peers after the end of the server: each reads the bytes that are there, and then the end of
     /// its connection.
-    pub fn settle(&mut self) {
+    pub fn run_remaining_peers(&mut self) {
         self.liveness = true;
         loop {
             // Longer than every pause.
@@ -585,7 +585,7 @@ impl Kernel {
                 // So one order of these is enough.
                 able.retain(|n| {
                     let wire = &self.peers[*n].wire;
-                    concerns(*n, wire) && (*n >= first || wire.link == Link::None)
+                    concerns(*n, wire) && (*n >= first || wire.accept_state == AcceptState::None)
                 });
             }
             let Some(chosen) = self.choices.perhaps(able.len()) else {

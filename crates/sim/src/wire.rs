@@ -12,7 +12,7 @@ use crate::script::{Selector, World};
 #[derive(Debug)]
 pub struct Wire {
     /// The state of the connection on the server's side.
-    pub link: Link,
+    pub accept_state: AcceptState,
     /// The number of bytes that the peer has sent.
     pub sent: u64,
     /// The number of these bytes that the server has read.
@@ -56,7 +56,7 @@ pub struct Wire {
 
 /// The state of a connection on the server's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Link {
+pub enum AcceptState {
     /// The peer has not connected yet.
     None,
     /// The connection is in a backlog.
@@ -84,7 +84,7 @@ impl Wire {
     /// A connection before the peer connects.
     pub(crate) fn new() -> Wire {
         Wire {
-            link: Link::None,
+            accept_state: AcceptState::None,
             sent: 0,
             consumed: 0,
             written: 0,
@@ -134,7 +134,7 @@ impl Wire {
 
     /// Whether the connection has ended on the peer's side and the server has not closed its socket.
     pub(crate) fn is_forgotten(&self) -> bool {
-        self.link == Link::Open && (self.fin || self.broken.is_some())
+        self.accept_state == AcceptState::Open && (self.fin || self.broken.is_some())
     }
 
     /// The directions that the selector may report now: (readable, writable).
@@ -169,7 +169,7 @@ impl Wire {
 
     /// Whether the peer can send. It can also send to a closed socket, and the answer is a reset.
     pub(crate) fn can_send(&self, world: &World) -> bool {
-        self.link == Link::Closed || self.inbound_room(world) > 0
+        self.accept_state == AcceptState::Closed || self.inbound_room(world) > 0
     }
 }
 

@@ -11,14 +11,14 @@ const READ: usize = 8;
 /// The budget of a turn, in bytes: two reads.
 const TURN: usize = 2 * LEAST_CHARGE;
 
-/// The answer of a blocked connection. [`World::pump`] always sets `moved`.
+/// The answer of a blocked connection. [`TestedConnection::pump`] always sets `moved`.
 const BLOCKED: Answer = Answer::Blocked { moved: true };
 
 mod bulk;
 mod delivering;
 
 /// One connection, its buffers and its turn.
-struct World {
+struct TestedConnection {
     connection: Connection,
     buffers: Buffers<Bytes>,
     events: Events,
@@ -40,24 +40,24 @@ impl Tracer for Events {
     }
 }
 
-impl World {
-    /// Makes a world with an edge-triggered selector.
-    fn edge() -> World {
-        World::new(true, usize::MAX)
+impl TestedConnection {
+    /// Makes a connection with an edge-triggered selector.
+    fn edge() -> TestedConnection {
+        TestedConnection::new(true, usize::MAX)
     }
 
-    /// Makes a world with a selector that re-arms only on `WouldBlock`.
-    fn rearming() -> World {
-        World::new(false, usize::MAX)
+    /// Makes a connection with a selector that re-arms only on `WouldBlock`.
+    fn rearming() -> TestedConnection {
+        TestedConnection::new(false, usize::MAX)
     }
 
-    /// Makes a world whose memory budget allows no pending write.
-    fn without_memory() -> World {
-        World::new(true, 0)
+    /// Makes a connection whose memory budget allows no pending write.
+    fn without_memory() -> TestedConnection {
+        TestedConnection::new(true, 0)
     }
 
-    fn new(short_read_means_empty: bool, memory: usize) -> World {
-        World {
+    fn new(short_read_means_empty: bool, memory: usize) -> TestedConnection {
+        TestedConnection {
             connection: Connection::new(short_read_means_empty),
             buffers: Buffers::new(READ, memory),
             events: Events::default(),
@@ -109,20 +109,20 @@ fn writable() -> Readiness {
 
 #[test]
 fn a_small_message_costs_one_read_and_one_write() {
-    let mut world = World::edge();
+    let mut tested = TestedConnection::edge();
     let mut socket = Scripted::new().reads(b"ping").takes(4);
-    assert_eq!(world.pump(&mut socket), BLOCKED);
+    assert_eq!(tested.pump(&mut socket), BLOCKED);
     assert_eq!(socket.written, b"ping");
-    assert_eq!(world.connection.awaits(), Direction::Read);
+    assert_eq!(tested.connection.awaits(), Direction::Read);
 }
 
 #[test]
 fn the_answer_tells_whether_a_byte_moved() {
-    let mut world = World::edge();
+    let mut tested = TestedConnection::edge();
     let mut moved = |socket: Scripted| {
         let mut socket = socket;
-        assert_eq!(world.pump(&mut socket), BLOCKED);
-        world.moved
+        assert_eq!(tested.pump(&mut socket), BLOCKED);
+        tested.moved
     };
     assert!(!moved(Scripted::new().read_fails(WouldBlock)), "no read");
     assert!(moved(Scripted::new().reads(b"ping").takes(4)), "an echo");
@@ -137,33 +137,33 @@ fn the_answer_tells_whether_a_byte_moved() {
 
 #[test]
 fn a_short_read_does_not_mean_empty_where_only_would_block_re_arms() {
-    let mut world = World::rearming();
+    let mut tested = TestedConnection::rearming();
     let mut socket = Scripted::new()
         .reads(b"ping")
         .takes(4)
         .read_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), BLOCKED);
+    assert_eq!(tested.pump(&mut socket), BLOCKED);
 }
 
 #[test]
 fn a_read_that_fills_the_buffer_is_followed_by_another_read() {
-    let mut world = World::edge();
+    let mut tested = TestedConnection::edge();
     let mut socket = Scripted::new()
         .reads(b"12345678")
         .takes(8)
         .read_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), BLOCKED);
+    assert_eq!(tested.pump(&mut socket), BLOCKED);
 }
 
 #[test]
 fn an_interrupted_call_is_repeated() {
-    let mut world = World::edge();
+    let mut tested = TestedConnection::edge();
     let mut socket = Scripted::new()
         .read_fails(Interrupted)
         .reads(b"ping")
         .write_fails(Interrupted)
         .takes(4);
-    assert_eq!(world.pump(&mut socket), BLOCKED);
+    assert_eq!(tested.pump(&mut socket), BLOCKED);
     assert_eq!(socket.written, b"ping");
 }
 
@@ -171,22 +171,22 @@ fn an_interrupted_call_is_repeated() {
 
 #[test]
 fn a_short_read_does_not_mean_empty_after_a_hint_of_the_end_of_stream() {
-    let mut world = World::edge();
-    world.connection.on_readiness(Readiness {
+    let mut tested = TestedConnection::edge();
+    tested.connection.on_readiness(Readiness {
         readable: true,
         read_on: true,
         ..Readiness::default()
     });
     let mut socket = Scripted::new().reads(b"bye").takes(3).reads(b"");
-    let progress = world.pump(&mut socket);
+    let progress = tested.pump(&mut socket);
     assert_eq!(progress, Answer::Finished(Reason::EndOfStream));
 }
 
 #[test]
 fn the_hint_stays_valid_in_the_next_turn() {
     // The turn ends before `WouldBlock`. The next turn starts without an event, and so without a new hint.
-    let mut world = World::edge();
-    world.connection.on_readiness(Readiness {
+    let mut tested = TestedConnection::edge();
+    tested.connection.on_readiness(Readiness {
         readable: true,
         read_on: true,
         ..Readiness::default()
@@ -196,239 +196,239 @@ fn the_hint_stays_valid_in_the_next_turn() {
         .takes(8)
         .reads(b"12345678")
         .takes(8);
-    assert_eq!(world.pump(&mut socket), Answer::Yielded);
+    assert_eq!(tested.pump(&mut socket), Answer::Yielded);
     let mut socket = Scripted::new().reads(b"bye").takes(3).reads(b"");
-    let progress = world.pump(&mut socket);
+    let progress = tested.pump(&mut socket);
     assert_eq!(progress, Answer::Finished(Reason::EndOfStream));
 }
 
 #[test]
 fn a_hint_alone_does_not_close_a_connection() {
     // The event is about an earlier connection, whose key this connection has now.
-    let mut world = World::edge();
-    world.connection.on_readiness(Readiness {
+    let mut tested = TestedConnection::edge();
+    tested.connection.on_readiness(Readiness {
         readable: true,
         writable: true,
         read_on: true,
     });
     let mut socket = Scripted::new().read_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), BLOCKED);
+    assert_eq!(tested.pump(&mut socket), BLOCKED);
     // The `WouldBlock` has cleared the hint, so the next message costs only two calls.
     let mut socket = Scripted::new().reads(b"ping").takes(4);
-    assert_eq!(world.pump(&mut socket), BLOCKED);
+    assert_eq!(tested.pump(&mut socket), BLOCKED);
 }
 
 #[test]
 fn the_pending_write_goes_out_before_the_end_of_stream_is_read() {
-    let mut world = World::edge();
+    let mut tested = TestedConnection::edge();
     let mut socket = Scripted::new()
         .reads(b"12345678")
         .takes(3)
         .write_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), BLOCKED);
-    world.connection.on_readiness(Readiness {
+    assert_eq!(tested.pump(&mut socket), BLOCKED);
+    tested.connection.on_readiness(Readiness {
         readable: true,
         writable: true,
         read_on: true,
     });
     let mut socket = Scripted::new().takes(5).reads(b"");
-    let progress = world.pump(&mut socket);
+    let progress = tested.pump(&mut socket);
     assert_eq!(progress, Answer::Finished(Reason::EndOfStream));
     assert_eq!(socket.written, b"45678");
-    assert_eq!(world.connection.echoed(), 8);
+    assert_eq!(tested.connection.echoed(), 8);
 }
 
 // Partial writes and back-pressure.
 
 #[test]
 fn a_partial_write_is_finished_and_in_order() {
-    let mut world = World::edge();
+    let mut tested = TestedConnection::edge();
     let mut socket = Scripted::new().reads(b"abcdef").takes(2).takes(1).takes(3);
-    assert_eq!(world.pump(&mut socket), BLOCKED);
+    assert_eq!(tested.pump(&mut socket), BLOCKED);
     assert_eq!(socket.written, b"abcdef");
-    assert_eq!(world.pending(), 0);
+    assert_eq!(tested.pending(), 0);
 }
 
 #[test]
 fn a_connection_waits_for_room_only_after_would_block() {
     // A short write alone proves nothing: some selectors report that there is room only after a `WouldBlock`.
-    let mut world = World::edge();
+    let mut tested = TestedConnection::edge();
     let mut socket = Scripted::new()
         .reads(b"abcdef")
         .takes(2)
         .write_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), BLOCKED);
-    assert_eq!(world.connection.awaits(), Direction::Write);
-    assert_eq!(world.pending(), 4);
+    assert_eq!(tested.pump(&mut socket), BLOCKED);
+    assert_eq!(tested.connection.awaits(), Direction::Write);
+    assert_eq!(tested.pending(), 4);
 }
 
 #[test]
 fn the_peer_is_not_read_while_a_write_is_pending() {
-    let mut world = World::edge();
+    let mut tested = TestedConnection::edge();
     let mut socket = Scripted::new().reads(b"abc").write_fails(WouldBlock);
-    world.pump(&mut socket);
+    tested.pump(&mut socket);
     // A read would fail the test, because the script has none.
     let mut socket = Scripted::new().takes(1).write_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), BLOCKED);
-    assert_eq!(world.pending(), 2);
+    assert_eq!(tested.pump(&mut socket), BLOCKED);
+    assert_eq!(tested.pending(), 2);
 }
 
 #[test]
 fn older_bytes_go_out_before_newer_ones() {
-    let mut world = World::edge();
+    let mut tested = TestedConnection::edge();
     let mut socket = Scripted::new()
         .reads(b"12345678")
         .takes(3)
         .write_fails(WouldBlock);
-    world.pump(&mut socket);
+    tested.pump(&mut socket);
     let mut socket = Scripted::new().takes(5).reads(b"new").takes(3);
-    assert_eq!(world.pump(&mut socket), BLOCKED);
+    assert_eq!(tested.pump(&mut socket), BLOCKED);
     assert_eq!(socket.written, b"45678new");
 }
 
 #[test]
 fn a_pending_write_is_released_when_it_is_written() {
-    let mut world = World::new(true, READ);
+    let mut tested = TestedConnection::new(true, READ);
     let mut socket = Scripted::new().reads(b"abc").write_fails(WouldBlock);
-    world.pump(&mut socket);
+    tested.pump(&mut socket);
     assert!(
-        !world.buffers.pending_writes.has_room(),
+        !tested.buffers.pending_writes.has_room(),
         "the only buffer is in use"
     );
     let mut socket = Scripted::new().takes(3).read_fails(WouldBlock);
-    world.pump(&mut socket);
-    assert!(world.buffers.pending_writes.has_room());
-    assert_eq!(world.buffers.pending_writes.pending(), (0, 3));
+    tested.pump(&mut socket);
+    assert!(tested.buffers.pending_writes.has_room());
+    assert_eq!(tested.buffers.pending_writes.pending(), (0, 3));
 }
 
 #[test]
 fn an_event_for_the_other_direction_causes_no_call() {
-    let mut world = World::edge();
+    let mut tested = TestedConnection::edge();
     assert!(
-        !world.connection.on_readiness(writable()),
+        !tested.connection.on_readiness(writable()),
         "no write is pending"
     );
-    assert!(world.connection.on_readiness(readable()));
+    assert!(tested.connection.on_readiness(readable()));
     let mut socket = Scripted::new().reads(b"abc").write_fails(WouldBlock);
-    world.pump(&mut socket);
+    tested.pump(&mut socket);
     assert!(
-        !world.connection.on_readiness(readable()),
+        !tested.connection.on_readiness(readable()),
         "a write is pending"
     );
-    assert!(world.connection.on_readiness(writable()));
+    assert!(tested.connection.on_readiness(writable()));
 }
 
 // The memory budget is used up.
 
 #[test]
 fn without_memory_only_written_bytes_are_consumed() {
-    let mut world = World::without_memory();
+    let mut tested = TestedConnection::without_memory();
     let mut socket = Scripted::new()
         .peeks(b"abcdef")
         .takes(2)
         .reads(b"ab")
         .peeks(b"cdef")
         .write_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), BLOCKED);
-    assert_eq!(world.connection.awaits(), Direction::Write);
-    assert_eq!((world.pending(), &*socket.written), (0, &b"ab"[..]));
+    assert_eq!(tested.pump(&mut socket), BLOCKED);
+    assert_eq!(tested.connection.awaits(), Direction::Write);
+    assert_eq!((tested.pending(), &*socket.written), (0, &b"ab"[..]));
 
     let mut socket = Scripted::new().peeks(b"cdef").takes(4).reads(b"cdef");
-    assert_eq!(world.pump(&mut socket), BLOCKED);
-    assert_eq!(world.connection.awaits(), Direction::Read);
+    assert_eq!(tested.pump(&mut socket), BLOCKED);
+    assert_eq!(tested.connection.awaits(), Direction::Read);
     assert_eq!(socket.written, b"cdef");
 }
 
 #[test]
 fn without_memory_the_end_of_the_stream_is_seen() {
-    let mut world = World::without_memory();
+    let mut tested = TestedConnection::without_memory();
     let mut socket = Scripted::new().peeks(b"");
-    let progress = world.pump(&mut socket);
+    let progress = tested.pump(&mut socket);
     assert_eq!(progress, Answer::Finished(Reason::EndOfStream));
 }
 
 #[test]
 fn without_memory_a_reset_after_the_peek_ends_the_connection() {
-    let mut world = World::without_memory();
+    let mut tested = TestedConnection::without_memory();
     let mut socket = Scripted::new()
         .peeks(b"abc")
         .takes(3)
         .read_fails(ConnectionReset);
-    assert_eq!(world.pump(&mut socket), Answer::Finished(Reason::Reset));
-    let mut world = World::without_memory();
+    assert_eq!(tested.pump(&mut socket), Answer::Finished(Reason::Reset));
+    let mut tested = TestedConnection::without_memory();
     let mut socket = Scripted::new().peek_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), BLOCKED);
+    assert_eq!(tested.pump(&mut socket), BLOCKED);
 }
 
 // The turn.
 
 #[test]
 fn a_turn_ends_when_its_budget_is_used_up() {
-    let mut world = World::edge();
+    let mut tested = TestedConnection::edge();
     let mut socket = Scripted::new()
         .reads(b"12345678")
         .takes(8)
         .reads(b"12345678")
         .takes(8);
-    assert_eq!(world.pump(&mut socket), Answer::Yielded);
-    assert!(world.events.0.last().unwrap().starts_with("yielded"));
+    assert_eq!(tested.pump(&mut socket), Answer::Yielded);
+    assert!(tested.events.0.last().unwrap().starts_with("yielded"));
 }
 
 #[test]
 fn a_turn_of_tiny_reads_uses_up_its_budget_too() {
-    let mut world = World::rearming();
+    let mut tested = TestedConnection::rearming();
     let mut socket = Scripted::new().reads(b"1").takes(1).reads(b"2").takes(1);
-    assert_eq!(world.pump(&mut socket), Answer::Yielded);
+    assert_eq!(tested.pump(&mut socket), Answer::Yielded);
 }
 
 #[test]
 fn discarded_bytes_count_against_the_budget() {
-    let mut world = World::edge();
-    world.connection.drain(0);
+    let mut tested = TestedConnection::edge();
+    tested.connection.drain(0);
     let mut socket = Scripted::new()
         .shuts_down()
         .reads(b"12345678")
         .reads(b"12345678");
-    assert_eq!(world.pump(&mut socket), Answer::Yielded);
+    assert_eq!(tested.pump(&mut socket), Answer::Yielded);
 }
 
 // The shutdown of the server.
 
 #[test]
 fn draining_echoes_received_bytes_and_discards_later_ones() {
-    let mut world = World::edge();
-    world.connection.drain(3);
+    let mut tested = TestedConnection::edge();
+    tested.connection.drain(3);
     let mut socket = Scripted::new()
         .reads(b"abc")
         .takes(3)
         .shuts_down()
         .reads(b"too late");
-    assert_eq!(world.pump(&mut socket), Answer::Yielded);
+    assert_eq!(tested.pump(&mut socket), Answer::Yielded);
     assert_eq!(socket.written, b"abc");
-    assert!(world.connection.is_lingering());
+    assert!(tested.connection.is_lingering());
     let mut socket = Scripted::new().reads(b"");
-    assert_eq!(world.pump(&mut socket), Answer::Finished(Reason::Drained));
+    assert_eq!(tested.pump(&mut socket), Answer::Finished(Reason::Drained));
 }
 
 #[test]
 fn draining_starts_with_the_pending_write() {
-    let mut world = World::edge();
+    let mut tested = TestedConnection::edge();
     let mut socket = Scripted::new().reads(b"abc").write_fails(WouldBlock);
-    world.pump(&mut socket);
-    world.connection.drain(0);
+    tested.pump(&mut socket);
+    tested.connection.drain(0);
     let mut socket = Scripted::new().takes(1).write_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), BLOCKED);
-    assert_eq!(world.connection.awaits(), Direction::Write);
+    assert_eq!(tested.pump(&mut socket), BLOCKED);
+    assert_eq!(tested.connection.awaits(), Direction::Write);
     let mut socket = Scripted::new().takes(2).shuts_down().read_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), BLOCKED);
-    assert!(world.connection.is_lingering());
+    assert_eq!(tested.pump(&mut socket), BLOCKED);
+    assert!(tested.connection.is_lingering());
 }
 
 /// A drain starts without an event, so no hint has announced the urgent byte in front of which the read stops.
 #[test]
 fn the_final_echo_continues_after_an_urgent_byte() {
-    let mut world = World::edge();
-    world.connection.drain(5);
+    let mut tested = TestedConnection::edge();
+    tested.connection.drain(5);
     let mut socket = Scripted::new()
         .reads(b"abc")
         .takes(3)
@@ -436,23 +436,23 @@ fn the_final_echo_continues_after_an_urgent_byte() {
         .takes(2)
         .shuts_down()
         .read_fails(WouldBlock);
-    world.pump(&mut socket);
-    world.pump(&mut socket);
+    tested.pump(&mut socket);
+    tested.pump(&mut socket);
     assert_eq!(socket.written, b"abcde");
-    assert!(world.connection.is_lingering());
+    assert!(tested.connection.is_lingering());
 }
 
 /// The kernel reported 100 received bytes, but a reset has discarded them.
 #[test]
 fn the_final_echo_ends_when_the_receive_queue_is_empty() {
-    let mut world = World::edge();
-    world.connection.drain(100);
+    let mut tested = TestedConnection::edge();
+    tested.connection.drain(100);
     let mut socket = Scripted::new()
         .read_fails(WouldBlock)
         .shuts_down()
         .read_fails(WouldBlock);
-    assert_eq!(world.pump(&mut socket), BLOCKED);
-    assert!(world.connection.is_lingering());
+    assert_eq!(tested.pump(&mut socket), BLOCKED);
+    assert!(tested.connection.is_lingering());
 }
 
 // Errors.
@@ -470,32 +470,34 @@ fn each_error_ends_the_connection_with_its_reason() {
         ),
     ] {
         let mut socket = Scripted::new().read_fails(kind);
-        let progress = World::edge().pump(&mut socket);
+        let progress = TestedConnection::edge().pump(&mut socket);
         assert_eq!(progress, Answer::Finished(reason), "reading: {kind}");
 
         let mut socket = Scripted::new().reads(b"abc").write_fails(kind);
-        let progress = World::edge().pump(&mut socket);
+        let progress = TestedConnection::edge().pump(&mut socket);
         assert_eq!(progress, Answer::Finished(reason), "writing: {kind}");
     }
 }
 
 #[test]
 fn a_write_that_returns_0_ends_the_connection() {
-    let mut world = World::edge();
+    let mut tested = TestedConnection::edge();
     let mut socket = Scripted::new().reads(b"abc").takes(0);
     let reason = Reason::Failed(ErrorKind::WriteZero);
-    assert_eq!(world.pump(&mut socket), Answer::Finished(reason));
+    assert_eq!(tested.pump(&mut socket), Answer::Finished(reason));
 }
 
 #[test]
 fn a_broken_connection_releases_its_pending_write() {
-    let mut world = World::edge();
+    let mut tested = TestedConnection::edge();
     let mut socket = Scripted::new().reads(b"abc").write_fails(WouldBlock);
-    world.pump(&mut socket);
+    tested.pump(&mut socket);
     let mut socket = Scripted::new().write_fails(BrokenPipe);
-    assert_eq!(world.pump(&mut socket), Answer::Finished(Reason::Reset));
-    world.connection.release(&mut world.buffers.pending_writes);
-    assert_eq!(world.pending(), 0);
+    assert_eq!(tested.pump(&mut socket), Answer::Finished(Reason::Reset));
+    tested
+        .connection
+        .release(&mut tested.buffers.pending_writes);
+    assert_eq!(tested.pending(), 0);
 }
 
 // Unix-domain sockets of the system: a script could not show how the kernel behaves.

@@ -10,9 +10,9 @@ use std::time::Duration;
 use net::poller::Event;
 use sim::kernel::Kernel;
 use sim::observer::{Checked, How, Observer, Stop};
-use sim::wire::{Link, byte_at};
+use sim::wire::{AcceptState, byte_at};
 
-use super::settings::Settings;
+use super::settings::ServerSettings;
 use crate::server::control::Control;
 use crate::server::stats::Closed;
 
@@ -95,7 +95,7 @@ pub(super) struct Calls {
 #[derive(Debug)]
 pub(super) struct Accounts {
     /// The settings of the server.
-    pub(super) settings: Settings,
+    pub(super) settings: ServerSettings,
     /// The counters of the server, and the flag by which a handle stops it.
     pub(super) control: Arc<Control>,
     /// The account of each peer, by number.
@@ -132,7 +132,7 @@ pub(super) struct Accounts {
 
 impl Accounts {
     /// Creates the accounts of `peers` peers that have not connected yet.
-    pub(super) fn new(settings: &Settings, control: Arc<Control>, peers: usize) -> Accounts {
+    pub(super) fn new(settings: &ServerSettings, control: Arc<Control>, peers: usize) -> Accounts {
         let account = Account {
             key: None,
             registration_failed: false,
@@ -254,7 +254,7 @@ impl Observer<Kernel> for Accounts {
 
     fn stops(&mut self, kernel: &Kernel, how: Stop) {
         for (account, peer) in self.peers.iter_mut().zip(kernel.peers()) {
-            account.was_waiting_at_stop = peer.wire.link == Link::Waiting;
+            account.was_waiting_at_stop = peer.wire.accept_state == AcceptState::Waiting;
         }
         if how == Stop::Handle {
             self.control.stop();

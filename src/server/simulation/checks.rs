@@ -6,11 +6,11 @@ use sim::kernel::Kernel;
 use sim::observer::Checked;
 use sim::peer::{Ended, Peer};
 use sim::script::Action;
-use sim::wire::{Link, Wire};
+use sim::wire::{AcceptState, Wire};
 
 use super::account::{Account, Accounts, Causes, Last, Waits};
 use super::observation::Observation;
-use super::settings::Settings;
+use super::settings::ServerSettings;
 use crate::server::stats::Stats;
 
 /// The reason for which the server counts a close.
@@ -28,7 +28,7 @@ enum Claim {
 }
 
 /// The time of the lingering close, in milliseconds: the time without input after which the server closes.
-fn linger(settings: &Settings) -> u64 {
+fn linger(settings: &ServerSettings) -> u64 {
     let longest = crate::server::event_loop::LINGER.as_millis() as u64;
     longest.min(settings.drain).max(1)
 }
@@ -427,7 +427,7 @@ impl Accounts {
     ) -> impl Iterator<Item = (usize, (&'a Account, &'a Wire))> {
         let wires = kernel.peers().iter().map(|peer| &peer.wire);
         let all = self.peers.iter().zip(wires).enumerate();
-        all.filter(|(_, (_, wire))| wire.link == Link::Open)
+        all.filter(|(_, (_, wire))| wire.accept_state == AcceptState::Open)
     }
 }
 
@@ -465,7 +465,10 @@ impl Account {
         let breaks_off =
             |action: &Action| matches!(action, Action::Reset | Action::Close | Action::Vanish);
         let wire = &peer.wire;
-        if peer.script.iter().any(breaks_off) || wire.link != Link::Closed || self.was_timed_out {
+        if peer.script.iter().any(breaks_off)
+            || wire.accept_state != AcceptState::Closed
+            || self.was_timed_out
+        {
             return false;
         }
         let whole = wire.got == wire.sent && peer.ended == Some(Ended::EndOfStream);

@@ -142,7 +142,7 @@ fn drive(
     event_loop.abandon_the_rest();
     check_turn(&event_loop);
     let mut kernel = kernel.borrow_mut();
-    kernel.settle();
+    kernel.run_remaining_peers();
     let checked = accounts.borrow().check_end(&kernel);
     kernel.check(checked);
 }

@@ -35,7 +35,7 @@ pub(super) fn observe<P: Poller>(event_loop: &EventLoop<P>) -> Observation {
             .entries()
             .map(|(key, entry)| Observed {
                 key,
-                is_peer: matches!(entry, Entry::Peer(_)),
+                is_peer: matches!(entry, Entry::Accepted(_)),
             })
             .collect(),
         in_use: pending_writes.in_use(),

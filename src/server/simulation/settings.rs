@@ -12,7 +12,7 @@ use crate::server::limits::Limits;
 /// The settings of the server. Times are in milliseconds, sizes in bytes. They are small, so that a short script
 /// reaches every limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Settings {
+pub(crate) struct ServerSettings {
     /// The maximal size of a read.
     pub(crate) read_buffer: usize,
     /// The number of pending writes that the memory budget has room for; `None`: more than any script needs.
@@ -43,19 +43,19 @@ pub(crate) struct Case {
     /// The world, and the actions of the peers.
     pub(crate) script: Script,
     /// The settings of the server.
-    pub(crate) settings: Settings,
+    pub(crate) settings: ServerSettings,
 }
 
-impl Settings {
+impl ServerSettings {
     /// The simplest settings: no script reaches a limit, and no timer runs.
-    pub(crate) fn simple() -> Settings {
-        Settings::decode(&Tape::default())
+    pub(crate) fn simple() -> ServerSettings {
+        ServerSettings::decode(&Tape::default())
     }
 
     /// Decodes the last two words of a tape's first lane.
-    fn decode(tape: &Tape) -> Settings {
+    fn decode(tape: &Tape) -> ServerSettings {
         let [.., mut a, mut b] = tape.world;
-        Settings {
+        ServerSettings {
             read_buffer: pick(&mut a, &[16, 1, 4, 64]),
             memory: pick(&mut a, &[None, None, Some(0), Some(1), Some(2)]),
             splices: pick(&mut a, &[false, true]),
@@ -104,7 +104,7 @@ impl Case {
     /// Decodes the first two lanes of a tape.
     pub(crate) fn decode(tape: &Tape) -> Case {
         let mut script = Script::decode(tape);
-        let mut settings = Settings::decode(tape);
+        let mut settings = ServerSettings::decode(tape);
         if settings.splices {
             // A connection splices only if it used up its budget in the turn before and its peer reads fast enough. The
             // small budget makes that frequent. The send queue has room for at most two reads, so some splices find it
@@ -124,7 +124,7 @@ impl Case {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let differs = differences(&self.settings, &Settings::simple());
+        let differs = differences(&self.settings, &ServerSettings::simple());
         if !differs.is_empty() {
             writeln!(f, "the server's settings: {differs}")?;
         }

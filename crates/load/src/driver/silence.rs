@@ -41,7 +41,7 @@ impl Silence {
         }
     }
 
-    /// Notes that the run ended as planned, and that the wait for the messages under way begins.
+    /// Records that the run ended as planned, and that the wait for the messages under way begins.
     pub(super) fn grace_begins(&mut self, now_ns: u64) {
         self.grace_began_ns = Some(now_ns);
     }

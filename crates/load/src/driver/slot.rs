@@ -116,7 +116,7 @@ impl<S> Slot<S> {
     }
 
     /// Whether the run may start without waiting for this slot.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(super) fn is_ready_for_the_start(&self) -> bool {
         matches!(self.state, State::Open { .. } | State::Gone)
     }
 
@@ -162,7 +162,7 @@ impl<S> Slot<S> {
         }
     }
 
-    /// Notes that the oldest message of the slot has timed out.
+    /// Records that the oldest message of the slot has timed out.
     pub(super) fn mark_unanswered(&mut self) {
         self.unanswered_since_ns = self.silent_since_ns().unwrap_or(u64::MAX);
     }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use mio_echo_load::{Plan, Recording, RunError, Sizes, Stopper, Until, run_on};
 use net::connect::Target;
-use sim::timed::{Ledger, Network, Settings};
+use sim::timed::{Ledger, Network, NetworkSettings};
 
 /// A plan, and the network that it runs over. The sizes of the plan are the network's.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) plan: Plan,
-    pub(crate) settings: Settings,
+    pub(crate) settings: NetworkSettings,
 }
 
 /// The result of a case: what the generator measured, and the truth.
@@ -31,7 +31,7 @@ impl Case {
         plan.until = Until::Elapsed(Duration::from_secs(1));
         Case {
             plan,
-            settings: Settings::simple(),
+            settings: NetworkSettings::simple(),
         }
     }
 

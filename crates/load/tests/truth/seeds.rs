@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mio_echo_load::{Arrivals, Until};
 use sim::timed::{
-    Behaviour, Costs, Injection, Link, Pause, Settings, Stall, StallKind, Times, Wrong,
+    Behaviour, Costs, Injection, Link, NetworkSettings, Pause, Stall, StallKind, Times, Wrong,
 };
 
 use super::case::Case;
@@ -29,8 +29,8 @@ fn the_cases_have_every_error_of_the_server() {
     let (mut failed, mut unfinished, mut unsent) = (0, 0, 0);
     for seed in 0..300 {
         let outcome = case_of(seed).run().unwrap();
-        for done in &outcome.ledger.done {
-            seen[match done.injection.wrong {
+        for error in &outcome.ledger.injected {
+            seen[match error.injection.wrong {
                 Wrong::Corrupt => 0,
                 Wrong::Insert(_) => 1,
                 Wrong::Repeat(_) => 2,
@@ -107,7 +107,7 @@ fn plan(case: &mut Case, random: &mut Random) -> u64 {
     length_ns
 }
 
-fn settings(case: &Case, random: &mut Random, length_ns: u64) -> Settings {
+fn settings(case: &Case, random: &mut Random, length_ns: u64) -> NetworkSettings {
     let message = random.pick(&[16, 64, 100, 600, 5000]);
     let mut cost = || random.pick(&[0, 50, 500, 2000, 10_000]);
     let costs = Costs {
@@ -131,7 +131,7 @@ fn settings(case: &Case, random: &mut Random, length_ns: u64) -> Settings {
             seed: random.below(u64::MAX),
         }),
     };
-    Settings {
+    NetworkSettings {
         costs,
         link: Link {
             delay_ns: random.pick(&[0, 0, 5_000, 300_000]),

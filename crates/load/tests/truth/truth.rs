@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use mio_echo_load::{Counts, FaultKind, Until, histogram};
-use sim::timed::{ConnectionLedger, Done, Ledger, MessageTimes, Wrong};
+use sim::timed::{ConnectionLedger, InjectedError, Ledger, MessageTimes, Wrong};
 
 use super::case::{Case, Outcome};
 use super::due::due_ns;
@@ -281,12 +281,12 @@ fn wrong_lateness(case: &Case, outcome: &Outcome) -> Option<String> {
 fn wrong_faults(case: &Case, outcome: &Outcome) -> Option<String> {
     let Outcome { recording, ledger } = outcome;
     let mut possible: Vec<FaultKind> = Vec::new();
-    for done in &ledger.done {
-        let number = done.injection.connection;
+    for error in &ledger.injected {
+        let number = error.injection.connection;
         let connection = &ledger.connections[number];
-        let Some(kinds) = expected_kinds(case, done, connection) else {
+        let Some(kinds) = expected_kinds(case, error, connection) else {
             // Bytes that the server left out may be missing at the end, even if no wrong byte came.
-            if matches!(done.injection.wrong, Wrong::Omit(_) | Wrong::Silence) {
+            if matches!(error.injection.wrong, Wrong::Omit(_) | Wrong::Silence) {
                 possible.push(FaultKind::Short);
             }
             continue;
@@ -300,7 +300,7 @@ fn wrong_faults(case: &Case, outcome: &Outcome) -> Option<String> {
             possible.extend(kinds);
         } else {
             return Some(format!(
-                "{done:?} is not named as one of {kinds:?} at offset {} of connection {number}, but: {:?}",
+                "{error:?} is not named as one of {kinds:?} at offset {} of connection {number}, but: {:?}",
                 connection.right, recording.faults
             ));
         }
@@ -315,11 +315,11 @@ fn wrong_faults(case: &Case, outcome: &Outcome) -> Option<String> {
 /// Returns the kinds that name an error right. `None`: the client could not see the error.
 fn expected_kinds(
     case: &Case,
-    done: &Done,
+    error: &InjectedError,
     connection: &ConnectionLedger,
 ) -> Option<Vec<FaultKind>> {
     use FaultKind::*;
-    let wrong = done.injection.wrong;
+    let wrong = error.injection.wrong;
     let came = (connection.read - connection.right) as usize;
     let exact = |kind, needed: usize| match came >= needed {
         true => vec![kind],
@@ -331,7 +331,7 @@ fn expected_kinds(
             .closed_ns
             .filter(|_| connection.shut_down_ns.is_none())?;
         // The server sends nothing, and it ends its stream if the client does.
-        return (closed_ns > done.at_ns).then(|| vec![Timeout, Silent, Short]);
+        return (closed_ns > error.at_ns).then(|| vec![Timeout, Silent, Short]);
     }
     if let Wrong::End | Wrong::Reset = wrong {
         connection.ended_ns?;
@@ -347,9 +347,9 @@ fn expected_kinds(
     connection.wrong_ns?;
     Some(match wrong {
         Wrong::Corrupt => vec![Corrupt],
-        Wrong::Insert(_) | Wrong::Repeat(_) => exact(Surplus, done.bytes + 16),
+        Wrong::Insert(_) | Wrong::Repeat(_) => exact(Surplus, error.bytes + 16),
         // The diagnosis looks at up to 32 bytes. If other bytes follow earlier, they seem corrupt.
-        Wrong::Foreign if done.bytes < 32 => vec![Foreign, Corrupt, Surplus],
+        Wrong::Foreign if error.bytes < 32 => vec![Foreign, Corrupt, Surplus],
         Wrong::Foreign => exact(Foreign, 32),
         _ => exact(Short, 16),
     })

@@ -1,6 +1,6 @@
 //! The server that is part of the kernel: when it has served a message, and what it echoes.
 
-use super::ledger::Done;
+use super::ledger::InjectedError;
 use super::settings::{Behaviour, Injection, Pause, Times, Wrong};
 
 /// The state of the server.
@@ -100,7 +100,7 @@ impl Server {
         offset: u64,
         bytes: Vec<u8>,
         now_ns: u64,
-        done: &mut Vec<Done>,
+        injected: &mut Vec<InjectedError>,
     ) -> Echo {
         let mut echo = Echo {
             bytes,
@@ -118,7 +118,7 @@ impl Server {
             let injection = self.injections.swap_remove(index);
             let at = (injection.offset - offset) as usize;
             if let Some(bytes) = self.spoil(connection, &mut echo, at, injection.wrong) {
-                done.push(Done {
+                injected.push(InjectedError {
                     injection,
                     at_ns: now_ns,
                     bytes,

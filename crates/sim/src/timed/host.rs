@@ -82,7 +82,7 @@ impl Host {
     }
 
     /// Ends the wait of a sleeping program at `at_ns` at the latest.
-    pub(super) fn rouse(&mut self, at_ns: u64) {
+    pub(super) fn wake_by(&mut self, at_ns: u64) {
         if let Some(until_ns) = &mut self.asleep_until_ns {
             *until_ns = at_ns.min(*until_ns);
         }

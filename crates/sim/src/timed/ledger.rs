@@ -13,8 +13,8 @@ pub struct Ledger {
     pub wakes_ns: Vec<u64>,
     /// The last value of the clock that the client's program has read.
     pub last_reading_ns: u64,
-    /// The errors that the server has made.
-    pub done: Vec<Done>,
+    /// The errors that the server has made on purpose, in order.
+    pub injected: Vec<InjectedError>,
     /// The time that the client's program has used, without its waits.
     pub busy_ns: u64,
     /// The time that the client's program has waited in the run queue ([`StallKind::RunQueue`](super::StallKind)).
@@ -23,7 +23,7 @@ pub struct Ledger {
 
 /// An error that the server has made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Done {
+pub struct InjectedError {
     /// The error.
     pub injection: Injection,
     /// When the server made it.
@@ -61,7 +61,7 @@ pub struct ConnectionLedger {
     pub ended_ns: Option<u64>,
     /// When a full send buffer got room, if no write has followed.
     pub unused_room_ns: Option<u64>,
-    /// Since when the receive queue has had bytes, or the end of the stream, without a read; `None` if it has neither.
+    /// The time since which the receive queue holds bytes or the end of the stream. `None`: it holds neither.
     pub unread_ns: Option<u64>,
     /// The longest of these times that ended with a read.
     pub longest_unread_ns: u64,
@@ -92,7 +92,7 @@ pub struct MessageTimes {
 }
 
 impl ConnectionLedger {
-    /// Notes a write: `offered` bytes at `offered_ns`, of which the kernel accepted these.
+    /// Records a write: `offered` bytes at `offered_ns`, of which the kernel accepted these.
     pub(super) fn wrote(&mut self, offered_ns: u64, offered: usize, accepted: &[u8], size: u64) {
         let end = self.written + offered as u64;
         while (self.messages.len() as u64) * size < end {
@@ -105,7 +105,7 @@ impl ConnectionLedger {
         self.expected.extend(accepted);
     }
 
-    /// Notes that the server has echoed `n` more bytes.
+    /// Records that the server has echoed `n` more bytes.
     pub(super) fn served(&mut self, at_ns: u64, n: usize, size: u64) {
         self.served += n as u64;
         let served = self.served;
@@ -119,7 +119,7 @@ impl ConnectionLedger {
         );
     }
 
-    /// Notes that `n` more bytes of the echo are in the client's receive queue.
+    /// Records that `n` more bytes of the echo are in the client's receive queue.
     pub(super) fn arrived(&mut self, at_ns: u64, n: usize, size: u64) {
         self.arrived += n as u64;
         let arrived = self.arrived;
@@ -133,14 +133,14 @@ impl ConnectionLedger {
         );
     }
 
-    /// Notes that a read began at `at_ns`, and since when there is more to read after it.
+    /// Records a read that began at `at_ns`. `unread_ns` is the time since which there is more to read after it.
     pub(super) fn has_read(&mut self, at_ns: u64, unread_ns: Option<u64>) {
         let before_ns = at_ns - self.unread_ns.unwrap_or(at_ns);
         self.longest_unread_ns = self.longest_unread_ns.max(before_ns);
         self.unread_ns = unread_ns;
     }
 
-    /// Notes the bytes of a read that returned at `at_ns`.
+    /// Records the bytes of a read that returned at `at_ns`.
     pub(super) fn read(&mut self, at_ns: u64, bytes: &[u8], size: u64) {
         self.read += bytes.len() as u64;
         if self.wrong_ns.is_some() {

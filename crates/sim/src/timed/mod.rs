@@ -27,9 +27,9 @@ mod sockets;
 #[cfg(test)]
 mod tests;
 
-pub use ledger::{ConnectionLedger, Done, Ledger, MessageTimes};
+pub use ledger::{ConnectionLedger, InjectedError, Ledger, MessageTimes};
 pub use network::Network;
 pub use settings::{
-    Behaviour, Costs, Injection, Link, Pause, Settings, Stall, StallKind, Times, Wrong,
+    Behaviour, Costs, Injection, Link, NetworkSettings, Pause, Stall, StallKind, Times, Wrong,
 };
 pub use sockets::{TimedListener, TimedPoller, TimedStream, TimedWaker};

@@ -13,7 +13,7 @@ use super::behaviour::{After, Server};
 use super::flow::Flow;
 use super::host::{Host, Source};
 use super::ledger::{ConnectionLedger, Ledger};
-use super::settings::{Behaviour, Costs, Injection, Link, Settings};
+use super::settings::{Behaviour, Costs, Injection, Link, NetworkSettings};
 
 /// Two hosts and the connections between them. A clone is a handle of the same network.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub struct Network(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    world: Mutex<World>,
+    state: Mutex<State>,
     /// Notified when a clock has moved and the other host may be the next to run.
     moved: Condvar,
 }
@@ -33,7 +33,7 @@ pub(super) const SERVER: usize = 1;
 
 /// The state of the network.
 #[derive(Debug)]
-pub(super) struct World {
+pub(super) struct State {
     costs: Costs,
     link: Link,
     send_buffer: usize,
@@ -131,8 +131,8 @@ enum Happening {
 impl Network {
     /// Makes a network. Its clock starts at 1 ns.
     #[must_use]
-    pub fn new(settings: Settings) -> Network {
-        let Settings {
+    pub fn new(settings: NetworkSettings) -> Network {
+        let NetworkSettings {
             costs,
             link,
             send_buffer,
@@ -161,7 +161,7 @@ impl Network {
         )]
         let zero = Instant::now();
         Network(Arc::new(Shared {
-            world: Mutex::new(World {
+            state: Mutex::new(State {
                 costs,
                 link,
                 send_buffer,
@@ -184,57 +184,61 @@ impl Network {
 
     /// Gives the server's program [`Signal::Stop`] at this time. Call this before the programs run.
     pub fn stop_server_at(&self, at_ns: u64) {
-        self.world().schedule(at_ns, Happening::Stop);
+        self.state().schedule(at_ns, Happening::Stop);
     }
 
     /// Takes the ledger, after the programs have ended.
     #[must_use]
     pub fn take_ledger(&self) -> Ledger {
-        let mut world = self.world();
+        let mut state = self.state();
         let (busy_ns, run_queue_ns) = {
-            let client = &world.hosts[CLIENT];
+            let client = &state.hosts[CLIENT];
             (client.busy_ns, client.run_queue_ns)
         };
         Ledger {
             busy_ns,
             run_queue_ns,
-            ..std::mem::take(&mut world.ledger)
+            ..std::mem::take(&mut state.ledger)
         }
     }
 
     /// Returns the state, at once.
-    pub(super) fn world(&self) -> MutexGuard<'_, World> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // A panic of one program must not hide behind a poisoned lock in the other one.
-        self.0.world.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes a call of a host's program: waits until this host is the next to run, and handles the events before.
-    pub(super) fn call<T>(&self, host: usize, act: impl FnOnce(&mut World) -> T) -> T {
-        let mut world = self.turn(host, self.world());
-        let result = act(&mut world);
+    pub(super) fn call<T>(&self, host: usize, act: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.wait_for_the_turn_of(host, self.state());
+        let result = act(&mut state);
         self.0.moved.notify_all();
         result
     }
 
     /// Makes the last call of a handle. After a panic of its program, it does not wait for its turn.
-    pub(super) fn last_call(&self, host: usize, act: impl FnOnce(&mut World)) {
+    pub(super) fn last_call(&self, host: usize, act: impl FnOnce(&mut State)) {
         match std::thread::panicking() {
             false => self.call(host, act),
-            true => self.world().drop_handle(host),
+            true => self.state().drop_handle(host),
         }
         self.0.moved.notify_all();
     }
 
     /// Waits until a host is the next to run.
-    fn turn<'a>(&self, host: usize, mut world: MutexGuard<'a, World>) -> MutexGuard<'a, World> {
+    fn wait_for_the_turn_of<'a>(
+        &self,
+        host: usize,
+        mut state: MutexGuard<'a, State>,
+    ) -> MutexGuard<'a, State> {
         loop {
-            world.advance();
-            if world.next_host() == Some(host) || world.hosts[host].handles == 0 {
-                return world;
+            state.advance();
+            if state.next_host() == Some(host) || state.hosts[host].handles == 0 {
+                return state;
             }
             self.0.moved.notify_all();
-            world = match self.0.moved.wait(world) {
-                Ok(world) => world,
+            state = match self.0.moved.wait(state) {
+                Ok(state) => state,
                 Err(poisoned) => poisoned.into_inner(),
             };
         }
@@ -243,29 +247,29 @@ impl Network {
     /// Waits for events until the timeout has passed.
     pub(super) fn poll(&self, host: usize, events: &mut Vec<Event>, timeout_ns: Option<u64>) {
         events.clear();
-        let mut world = self.turn(host, self.world());
-        let costs = world.costs;
-        world.hosts[host].spend(costs.poll_ns);
-        world = self.turn(host, world);
-        let now_ns = world.hosts[host].clock_ns;
-        let is_woken = std::mem::take(&mut world.hosts[host].is_woken);
-        world.collect(host, events);
+        let mut state = self.wait_for_the_turn_of(host, self.state());
+        let costs = state.costs;
+        state.hosts[host].spend(costs.poll_ns);
+        state = self.wait_for_the_turn_of(host, state);
+        let now_ns = state.hosts[host].clock_ns;
+        let is_woken = std::mem::take(&mut state.hosts[host].is_woken);
+        state.collect(host, events);
         if events.is_empty() && !is_woken && timeout_ns != Some(0) {
             let until_ns = timeout_ns.map_or(u64::MAX, |ns| now_ns.saturating_add(ns));
-            world.hosts[host].asleep_until_ns = Some(until_ns);
+            state.hosts[host].asleep_until_ns = Some(until_ns);
             self.0.moved.notify_all();
-            world = self.turn(host, world);
-            let until_ns = world.hosts[host].next_ns();
-            world.hosts[host].wake(until_ns.saturating_add(costs.wake_up_ns));
-            world = self.turn(host, world);
-            world.hosts[host].is_woken = false;
-            world.collect(host, events);
+            state = self.wait_for_the_turn_of(host, state);
+            let until_ns = state.hosts[host].next_ns();
+            state.hosts[host].wake(until_ns.saturating_add(costs.wake_up_ns));
+            state = self.wait_for_the_turn_of(host, state);
+            state.hosts[host].is_woken = false;
+            state.collect(host, events);
         }
         self.0.moved.notify_all();
     }
 }
 
-impl World {
+impl State {
     // The order of events.
 
     /// Returns the host that runs next: the one with the smallest clock. `None` if no program ever runs again.
@@ -338,12 +342,12 @@ impl World {
             Happening::Stop => {
                 self.hosts[SERVER].signal = Some(Signal::Stop);
                 self.hosts[SERVER].is_woken = true;
-                self.hosts[SERVER].rouse(now_ns);
+                self.hosts[SERVER].wake_by(now_ns);
             }
         }
     }
 
-    /// Notes in the ledger that a read of the client would return something: bytes, or the end of the stream.
+    /// Records in the ledger that a read of the client would return something: bytes, or the end of the stream.
     fn note_unread(&mut self, connection: usize, to: usize, now_ns: u64) {
         if to == CLIENT {
             let ledger = &mut self.ledger.connections[connection];
@@ -453,8 +457,8 @@ impl World {
         let Some(server) = &mut self.server else {
             return;
         };
-        let done = &mut self.ledger.done;
-        let echo = server.echo(connection, offset, bytes, now_ns, done);
+        let injected = &mut self.ledger.injected;
+        let echo = server.echo(connection, offset, bytes, now_ns, injected);
         let sent = echo.bytes.len();
         self.ledger.connections[connection].served(now_ns, sent, self.message);
         this.flows[SERVER].under_way.extend(echo.bytes);
@@ -524,7 +528,7 @@ impl World {
             return;
         }
         self.hosts[host].ready.push_back(source);
-        self.hosts[host].rouse(now_ns);
+        self.hosts[host].wake_by(now_ns);
     }
 
     /// Takes the events of the ready list. As epoll_wait(2), it reports what is true now, and nothing of a socket that
@@ -617,7 +621,7 @@ impl World {
     pub(super) fn wake(&mut self, host: usize) {
         let now_ns = self.hosts[host].clock_ns;
         self.hosts[host].is_woken = true;
-        self.hosts[host].rouse(now_ns);
+        self.hosts[host].wake_by(now_ns);
         self.ledger.wakes_ns.push(now_ns);
     }
 

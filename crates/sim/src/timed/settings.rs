@@ -2,7 +2,7 @@
 
 /// The settings of a [`Network`](super::Network).
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
+pub struct NetworkSettings {
     /// What each call costs.
     pub costs: Costs,
     /// The link of every connection, in each direction.
@@ -27,12 +27,12 @@ pub struct Settings {
     pub stalls: Vec<Stall>,
 }
 
-impl Settings {
+impl NetworkSettings {
     /// Makes settings without faults: a server that echoes every byte at once, calls of a microsecond, a link without
     /// delay, buffers of 256 KiB, and at most 1,024 events a poll.
     #[must_use]
-    pub fn simple() -> Settings {
-        Settings {
+    pub fn simple() -> NetworkSettings {
+        NetworkSettings {
             costs: Costs::all(1000),
             link: Link {
                 delay_ns: 0,

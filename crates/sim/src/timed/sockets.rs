@@ -68,7 +68,7 @@ impl Network {
 
 impl TimedPoller {
     fn new(network: Network, host: usize) -> TimedPoller {
-        network.world().add_handle(host);
+        network.state().add_handle(host);
         TimedPoller { network, host }
     }
 
@@ -83,7 +83,7 @@ impl Drop for TimedPoller {
     fn drop(&mut self) {
         let host = self.host;
         self.network
-            .last_call(host, |world| world.drop_handle(host));
+            .last_call(host, |state| state.drop_handle(host));
     }
 }
 
@@ -103,7 +103,7 @@ impl Connector for TimedPoller {
         _: Option<IpAddr>,
         _: &ConnectOptions,
     ) -> io::Result<TimedStream> {
-        let connection = self.network.call(CLIENT, |world| world.connect())?;
+        let connection = self.network.call(CLIENT, |state| state.connect())?;
         Ok(TimedStream {
             network: self.network.clone(),
             connection,
@@ -113,27 +113,27 @@ impl Connector for TimedPoller {
 
     fn attempt(&self, stream: &TimedStream) -> Attempt {
         self.network
-            .call(self.host, |world| world.attempt(stream.connection))
+            .call(self.host, |state| state.attempt(stream.connection))
     }
 
-    /// Waits until `awake` before the end of `wait`, to the nanosecond.
+    /// Waits until `lead_time` before the end of `wait`, to the nanosecond.
     fn poll_punctually(
         &mut self,
         events: &mut Vec<Event>,
         wait: Duration,
-        awake: Duration,
+        lead_time: Duration,
     ) -> io::Result<()> {
-        let asleep_ns = in_ns(wait.saturating_sub(awake));
+        let asleep_ns = in_ns(wait.saturating_sub(lead_time));
         self.network.poll(self.host, events, Some(asleep_ns));
         Ok(())
     }
 
     fn now_ns(&self) -> u64 {
-        self.network.world().read_clock(self.host)
+        self.network.state().read_clock(self.host)
     }
 
     fn thread_times(&self) -> ThreadTimes {
-        self.network.world().thread_times(self.host)
+        self.network.state().thread_times(self.host)
     }
 }
 
@@ -150,15 +150,15 @@ impl Poller for TimedPoller {
     }
 
     fn now(&self) -> Instant {
-        self.network.world().instant(self.host)
+        self.network.state().instant(self.host)
     }
 
     fn signal(&mut self) -> Option<Signal> {
-        self.network.world().take_signal(self.host)
+        self.network.state().take_signal(self.host)
     }
 
     fn accept(&mut self, _: &mut TimedListener) -> io::Result<(TimedStream, Name)> {
-        let connection = self.network.call(SERVER, |world| world.accept())?;
+        let connection = self.network.call(SERVER, |state| state.accept())?;
         let stream = TimedStream {
             network: self.network.clone(),
             connection,
@@ -168,31 +168,31 @@ impl Poller for TimedPoller {
     }
 
     fn backlog_length(&self, _: &TimedListener) -> Option<usize> {
-        Some(self.network.world().backlog_length())
+        Some(self.network.state().backlog_length())
     }
 
     fn register_listener(&mut self, _: &mut TimedListener, key: usize) -> io::Result<()> {
         self.network
-            .call(SERVER, |world| world.register_listener(Some(key)));
+            .call(SERVER, |state| state.register_listener(Some(key)));
         Ok(())
     }
 
     fn register_stream(&mut self, stream: &mut TimedStream, key: usize) -> io::Result<()> {
         let (connection, host) = (stream.connection, self.host);
         self.network
-            .call(host, |world| world.register(connection, host, key));
+            .call(host, |state| state.register(connection, host, key));
         Ok(())
     }
 
     fn deregister_listener(&mut self, _: &mut TimedListener) {
         self.network
-            .call(SERVER, |world| world.register_listener(None));
+            .call(SERVER, |state| state.register_listener(None));
     }
 
     fn deregister_stream(&mut self, stream: &mut TimedStream) {
         let (connection, host) = (stream.connection, self.host);
         self.network
-            .call(host, |world| world.deregister(connection, host));
+            .call(host, |state| state.deregister(connection, host));
     }
 
     fn short_read_means_empty(&self, _: &TimedStream) -> bool {
@@ -204,7 +204,7 @@ impl Read for TimedStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let (connection, end) = (self.connection, self.end);
         self.network
-            .call(end, |world| world.read(connection, end, buffer, true))
+            .call(end, |state| state.read(connection, end, buffer, true))
     }
 }
 
@@ -212,7 +212,7 @@ impl Write for TimedStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let (connection, end) = (self.connection, self.end);
         self.network
-            .call(end, |world| world.write(connection, end, bytes))
+            .call(end, |state| state.write(connection, end, bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -234,20 +234,20 @@ impl Socket for TimedStream {
     fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let (connection, end) = (self.connection, self.end);
         self.network
-            .call(end, |world| world.read(connection, end, buffer, false))
+            .call(end, |state| state.read(connection, end, buffer, false))
     }
 
     fn shut_down_writing(&mut self) -> io::Result<()> {
         let (connection, end) = (self.connection, self.end);
         self.network
-            .call(end, |world| world.shut_down_writing(connection, end))
+            .call(end, |state| state.shut_down_writing(connection, end))
     }
 
     fn received(&self) -> u32 {
         let (connection, end) = (self.connection, self.end);
         let received = self
             .network
-            .call(end, |world| world.received(connection, end));
+            .call(end, |state| state.received(connection, end));
         u32::try_from(received).unwrap_or(u32::MAX)
     }
 
@@ -262,7 +262,7 @@ impl Socket for TimedStream {
     fn take_error(&self) -> Option<io::Error> {
         let (connection, end) = (self.connection, self.end);
         self.network
-            .call(end, |world| world.take_error(connection, end))
+            .call(end, |state| state.take_error(connection, end))
     }
 
     fn give_up_after(&mut self, _: Option<Duration>) {}
@@ -270,7 +270,7 @@ impl Socket for TimedStream {
     fn reset_on_close(&mut self) {
         let (connection, end) = (self.connection, self.end);
         self.network
-            .call(end, |world| world.reset_on_close(connection, end));
+            .call(end, |state| state.reset_on_close(connection, end));
     }
 }
 
@@ -278,13 +278,13 @@ impl Drop for TimedStream {
     fn drop(&mut self) {
         let (connection, end) = (self.connection, self.end);
         self.network
-            .last_call(end, |world| world.close(connection, end));
+            .last_call(end, |state| state.close(connection, end));
     }
 }
 
 impl Wake for TimedWaker {
     fn wake(&self) -> io::Result<()> {
-        self.network.world().wake(self.host);
+        self.network.state().wake(self.host);
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use net::poller::{Event, Poller};
 use super::*;
 
 /// Connects, and takes the event that reports that the stream is writable.
-fn connected(settings: Settings) -> (Network, TimedPoller, TimedStream) {
+fn connected(settings: NetworkSettings) -> (Network, TimedPoller, TimedStream) {
     let network = Network::new(settings);
     let mut poller = network.client();
     let target = Target::Tcp(SocketAddr::from(([127, 0, 0, 1], 7007)));
@@ -34,7 +34,7 @@ fn poll(poller: &mut TimedPoller, timeout_ms: u64) -> Vec<Event> {
 
 #[test]
 fn every_call_costs_time_and_the_ledger_has_it() {
-    let mut settings = Settings::simple();
+    let mut settings = NetworkSettings::simple();
     settings.server = Some(Behaviour::Queue(Times::Constant(500_000)));
     settings.costs = Costs {
         write_ns: 300,
@@ -64,7 +64,7 @@ fn every_call_costs_time_and_the_ledger_has_it() {
 
 #[test]
 fn an_arrival_is_reported_once() {
-    let (_, mut poller, mut stream) = connected(Settings::simple());
+    let (_, mut poller, mut stream) = connected(NetworkSettings::simple());
     stream.write_all(&[1; 64]).unwrap();
     assert_eq!(poll(&mut poller, 1).len(), 1);
     assert_eq!(
@@ -78,7 +78,7 @@ fn an_arrival_is_reported_once() {
 
 #[test]
 fn room_is_reported_after_a_write_that_would_block() {
-    let mut settings = Settings::simple();
+    let mut settings = NetworkSettings::simple();
     settings.send_buffer = 1000;
     settings.link.delay_ns = 5_000_000;
     settings.server = Some(Behaviour::Queue(Times::Constant(1_000_000_000)));
@@ -104,7 +104,7 @@ fn room_is_reported_after_a_write_that_would_block() {
 
 #[test]
 fn a_stall_takes_the_processor_in_a_call_and_at_the_end_of_a_wait() {
-    let mut settings = Settings::simple();
+    let mut settings = NetworkSettings::simple();
     settings.stalls = vec![
         Stall {
             at_ns: 1_000_000,
@@ -137,7 +137,7 @@ fn a_stall_takes_the_processor_in_a_call_and_at_the_end_of_a_wait() {
 /// A queue of constant service times: each message waits for the ones before it, over all connections.
 #[test]
 fn a_pause_delays_the_service_that_it_interrupts() {
-    let mut settings = Settings::simple();
+    let mut settings = NetworkSettings::simple();
     settings.costs = Costs::all(0);
     settings.server = Some(Behaviour::Queue(Times::Constant(1_000_000)));
     settings.pauses = vec![Pause {

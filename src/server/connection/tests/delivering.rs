@@ -12,32 +12,32 @@ fn delivery(acknowledged: u64, is_outstanding: bool) -> Option<Delivery> {
 
 /// Pumps at the end of the peer's stream. The peer has sent five bytes, all are echoed, and two of them are
 /// acknowledged.
-fn ended(world: &mut World, socket: Scripted) -> Answer {
+fn ended(tested: &mut TestedConnection, socket: Scripted) -> Answer {
     let mut socket = socket;
     socket.delivery = delivery(2, true);
-    world.pump(&mut socket)
+    tested.pump(&mut socket)
 }
 
 /// Pumps once: the peer sends five bytes, and they are echoed.
-fn hello(world: &mut World) {
+fn hello(tested: &mut TestedConnection) {
     let mut socket = Scripted::new().reads(b"hello").takes(5);
-    assert_eq!(world.pump(&mut socket), BLOCKED);
+    assert_eq!(tested.pump(&mut socket), BLOCKED);
 }
 
 #[test]
 fn after_the_peers_end_a_connection_stays_until_all_is_acknowledged() {
-    let mut world = World::edge();
-    hello(&mut world);
+    let mut tested = TestedConnection::edge();
+    hello(&mut tested);
     let end = Scripted::new().reads(b"").shuts_down();
-    assert_eq!(ended(&mut world, end), BLOCKED);
-    assert!(world.connection.is_delivering());
+    assert_eq!(ended(&mut tested, end), BLOCKED);
+    assert!(tested.connection.is_delivering());
     // The script is empty: no reads and no writes.
     let mut socket = Scripted::new();
     socket.delivery = delivery(4, true);
-    assert_eq!(world.pump(&mut socket), BLOCKED);
+    assert_eq!(tested.pump(&mut socket), BLOCKED);
     socket.delivery = delivery(6, false);
     assert_eq!(
-        world.pump(&mut socket),
+        tested.pump(&mut socket),
         Answer::Finished(Reason::EndOfStream)
     );
 }
@@ -49,26 +49,26 @@ fn an_error_while_delivering_is_the_reason_of_the_end() {
         (ConnectionReset, Reason::Reset),
         (TimedOut, Reason::Failed(TimedOut)),
     ] {
-        let mut world = World::edge();
-        hello(&mut world);
+        let mut tested = TestedConnection::edge();
+        hello(&mut tested);
         let end = Scripted::new().reads(b"").shuts_down();
-        assert_eq!(ended(&mut world, end), BLOCKED);
+        assert_eq!(ended(&mut tested, end), BLOCKED);
         let mut socket = Scripted::new();
         socket.delivery = delivery(2, false);
         socket.error.set(Some(kind));
-        assert_eq!(world.pump(&mut socket), Answer::Finished(reason));
+        assert_eq!(tested.pump(&mut socket), Answer::Finished(reason));
     }
 }
 
 #[test]
 fn a_connection_without_known_unacknowledged_bytes_ends_at_once() {
     for known in [delivery(5, false), None] {
-        let mut world = World::edge();
-        hello(&mut world);
+        let mut tested = TestedConnection::edge();
+        hello(&mut tested);
         let mut socket = Scripted::new().reads(b"");
         socket.delivery = known;
         let ended = Answer::Finished(Reason::EndOfStream);
-        assert_eq!(world.pump(&mut socket), ended, "{known:?}");
+        assert_eq!(tested.pump(&mut socket), ended, "{known:?}");
     }
 }
 
@@ -76,11 +76,11 @@ fn a_connection_without_known_unacknowledged_bytes_ends_at_once() {
 /// `WouldBlock` in this state.
 #[test]
 fn with_a_selector_that_rearms_on_would_block_the_kernel_delivers_the_rest() {
-    let mut world = World::rearming();
+    let mut tested = TestedConnection::rearming();
     let mut socket = Scripted::new().reads(b"hello").takes(5).reads(b"");
     socket.delivery = delivery(2, true);
     assert_eq!(
-        world.pump(&mut socket),
+        tested.pump(&mut socket),
         Answer::Finished(Reason::EndOfStream)
     );
 }

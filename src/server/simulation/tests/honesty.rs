@@ -15,7 +15,7 @@ use sim::script::{Action, Faults, Script, World};
 use sim::wire::byte_at;
 use socket2::SockRef;
 
-use super::settings::Settings;
+use super::settings::ServerSettings;
 use super::*;
 use crate::server::control::Handle;
 use crate::server::stats::Closed;
@@ -66,9 +66,9 @@ fn scripts_end_on_the_real_kernel_as_in_the_simulator() {
 /// A peer that sends nothing for the idle timeout is closed, and reads the end of the stream.
 #[test]
 fn the_idle_timeout_has_the_same_outcome_on_both_kernels() {
-    let settings = Settings {
+    let settings = ServerSettings {
         idle: Some(400),
-        ..Settings::simple()
+        ..ServerSettings::simple()
     };
     let actions = [Action::Send(5), Action::Read(5), Action::Pause(2000)];
     let script = Script::of(World::simple(), &[&actions]);
@@ -81,10 +81,10 @@ fn the_idle_timeout_has_the_same_outcome_on_both_kernels() {
 /// A peer that goes on sending and reads nothing is reset after the stall timeout.
 #[test]
 fn the_stall_timeout_has_the_same_outcome_on_both_kernels() {
-    let settings = Settings {
+    let settings = ServerSettings {
         stall: Some(300),
         read_buffer: 64 * 1024,
-        ..Settings::simple()
+        ..ServerSettings::simple()
     };
     let world = World {
         receive_queue: 100_000,
@@ -119,8 +119,8 @@ pub(super) fn real_case(seed: u64) -> Case {
         stop: None,
         ..script.world
     };
-    case.settings = Settings {
-        max_connections: Settings::simple().max_connections,
+    case.settings = ServerSettings {
+        max_connections: ServerSettings::simple().max_connections,
         idle: None,
         stall: None,
         ..case.settings

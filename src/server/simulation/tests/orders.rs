@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use sim::script::Action::{self, HalfClose, Reset, Send};
 use sim::script::{Events, Script, Selector, World};
 
-use super::settings::Settings;
+use super::settings::ServerSettings;
 use super::*;
 
 /// The results of all orders of a script.
@@ -24,7 +24,7 @@ struct Orders {
 
 /// Runs a script in every order.
 #[track_caller]
-fn every_order(world: World, settings: Settings, peers: &[&[Action]]) -> Orders {
+fn every_order(world: World, settings: ServerSettings, peers: &[&[Action]]) -> Orders {
     let script = Script::of(world, peers);
     let case = Case { script, settings };
     let mut orders = Orders::default();
@@ -65,11 +65,11 @@ fn tight_worlds() -> impl Iterator<Item = World> {
     })
 }
 
-/// Settings with a read buffer of one byte.
-fn small_reads() -> Settings {
-    Settings {
+/// ServerSettings with a read buffer of one byte.
+fn small_reads() -> ServerSettings {
+    ServerSettings {
         read_buffer: 1,
-        ..Settings::simple()
+        ..ServerSettings::simple()
     }
 }
 
@@ -102,7 +102,11 @@ fn a_key_reused_within_one_batch_gives_the_new_peer_nothing_of_the_old() {
         };
         let first: [&[Action]; 3] = [&[Reset], &[HalfClose], &[Send(1), Reset]];
         for first in first {
-            let orders = every_order(world.clone(), Settings::simple(), &[first, &[Send(2)]]);
+            let orders = every_order(
+                world.clone(),
+                ServerSettings::simple(),
+                &[first, &[Send(2)]],
+            );
             assert!(orders.reused > 0, "{orders:?}");
         }
     }

@@ -3,7 +3,7 @@
 use sim::script::Action::{Pause, Send, SendUrgent};
 use sim::script::{Faults, Script, World};
 
-use super::settings::Settings;
+use super::settings::ServerSettings;
 use super::*;
 
 /// Found by the fuzzer. SIGTERM arrived after the urgent byte and before its event. A read stops in front of an urgent
@@ -17,7 +17,7 @@ fn the_final_echo_includes_an_urgent_byte_without_its_event() {
     };
     let case = Case {
         script: Script::of(world, &[&[Send(5), SendUrgent]]),
-        settings: Settings::simple(),
+        settings: ServerSettings::simple(),
     };
     assert_no_violation(&case);
 }
@@ -40,12 +40,12 @@ fn the_idle_timer_finds_an_urgent_byte_without_its_event() {
         faults: Faults::Harmless,
         ..World::simple()
     };
-    let settings = Settings {
+    let settings = ServerSettings {
         read_buffer: 4,
         turn: 1,
         splices: true,
         idle: Some(400),
-        ..Settings::simple()
+        ..ServerSettings::simple()
     };
     let actions = [Send(4), Send(4), Pause(1), SendUrgent];
     let case = Case {

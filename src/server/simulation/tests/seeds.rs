@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use sim::script::{Action, Script, World};
 
-use super::settings::{CROWD, Settings};
+use super::settings::{CROWD, ServerSettings};
 use super::*;
 
 /// The number of seeds that `.ci/run` runs. `MIO_ECHO_SEEDS` sets another number, `MIO_ECHO_FIRST_SEED` another first
@@ -121,7 +121,7 @@ fn a_seed_gives_the_same_lines_twice() {
 fn a_trace_has_every_action_and_log_line() {
     let case = Case {
         script: Script::of(World::simple(), &[&[Action::Send(3)]]),
-        settings: Settings::simple(),
+        settings: ServerSettings::simple(),
     };
     let (_, lines) = trace::record(|| simulate(&case, Choices::of(&[])));
     let text = lines.join("\n");

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use load::{FaultKind, Plan, Recording, Sizes, Stopper, Until, histogram, run_on};
 use net::connect::Target;
-use sim::timed::{ConnectionLedger, Costs, Ledger, Link, Network, Settings as Setup, TimedPoller};
+use sim::timed::{ConnectionLedger, Costs, Ledger, Link, Network, NetworkSettings, TimedPoller};
 
 use super::*;
 use crate::server::limits::Limits;
-use crate::server::simulation::settings::Settings;
+use crate::server::simulation::settings::ServerSettings;
 use crate::server::stats::Stats;
 
 #[test]
@@ -25,7 +25,7 @@ fn the_generator_and_the_ledger_agree_about_the_server() {
 }
 
 #[test]
-fn they_agree_when_the_server_drains_in_the_middle_of_the_run() {
+fn server_and_load_generator_agree_when_the_server_drains_in_the_middle_of_the_run() {
     let mut seen_faults = 0;
     for seed in 0..from_environment("MIO_ECHO_SEEDS_TOGETHER", 300) {
         let (violation, faults) = violation_of_a_stop(seed);
@@ -208,7 +208,7 @@ fn times_differ(plan: &Plan, together: &Together) -> Option<String> {
 
 /// Runs the plan against the server. The server gets the signal to stop at `stop_ns`, or after the generator has ended.
 /// Then it drains.
-fn run_together(plan: &Plan, setup: Setup, seed: u64, stop_ns: Option<u64>) -> Together {
+fn run_together(plan: &Plan, setup: NetworkSettings, seed: u64, stop_ns: Option<u64>) -> Together {
     let network = Network::new(setup);
     if let Some(stop_ns) = stop_ns {
         network.stop_server_at(stop_ns);
@@ -230,7 +230,7 @@ fn serve(poller: TimedPoller, seed: u64) -> Stats {
     let control = Arc::new(Control::default());
     let limits = Limits {
         read_buffer: pick(seed, &[16 * 1024, 64, 1000]),
-        ..Settings::simple().limits(1024)
+        ..ServerSettings::simple().limits(1024)
     };
     let mut event_loop = EventLoop::new(poller, limits, control.clone());
     let listener = event_loop.poller_mut().listener();
@@ -254,8 +254,8 @@ fn plan(seed: u64) -> Plan {
     plan
 }
 
-fn setup(seed: u64) -> Setup {
-    Setup {
+fn setup(seed: u64) -> NetworkSettings {
+    NetworkSettings {
         server: None,
         costs: Costs {
             read_ns: 1000 + seed * 37 % 5000,
@@ -269,7 +269,7 @@ fn setup(seed: u64) -> Setup {
             segment: pick(seed / 17, &[64 * 1024, 1448]),
         },
         message: pick(seed / 19, &[64, 10, 3000]),
-        ..Setup::simple()
+        ..NetworkSettings::simple()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The ledger of `send`: compares the bytes that came back with those that were sent, and decides the outcome.
+//! The comparison of `send`: compares the bytes that came back with those that were sent, and decides the outcome.
 //!
 //! Performs no I/O and reads no clock. Both threads of a session change it, under one lock. Each thread records a fact
 //! before the other thread can see its effect, so the outcome does not depend on which thread runs first.
@@ -11,12 +11,12 @@ use crc32fast::Hasher;
 
 /// Compares the bytes that come back with those that were sent.
 ///
-/// The sending thread calls [`announce`](Ledger::announce) before it sends, [`moved`](Ledger::moved) after each write,
+/// The sending thread calls [`announce`](Comparison::announce) before it sends, [`moved`](Comparison::moved) after each write,
 /// and `wait_for_input`, `end` or `fail` after its last system call on the socket.
 ///
-/// The receiving thread calls [`receive`](Ledger::receive) with all bytes that it reads. It calls
-/// [`patience`](Ledger::patience) for the limit of its next read, and [`judge`](Ledger::judge) at the end.
-pub(super) struct Ledger {
+/// The receiving thread calls [`receive`](Comparison::receive) with all bytes that it reads. It calls
+/// [`patience`](Comparison::patience) for the limit of its next read, and [`judge`](Comparison::judge) at the end.
+pub(super) struct Comparison {
     /// Blocks that have not come back completely, the oldest first. The last one may not have been sent completely.
     blocks: VecDeque<Block>,
     /// Checksum of the part of the first block that has come back, if that block is a checksum.
@@ -81,10 +81,10 @@ pub(super) enum Patience {
     StillOpen,
 }
 
-impl Ledger {
-    /// A ledger for an input whose end is not known yet.
-    pub(super) fn new(now: Instant) -> Ledger {
-        Ledger {
+impl Comparison {
+    /// A comparison for an input whose end is not known yet.
+    pub(super) fn new(now: Instant) -> Comparison {
+        Comparison {
             blocks: VecDeque::new(),
             partial: Hasher::new(),
             sent: 0,
@@ -95,12 +95,12 @@ impl Ledger {
         }
     }
 
-    /// A ledger for a message that is complete before its first byte is sent.
-    pub(super) fn of_message(message: &[u8], now: Instant) -> Ledger {
-        let mut ledger = Ledger::new(now);
-        ledger.announce(message, now);
-        ledger.end_input();
-        ledger
+    /// A comparison for a message that is complete before its first byte is sent.
+    pub(super) fn of_message(message: &[u8], now: Instant) -> Comparison {
+        let mut comparison = Comparison::new(now);
+        comparison.announce(message, now);
+        comparison.end_input();
+        comparison
     }
 
     /// Records bytes before they are sent: their echo may be back before send(2) returns.
@@ -252,7 +252,7 @@ impl Ledger {
 
     /// True if the sending thread may still change the outcome: it is inside a system call on the socket, or it waits
     /// for an input that may be at its end.
-    pub(super) fn is_unsettled(&self) -> bool {
+    pub(super) fn may_change(&self) -> bool {
         matches!(self.sending, Sending::Writing | Sending::Waiting)
     }
 
@@ -352,19 +352,19 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const TIMEOUT: Option<Duration> = Some(Duration::from_secs(10));
 
-    /// Makes a ledger with all of `sent`, in pieces of 10,000 bytes. Then compares `received`, in pieces of 7,777
+    /// Makes a comparison with all of `sent`, in pieces of 10,000 bytes. Then compares `received`, in pieces of 7,777
     /// bytes.
-    fn compare(sent: &[u8], received: &[u8]) -> Result<Ledger, String> {
+    fn compare(sent: &[u8], received: &[u8]) -> Result<Comparison, String> {
         let now = Instant::now();
-        let mut ledger = Ledger::new(now);
+        let mut comparison = Comparison::new(now);
         sent.chunks(10_000)
-            .for_each(|part| ledger.announce(part, now));
-        ledger.end_input();
-        ledger.end(Ok(()), now);
+            .for_each(|part| comparison.announce(part, now));
+        comparison.end_input();
+        comparison.end(Ok(()), now);
         for part in received.chunks(7_777) {
-            ledger.receive(part, now)?;
+            comparison.receive(part, now)?;
         }
-        Ok(ledger)
+        Ok(comparison)
     }
 
     fn bytes(length: usize) -> Vec<u8> {
@@ -377,24 +377,28 @@ mod tests {
 
     #[test]
     fn an_exact_echo_succeeds_at_every_length() {
-        // The last length is more than the ledger keeps as bytes.
+        // The last length is more than the comparison keeps as bytes.
         for length in [0, 1, 65_535, 65_536, 65_537, 1_000_000, 20 << 20] {
-            let ledger = compare(&bytes(length), &bytes(length)).map_err(|why| (length, why));
-            assert_eq!(ledger.unwrap().judge(&End::OfStream), Ok(None), "{length}");
+            let comparison = compare(&bytes(length), &bytes(length)).map_err(|why| (length, why));
+            assert_eq!(
+                comparison.unwrap().judge(&End::OfStream),
+                Ok(None),
+                "{length}"
+            );
         }
     }
 
     #[test]
     fn single_bytes_are_compared_while_their_block_is_incomplete() {
         let (now, sent) = (Instant::now(), bytes(200_000));
-        let mut ledger = Ledger::new(now);
+        let mut comparison = Comparison::new(now);
         for part in sent.chunks(999) {
-            ledger.announce(part, now);
+            comparison.announce(part, now);
             for byte in part {
-                ledger.receive(&[*byte], now).unwrap();
+                comparison.receive(&[*byte], now).unwrap();
             }
         }
-        let why = ledger.receive(&[0], now).unwrap_err();
+        let why = comparison.receive(&[0], now).unwrap_err();
         assert_eq!(why, "more bytes came back than were sent (200000)");
     }
 
@@ -433,19 +437,19 @@ mod tests {
     fn a_message_is_complete_in_either_order_of_echo_and_end_of_stream() {
         let now = Instant::now();
         for end_first in [true, false] {
-            let mut ledger = Ledger::of_message(b"hello", now);
-            assert!(ledger.is_unsettled());
+            let mut comparison = Comparison::of_message(b"hello", now);
+            assert!(comparison.may_change());
             if end_first {
-                ledger.end(Ok(()), now);
-                ledger.receive(b"hello", now).unwrap();
+                comparison.end(Ok(()), now);
+                comparison.receive(b"hello", now).unwrap();
             } else {
-                ledger.receive(b"hello", now).unwrap();
+                comparison.receive(b"hello", now).unwrap();
                 // Here the receiving thread waits for the sending thread.
-                assert!(ledger.is_unsettled());
-                ledger.end(Ok(()), now);
+                assert!(comparison.may_change());
+                comparison.end(Ok(()), now);
             }
-            assert!(!ledger.is_unsettled());
-            assert_eq!(ledger.judge(&End::OfStream), Ok(None));
+            assert!(!comparison.may_change());
+            assert_eq!(comparison.judge(&End::OfStream), Ok(None));
         }
     }
 
@@ -453,27 +457,27 @@ mod tests {
     fn a_reset_is_reported_if_either_thread_gets_it() {
         let now = Instant::now();
         let reset = "the server reset the connection after 2 of 5 bytes had come back";
-        let mut ledger = Ledger::of_message(b"hello", now);
-        ledger.receive(b"he", now).unwrap();
+        let mut comparison = Comparison::of_message(b"hello", now);
+        comparison.receive(b"he", now).unwrap();
         for kind in [ErrorKind::ConnectionReset, ErrorKind::ConnectionAborted] {
             let end = End::Broken(error(kind));
-            assert_eq!(ledger.judge(&end), Err(reset.to_owned()));
+            assert_eq!(comparison.judge(&end), Err(reset.to_owned()));
         }
         // recv(2) got the error, and send(2) failed after that.
-        ledger.fail(error(ErrorKind::BrokenPipe));
+        comparison.fail(error(ErrorKind::BrokenPipe));
         let end = End::Broken(error(ErrorKind::ConnectionReset));
-        assert_eq!(ledger.judge(&end), Err(reset.to_owned()));
+        assert_eq!(comparison.judge(&end), Err(reset.to_owned()));
         // send(2) got the error, and recv(2) sees an end of stream.
-        ledger.fail(error(ErrorKind::ConnectionReset));
-        assert_eq!(ledger.judge(&End::OfStream), Err(reset.to_owned()));
+        comparison.fail(error(ErrorKind::ConnectionReset));
+        assert_eq!(comparison.judge(&End::OfStream), Err(reset.to_owned()));
         // The server's end of stream came first, and the sending thread wrote more bytes after it.
-        ledger.fail(error(ErrorKind::BrokenPipe));
-        let why = ledger.judge(&End::OfStream).unwrap_err();
+        comparison.fail(error(ErrorKind::BrokenPipe));
+        let why = comparison.judge(&End::OfStream).unwrap_err();
         assert_eq!(
             why,
             "the server ended its stream after 2 of 5 bytes had come back"
         );
-        let why = ledger.judge(&End::Broken(error(ErrorKind::TimedOut)));
+        let why = comparison.judge(&End::Broken(error(ErrorKind::TimedOut)));
         assert!(
             why.unwrap_err()
                 .starts_with("the connection broke (timed out)")
@@ -482,8 +486,8 @@ mod tests {
 
     #[test]
     fn a_reset_after_the_complete_echo_is_a_success_with_a_remark() {
-        let ledger = compare(b"hello", b"hello").unwrap();
-        let remark = ledger.judge(&End::Broken(error(ErrorKind::ConnectionReset)));
+        let comparison = compare(b"hello", b"hello").unwrap();
+        let remark = comparison.judge(&End::Broken(error(ErrorKind::ConnectionReset)));
         let expected = "the server reset the connection after all 5 bytes had come back";
         assert_eq!(remark, Ok(Some(expected.to_owned())));
     }
@@ -491,12 +495,12 @@ mod tests {
     #[test]
     fn an_end_of_stream_before_the_inputs_end_is_an_error() {
         let now = Instant::now();
-        let mut ledger = Ledger::new(now);
-        ledger.announce(b"hello", now);
-        ledger.wait_for_input();
-        ledger.receive(b"hello", now).unwrap();
-        assert!(ledger.is_unsettled(), "the input may be at its end");
-        let why = ledger.judge(&End::OfStream).unwrap_err();
+        let mut comparison = Comparison::new(now);
+        comparison.announce(b"hello", now);
+        comparison.wait_for_input();
+        comparison.receive(b"hello", now).unwrap();
+        assert!(comparison.may_change(), "the input may be at its end");
+        let why = comparison.judge(&End::OfStream).unwrap_err();
         assert!(
             why.contains("before the input had ended: 5 of the 5 bytes"),
             "{why}"
@@ -505,10 +509,10 @@ mod tests {
 
     #[test]
     fn an_unreadable_input_is_reported_before_the_end_of_the_connection() {
-        let mut ledger = Ledger::new(Instant::now());
-        ledger.end(Err(error(ErrorKind::IsADirectory)), Instant::now());
+        let mut comparison = Comparison::new(Instant::now());
+        comparison.end(Err(error(ErrorKind::IsADirectory)), Instant::now());
         for end in [End::OfStream, End::StillOpen] {
-            let why = ledger.judge(&end).unwrap_err();
+            let why = comparison.judge(&end).unwrap_err();
             assert!(why.starts_with("cannot read standard input"), "{why}");
         }
     }
@@ -516,20 +520,21 @@ mod tests {
     #[test]
     fn a_due_answer_times_out_when_no_byte_has_moved_for_the_timeout() {
         let start = Instant::now();
-        let mut ledger = Ledger::of_message(b"hello", start);
-        let patience =
-            |ledger: &Ledger, seconds| ledger.patience(start + seconds * SECOND, TIMEOUT);
-        assert_eq!(patience(&ledger, 3), Patience::Wait(Some(7 * SECOND)));
+        let mut comparison = Comparison::of_message(b"hello", start);
+        let patience = |comparison: &Comparison, seconds| {
+            comparison.patience(start + seconds * SECOND, TIMEOUT)
+        };
+        assert_eq!(patience(&comparison, 3), Patience::Wait(Some(7 * SECOND)));
         assert_eq!(
-            ledger.patience(start + 99 * SECOND, None),
+            comparison.patience(start + 99 * SECOND, None),
             Patience::Wait(None)
         );
-        ledger.moved(start + 3 * SECOND);
-        assert_eq!(patience(&ledger, 10), Patience::Wait(Some(3 * SECOND)));
-        ledger.receive(b"he", start + 5 * SECOND).unwrap();
-        assert_eq!(patience(&ledger, 14), Patience::Wait(Some(SECOND)));
-        assert_eq!(patience(&ledger, 15), Patience::TimedOut(10 * SECOND));
-        let why = ledger.judge(&End::TimedOut(10 * SECOND)).unwrap_err();
+        comparison.moved(start + 3 * SECOND);
+        assert_eq!(patience(&comparison, 10), Patience::Wait(Some(3 * SECOND)));
+        comparison.receive(b"he", start + 5 * SECOND).unwrap();
+        assert_eq!(patience(&comparison, 14), Patience::Wait(Some(SECOND)));
+        assert_eq!(patience(&comparison, 15), Patience::TimedOut(10 * SECOND));
+        let why = comparison.judge(&End::TimedOut(10 * SECOND)).unwrap_err();
         assert_eq!(
             why,
             "gave up because no byte moved for 10s (--timeout), after 2 of 5 bytes had come back"
@@ -539,33 +544,36 @@ mod tests {
     #[test]
     fn an_idle_session_reads_with_short_waits_so_that_no_deadline_is_missed() {
         let start = Instant::now();
-        let mut ledger = Ledger::new(start);
+        let mut comparison = Comparison::new(start);
         let hour = start + 3600 * SECOND;
         assert_eq!(
-            ledger.patience(hour, TIMEOUT),
+            comparison.patience(hour, TIMEOUT),
             Patience::Wait(Some(LAST_WAIT))
         );
-        assert_eq!(ledger.patience(hour, None), Patience::Wait(Some(LAST_WAIT)));
+        assert_eq!(
+            comparison.patience(hour, None),
+            Patience::Wait(Some(LAST_WAIT))
+        );
         let short = Duration::from_millis(200);
         assert_eq!(
-            ledger.patience(hour, Some(short)),
+            comparison.patience(hour, Some(short)),
             Patience::Wait(Some(short))
         );
         // The wait for an answer starts when bytes are sent, not at the last answer.
-        ledger.announce(b"hello", hour);
-        assert_eq!(ledger.patience(hour, TIMEOUT), Patience::Wait(TIMEOUT));
+        comparison.announce(b"hello", hour);
+        assert_eq!(comparison.patience(hour, TIMEOUT), Patience::Wait(TIMEOUT));
     }
 
     #[test]
     fn the_wait_for_the_servers_end_of_stream_is_one_second_with_every_timeout() {
-        let ledger = compare(b"hello", b"hello").unwrap();
-        let start = ledger.moved;
+        let comparison = compare(b"hello", b"hello").unwrap();
+        let start = comparison.moved;
         for timeout in [None, TIMEOUT, Some(SECOND / 10)] {
-            let patience = |after| ledger.patience(start + after, timeout);
+            let patience = |after| comparison.patience(start + after, timeout);
             assert_eq!(patience(SECOND / 4), Patience::Wait(Some(SECOND * 3 / 4)));
             assert_eq!(patience(SECOND), Patience::StillOpen);
         }
-        let remark = ledger.judge(&End::StillOpen).unwrap().unwrap();
+        let remark = comparison.judge(&End::StillOpen).unwrap().unwrap();
         let expected =
             "the server did not end its stream within 1s after all 5 bytes had come back";
         assert_eq!(remark, expected);
