@@ -4,8 +4,11 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
+use std::sync::Arc;
 
-use crate::server::{Answer, Buffers, Connection, Counters, PeerTracer, PumpLimits};
+use crate::server::{
+    Answer, Buffers, Connection, Counters, PeerTracer, PumpLimits, Quota, TURN_BUDGET,
+};
 use crate::{BindError, Config, Server};
 use net::delivery::Delivery;
 use net::pipe::Pipe;
@@ -54,9 +57,9 @@ impl Pump {
     /// Creates a connection on an edge-triggered selector. One read returns at most `read` bytes. If `splices` is true,
     /// bulk goes through a pipe.
     pub fn new(read: usize, splices: bool) -> Pump {
-        let mut buffers = Buffers::new(read, 1 << 20);
+        let mut buffers = Buffers::new(read, Arc::new(Quota::new((1 << 20) / read)));
         if splices {
-            buffers.use_pipe(CountingPipe(0), TURN);
+            buffers.use_pipe(CountingPipe(0), TURN_BUDGET);
         }
         Pump {
             connection: Connection::new(true),

@@ -67,4 +67,6 @@ pub use net::descriptors::raise_descriptor_limit;
 #[cfg(all(unix, feature = "simulation"))]
 #[doc(hidden)]
 pub use server::simulation::check_tape;
-pub use server::{AcceptErrors, BindError, Closed, Config, Handle, RunningServer, Server, Stats};
+pub use server::{
+    AcceptErrors, BindError, Closed, Config, Handle, Passed, RunningServer, Server, Stats,
+};

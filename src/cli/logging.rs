@@ -32,12 +32,17 @@ pub(super) fn start(level: Option<LevelFilter>) -> io::Result<()> {
     let waiting = queue.clone();
     let writer = Writer {
         logger: logger(level).without_timestamps(),
+        has_times: !is_journal(),
         failed: 0,
         is_broken_off: false,
     };
     thread::Builder::new()
         .name(THREAD.to_owned())
-        .spawn(move || writer.run(&waiting))?;
+        .spawn(move || {
+            // If the system refuses it, a signal can come one turn later.
+            let _ = net::threads::leave_signals_to_others();
+            writer.run(&waiting);
+        })?;
     // The default hook would wait for the lock on standard error. The writing thread may be blocked while it holds it.
     std::panic::set_hook(Box::new(move |panic| {
         let current = thread::current();
@@ -84,6 +89,19 @@ pub(super) fn finish() {
     }
 }
 
+/// Returns true if standard error goes to the journal, which records the time of each line itself. `JOURNAL_STREAM` has
+/// the device and the inode of that stream (systemd.exec(5)).
+fn is_journal() -> bool {
+    #[cfg(unix)]
+    if let (Ok(stream), Ok(stat)) = (
+        std::env::var("JOURNAL_STREAM"),
+        rustix::fs::fstat(io::stderr()),
+    ) {
+        return stream == format!("{}:{}", stat.st_dev, stat.st_ino);
+    }
+    false
+}
+
 fn logger(level: Option<LevelFilter>) -> SimpleLogger {
     let logger = SimpleLogger::new();
     let logger = match level {
@@ -125,6 +143,8 @@ impl Log for Queued {
 /// The thread that writes the lines.
 struct Writer {
     logger: SimpleLogger,
+    /// Whether each line begins with its time.
+    has_times: bool,
     /// Number of lines that could not be written since the last successful write.
     failed: u64,
     /// True if the last line was written in part.
@@ -173,9 +193,12 @@ impl Writer {
     fn print(&mut self, line: &Line) -> bool {
         // The lock keeps other threads of this process from printing within the line.
         let mut output = io::stderr().lock();
-        let time = humantime::format_rfc3339_millis(line.time);
         let rest_of_the_last = if self.is_broken_off { "\n" } else { "" };
-        if write!(output, "{rest_of_the_last}{time} ").is_err() {
+        let time = match self.has_times {
+            true => format!("{} ", humantime::format_rfc3339_millis(line.time)),
+            false => String::new(),
+        };
+        if write!(output, "{rest_of_the_last}{time}").is_err() {
             self.is_broken_off = true;
             return false;
         }

@@ -9,6 +9,7 @@ mod compare;
 #[cfg(feature = "load")]
 mod conclusion;
 mod failure;
+mod generate;
 mod logging;
 #[cfg(feature = "load")]
 mod merge;
@@ -18,13 +19,15 @@ mod send;
 mod serve;
 #[cfg(feature = "load")]
 mod stop;
+#[cfg(unix)]
+mod systemd;
 mod values;
 #[cfg(any(feature = "load", all(unix, feature = "check")))]
 mod writing;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use failure::{FAILURE, Failure, INTERRUPTED, OUTPUT_CLOSED, USAGE};
 
@@ -42,6 +45,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         #[cfg(feature = "load")]
         Command::Merge(args) => merge::run(&args),
+        Command::Generate(args) => generate::run(&args, Cli::command()),
     };
     let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -81,4 +85,5 @@ enum Command {
     Compare(compare::CompareArgs),
     #[cfg(feature = "load")]
     Merge(merge::MergeArgs),
+    Generate(generate::GenerateArgs),
 }

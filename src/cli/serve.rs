@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use clap::Args;
 use log::LevelFilter;
-use mio_echo::{Address, Config, Server, raise_descriptor_limit};
+use mio_echo::{Address, Config, Server, Stats, raise_descriptor_limit};
+use serde::Serialize;
 
 use super::failure::Failure;
 use super::logging;
+#[cfg(unix)]
+use super::systemd;
 use super::values::{self, OrOff};
 
 /// Send back every byte that a client sends, until SIGINT or SIGTERM
@@ -16,8 +19,9 @@ use super::values::{self, OrOff};
 #[command(after_help = SIGNALS)]
 pub(super) struct ServeArgs {
     /// Where to listen: HOST:PORT, [IPV6]:PORT, :PORT (every IPv4 interface) or unix:PATH. PORT is 1 to 65535, or
-    /// auto for a free port. Several addresses may be given
-    #[arg(value_name = "ADDRESS", default_value = "127.0.0.1:7007", value_parser = values::address)]
+    /// auto for a free port. Several addresses may be given [default: the sockets that systemd passes, or else
+    /// 127.0.0.1:7007]
+    #[arg(value_name = "ADDRESS", value_parser = values::address)]
     addresses: Vec<Address>,
 
     /// Number of connections that may wait to be accepted [default: the system's maximum]
@@ -91,6 +95,21 @@ pub(super) struct ServeArgs {
     #[arg(value_parser = values::drain_timeout)]
     drain_timeout: Duration,
 
+    /// Number of event loops, each on a thread of its own; 1 to 1024, or auto for one on each processor. The kernel
+    /// distributes the TCP clients over them. A Unix-domain path has one loop
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "1",
+        allow_negative_numbers = true
+    )]
+    #[arg(value_parser = values::threads)]
+    threads: usize,
+
+    /// Bind each event loop to a processor (Linux)
+    #[arg(long)]
+    pin: bool,
+
     /// Let several processes listen on the same port, one for each core. The kernel distributes the clients over them
     #[arg(long)]
     reuse_port: bool,
@@ -145,8 +164,31 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     if args.unix_mode.is_some() && !args.addresses.iter().any(is_unix) {
         log::warn!("--unix-mode has no effect: no address is a Unix-domain path");
     }
-    let mut server = Server::bind(&config(args))?;
+    let mut config = config(args);
+    #[cfg(unix)]
+    let (passed, watchdog) = (
+        systemd::passed_sockets()?,
+        systemd::Watchdog::of_this_service(),
+    );
+    #[cfg(unix)]
+    {
+        config.heartbeat = watchdog.map(systemd::Watchdog::heartbeat);
+    }
+    #[cfg(not(unix))]
+    let passed = Vec::new();
+    if config.addresses.is_empty() && passed.is_empty() {
+        config.addresses = vec![Address::default()];
+    }
+    let mut server = Server::bind_with(&config, passed)?;
     stop_on_signals(&mut server)?;
+    let handle = server.handle();
+    #[cfg(unix)]
+    {
+        systemd::tell_that_it_is_ready();
+        if let Some(watchdog) = watchdog {
+            watchdog.feed(handle.clone())?;
+        }
+    }
     for address in server.local_addresses() {
         // A script may close the pipe after it has read the address. The server still runs.
         if let Err(error) = say(&format!("listening on {address}")) {
@@ -155,11 +197,45 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     }
     let stats = server.run()?;
     log::info!("served: {stats}");
+    let loops = match args.threads {
+        1 => Vec::new(),
+        _ => handle.loop_stats(),
+    };
+    for (n, stats) in loops.iter().enumerate() {
+        log::info!("loop {n}: {stats}");
+    }
+    if let Some(shares) = shares(&loops) {
+        log::info!("{shares}");
+    }
     if args.json {
-        say(&serde_json::to_string(&stats)?)
+        say(&serde_json::to_string(&Served { stats, loops })?)
             .map_err(|error| format!("cannot write the statistics to standard output: {error}"))?;
     }
     Ok(())
+}
+
+/// The JSON of `--json`.
+#[derive(Serialize)]
+struct Served {
+    /// All loops together.
+    #[serde(flatten)]
+    stats: Stats,
+    /// Each loop, if there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    loops: Vec<Stats>,
+}
+
+/// Says how unevenly the connections lay on the loops; `None` if there are not several loops or no connections.
+fn shares(loops: &[Stats]) -> Option<String> {
+    let accepted: u64 = loops.iter().map(|stats| stats.accepted).sum();
+    let most = loops.iter().map(|stats| stats.accepted).max()?;
+    let even = accepted as f64 / loops.len() as f64;
+    (loops.len() > 1 && accepted > 0).then(|| {
+        format!(
+            "connections of the busiest loop: {most}, {:.2} times its even share",
+            most as f64 / even
+        )
+    })
 }
 
 fn config(args: &ServeArgs) -> Config {
@@ -173,10 +249,13 @@ fn config(args: &ServeArgs) -> Config {
         idle_timeout: args.idle_timeout.0,
         stall_timeout: args.stall_timeout.0,
         drain_timeout: args.drain_timeout,
+        threads: args.threads,
+        pin: args.pin,
         reuse_port: args.reuse_port,
         unix_mode: args.unix_mode,
         busy_poll: args.busy_poll.0,
         stats_every: args.stats_every.0,
+        heartbeat: None,
     }
 }
 

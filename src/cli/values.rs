@@ -129,6 +129,19 @@ pub(super) fn mode(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Parses a number of event loops: 1 to 1024, or `auto` for the number of processors that this process may use.
+pub(super) fn threads(text: &str) -> Result<usize, String> {
+    if text == "auto" {
+        return std::thread::available_parallelism()
+            .map(Into::into)
+            .map_err(|error| format!("the number of processors is not known: {error}"));
+    }
+    match text.parse() {
+        Ok(n @ 1..=1024) => Ok(n),
+        _ => Err("write a number from 1 to 1024, or auto".to_owned()),
+    }
+}
+
 /// Parses the size of the read buffer, from 1 byte to 1 GiB.
 pub(super) fn read_buffer(text: &str) -> Result<usize, String> {
     match size(text)? {

@@ -3,18 +3,24 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use net::address::{Address, Host};
 use net::socket::{self, ListenOptions, Listener};
 
-/// Listens on an address. For a hostname, this is the first address that it resolves to, and a warning is logged.
+/// Opens `count` listeners of an address: one for each loop. For a hostname, this is the first address that it resolves
+/// to, and a warning is logged. A Unix-domain path has one listener.
 ///
 /// # Errors
-/// Those of the name resolution and of the listening socket.
-pub(super) fn listen(address: &Address, options: ListenOptions) -> io::Result<Listener> {
+/// Those of the name resolution and of the listening sockets.
+pub(super) fn listen(
+    address: &Address,
+    options: ListenOptions,
+    count: usize,
+) -> io::Result<Vec<Listener>> {
     match address {
         #[cfg(unix)]
-        Address::Unix(path) => socket::listen_unix(path, options),
+        Address::Unix(path) => Ok(vec![socket::listen_unix(path, options)?]),
         #[cfg(not(unix))]
         Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         Address::Tcp { host, .. } => {
@@ -33,8 +39,56 @@ pub(super) fn listen(address: &Address, options: ListenOptions) -> io::Result<Li
             // `[::ffff:127.0.0.1]` is the IPv4 address 127.0.0.1, written as an IPv6 address (RFC 4291, 2.5.5.2). An
             // IPv6-only socket cannot bind it (IPV6_V6ONLY, ipv6(7)), so the server listens on the IPv4 address.
             let first = SocketAddr::new(first.ip().to_canonical(), first.port());
-            socket::listen_tcp(first, options)
+            listen_tcp(first, options, count)
         }
+    }
+}
+
+fn listen_tcp(
+    address: SocketAddr,
+    options: ListenOptions,
+    count: usize,
+) -> io::Result<Vec<Listener>> {
+    if count == 1 {
+        return Ok(vec![socket::listen_tcp(address, options)?]);
+    }
+    if !options.reuse_port {
+        // With SO_REUSEPORT, a second server of the same user would listen too, and take a part of the clients.
+        socket::check_address_is_free(address)?;
+    }
+    let shared = ListenOptions {
+        reuse_port: true,
+        ..options
+    };
+    let first = socket::listen_tcp(address, shared)?;
+    // The system may have chosen the port.
+    let chosen = first.local_address()?.socket_addr().unwrap_or(address);
+    let mut listeners = vec![first];
+    for _ in 1..count {
+        listeners.push(socket::listen_tcp(chosen, shared)?);
+    }
+    Ok(listeners)
+}
+
+/// A socket that listens already: see [`Server::bind_with`](crate::Server::bind_with).
+#[derive(Debug)]
+pub enum Passed {
+    /// A TCP socket.
+    Tcp(std::net::TcpListener),
+    /// A Unix-domain socket.
+    #[cfg(unix)]
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// Takes over a passed socket.
+///
+/// # Errors
+/// Those of setting the options. `InvalidInput` if the socket does not listen.
+pub(super) fn adopt(passed: Passed, give_up_after: Option<Duration>) -> io::Result<Listener> {
+    match passed {
+        Passed::Tcp(listener) => socket::adopt_tcp(listener, give_up_after),
+        #[cfg(unix)]
+        Passed::Unix(listener) => socket::adopt_unix(listener),
     }
 }
 
@@ -60,6 +114,8 @@ enum Stage {
     Thread,
     /// The server could not listen on this address.
     Listen(Address),
+    /// The server could not take over the passed socket with this index.
+    Adopt(usize),
 }
 
 impl BindError {
@@ -88,6 +144,13 @@ impl BindError {
     pub(super) fn at(address: Address, source: io::Error) -> BindError {
         BindError {
             stage: Stage::Listen(address),
+            source,
+        }
+    }
+
+    pub(super) fn at_passed(index: usize, source: io::Error) -> BindError {
+        BindError {
+            stage: Stage::Adopt(index),
             source,
         }
     }
@@ -124,7 +187,9 @@ impl BindError {
             Kind::InvalidInput if unix => {
                 "the path is too long for a socket (use one of at most 100 bytes)"
             }
-            Kind::Unsupported if !unix => "this system cannot share a port (omit --reuse-port)",
+            Kind::Unsupported if !unix => {
+                "this system cannot share a port (omit --reuse-port and --threads)"
+            }
             Kind::Unsupported => "this system has no Unix-domain sockets (use HOST:PORT)",
             _ => return None,
         })
@@ -141,6 +206,7 @@ impl fmt::Display for BindError {
             }
             Stage::Poll => return write!(f, "cannot create the selector: {}", self.source),
             Stage::Thread => return write!(f, "cannot start a thread: {}", self.source),
+            Stage::Adopt(n) => return write!(f, "cannot use passed socket {n}: {}", self.source),
             Stage::Listen(address) => address,
         };
         write!(f, "cannot listen on {address}: ")?;

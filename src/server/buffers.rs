@@ -8,8 +8,10 @@
 )]
 
 use std::io;
+use std::sync::Arc;
 
 use super::memory::Memory;
+use super::quota::Quota;
 use net::pipe::Pipe;
 
 /// The buffers that all connections of one loop share.
@@ -46,8 +48,11 @@ pub(crate) struct PendingWrites {
     capacity: usize,
     /// The number of buffers in use.
     in_use: usize,
-    /// The largest number of buffers that may be in use: the budget.
-    most: usize,
+    /// The budget: the number of buffers that all loops of the server may have in use.
+    budget: Arc<Quota>,
+    /// Whether the next pending write has its part of the budget already. So the budget, which other threads share, is
+    /// touched only when a buffer is acquired or released, and not before each read.
+    is_reserved: bool,
     /// The number of bytes in pending writes that are not written yet.
     pending: usize,
     /// The highest value that `pending` has had.
@@ -68,8 +73,8 @@ pub(crate) struct PendingWrite {
 
 impl<P: Pipe> Buffers<P> {
     /// Creates the buffers, without a pipe. `read` is the size of a read and of each pending write, in bytes; 0 counts
-    /// as 1. `budget` is the most memory of all pending writes together, in bytes.
-    pub(crate) fn new(read: usize, budget: usize) -> Buffers<P> {
+    /// as 1. `budget` is the number of pending writes that may be in use, of all loops together.
+    pub(crate) fn new(read: usize, budget: Arc<Quota>) -> Buffers<P> {
         let capacity = read.max(1);
         Buffers {
             scratch: vec![0; capacity].into_boxed_slice(),
@@ -81,7 +86,8 @@ impl<P: Pipe> Buffers<P> {
                 surplus: 0,
                 capacity,
                 in_use: 0,
-                most: budget / capacity,
+                budget,
+                is_reserved: false,
                 pending: 0,
                 peak: 0,
             },
@@ -128,15 +134,17 @@ impl<P: Pipe> Buffers<P> {
 }
 
 impl PendingWrites {
-    /// Returns true if the budget allows one more pending write. The connection asks before each read, because it must
-    /// store the bytes of the read if the kernel does not accept them.
+    /// Returns true if the budget allows one more pending write, and reserves it. The connection asks before each read,
+    /// because it must store the bytes of the read if the kernel does not accept them.
     ///
     /// The budget counts whole buffers. So it bounds the memory itself, and not only the bytes in it.
-    pub(crate) fn has_room(&self) -> bool {
-        self.in_use < self.most
+    pub(crate) fn has_room(&mut self) -> bool {
+        self.is_reserved = self.is_reserved || self.budget.take();
+        self.is_reserved
     }
 
-    /// Acquires a buffer and copies `bytes` into it: at most one read.
+    /// Acquires a buffer and copies `bytes` into it: at most one read. [`has_room`](PendingWrites::has_room) has
+    /// reserved it.
     #[inline]
     pub(crate) fn acquire(&mut self, bytes: &[u8]) -> Box<PendingWrite> {
         let mut pending = self
@@ -147,6 +155,7 @@ impl PendingWrites {
         pending.memory[..bytes.len()].copy_from_slice(bytes);
         pending.length = bytes.len();
         self.in_use += 1;
+        self.is_reserved = false;
         self.pending += bytes.len();
         self.peak = self.peak.max(self.pending);
         pending
@@ -162,6 +171,7 @@ impl PendingWrites {
     #[inline]
     pub(crate) fn release(&mut self, mut pending: Box<PendingWrite>) {
         self.in_use -= 1;
+        self.budget.release();
         self.pending -= pending.length - pending.written;
         (pending.length, pending.written) = (0, 0);
         self.free.push(pending);
@@ -232,11 +242,34 @@ mod tests {
     use super::*;
 
     fn pending_writes() -> PendingWrites {
-        Buffers::<crate::server::scripted::Bytes>::new(8, usize::MAX).pending_writes
+        Buffers::<crate::server::scripted::Bytes>::new(8, Arc::new(Quota::new(100))).pending_writes
+    }
+
+    #[test]
+    fn two_loops_share_the_budget() {
+        let budget = Arc::new(Quota::new(2));
+        let mut loops = [(); 2].map(|()| {
+            Buffers::<crate::server::scripted::Bytes>::new(8, budget.clone()).pending_writes
+        });
+        assert!(loops[0].has_room() && loops[1].has_room());
+        let pending = loops[0].acquire(b"pending");
+        // The second part of the budget is reserved for the other loop.
+        assert!(!loops[0].has_room() && loops[1].has_room());
+        let other = loops[1].acquire(b"pending");
+        assert!(!loops[1].has_room());
+        loops[0].release(pending);
+        assert!(loops[1].has_room() && !loops[0].has_room());
+        loops[1].release(other);
+        assert!(loops[0].has_room());
+        assert_eq!(budget.in_use(), 2);
     }
 
     fn use_and_release(pending_writes: &mut PendingWrites, n: usize) {
-        let in_use: Vec<_> = (0..n).map(|_| pending_writes.acquire(b"pending")).collect();
+        let acquire = |_| {
+            assert!(pending_writes.has_room());
+            pending_writes.acquire(b"pending")
+        };
+        let in_use: Vec<_> = (0..n).map(acquire).collect();
         for pending in in_use {
             pending_writes.release(pending);
         }
@@ -283,7 +316,10 @@ mod tests {
         pending_writes.begin_to_trim();
         pending_writes.trim();
         assert_eq!(pending_writes.free(), 2);
-        let in_use = [pending_writes.acquire(b"a"), pending_writes.acquire(b"b")];
+        let in_use = [b"a", b"b"].map(|byte| {
+            assert!(pending_writes.has_room());
+            pending_writes.acquire(byte)
+        });
         assert!(!pending_writes.is_trimming());
         pending_writes.trim();
         assert!(in_use.iter().all(|pending| pending.rest().len() == 1));

@@ -63,6 +63,15 @@ pub struct Config {
     /// closed when its peer has sent nothing for 1 s. So a shutdown takes about a second if the peer of one open
     /// connection has sent bytes.
     pub drain_timeout: Duration,
+    /// The number of event loops, each on a thread of its own with its own listeners, table and buffers. The kernel
+    /// distributes the clients of each TCP address over them (`SO_REUSEPORT`, socket(7)). A Unix-domain address has one
+    /// loop: address i of them belongs to loop i modulo `threads`. The limits `max_connections` and `memory`
+    /// are for all loops together. Default: 1. More than 1 only on Unix; 0 counts as 1.
+    pub threads: usize,
+    /// Binds each loop to a processor: loop i to the i-th processor of those that the process may use, and again from
+    /// the first one if there are fewer. The first loop runs on the thread that calls
+    /// [`Server::run`](crate::Server::run), which stays bound. Only on Linux. Default: false.
+    pub pin: bool,
     /// Lets several processes listen on the same port. The kernel distributes the clients over them (`SO_REUSEPORT`,
     /// socket(7)). Only for TCP on Unix. Default: false.
     pub reuse_port: bool,
@@ -75,6 +84,10 @@ pub struct Config {
     pub busy_poll: Option<Duration>,
     /// The interval at which the server logs its statistics. Default: `None`, which means never. From 1 ms to 24 days.
     pub stats_every: Option<Duration>,
+    /// Wakes each loop up at this interval even if nothing happens. Then [`Stats::polls`](crate::Stats::polls) of a loop
+    /// that runs grows at least once in this time, and a watchdog can tell whether it does. Default: `None`, which means
+    /// never: an idle server then sleeps without limit. From 1 ms to 24 days.
+    pub heartbeat: Option<Duration>,
 }
 
 impl Default for Config {
@@ -89,10 +102,13 @@ impl Default for Config {
             idle_timeout: None,
             stall_timeout: Some(Duration::from_secs(60)),
             drain_timeout: Duration::from_secs(5),
+            threads: 1,
+            pin: false,
             reuse_port: false,
             unix_mode: None,
             busy_poll: None,
             stats_every: None,
+            heartbeat: None,
         }
     }
 }

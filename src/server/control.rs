@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use mio::Waker;
 
+use super::quota::Quota;
 use super::stats::{Counters, Stats};
 
 /// The request and the counters. The loop and its handles share them.
@@ -49,17 +50,26 @@ impl Control {
 /// A handle may be used after the server has ended. Then a request does nothing, and the statistics are the final ones.
 #[derive(Clone, Debug)]
 pub struct Handle {
+    /// The loops of the server.
+    loops: Arc<[LoopHandle]>,
+    /// The connections of all loops together.
+    connections: Arc<Quota>,
+}
+
+/// The part of a handle for one loop.
+#[derive(Debug)]
+pub(crate) struct LoopHandle {
     /// The request and the counters, shared with the loop.
-    control: Arc<Control>,
+    pub(crate) control: Arc<Control>,
     /// Wakes the loop up from its poll.
-    waker: Arc<Waker>,
+    pub(crate) waker: Waker,
 }
 
 impl Handle {
-    pub(crate) fn new(control: Arc<Control>, waker: Waker) -> Handle {
+    pub(crate) fn new(loops: Vec<LoopHandle>, connections: Arc<Quota>) -> Handle {
         Handle {
-            control,
-            waker: Arc::new(waker),
+            loops: loops.into(),
+            connections,
         }
     }
 
@@ -68,23 +78,27 @@ impl Handle {
     /// The server accepts no new clients, writes the echo of the bytes that it has received, and ends each stream. Then
     /// [`Server::run`](crate::Server::run) returns, after the drain timeout at the latest.
     pub fn shutdown(&self) {
-        self.control.stop();
-        self.wake();
+        self.ask(Control::stop);
     }
 
     /// Asks the server to end without a drain. Returns at once, before the server has ended.
     ///
     /// The server closes every connection. Echo that it has not written is lost.
     pub fn abort(&self) {
-        self.control.abort();
-        self.wake();
+        self.ask(Control::abort);
     }
 
-    fn wake(&self) {
-        if let Err(error) = self.waker.wake() {
-            log::error!(
-                "cannot wake the server up: {error}; it handles the request after its next event"
-            );
+    fn ask(&self, request: fn(&Control)) {
+        // Each loop must find the request when it wakes up, so all requests come before the first wake-up.
+        for one in self.loops.iter() {
+            request(&one.control);
+        }
+        for one in self.loops.iter() {
+            if let Err(error) = one.waker.wake() {
+                log::error!(
+                    "cannot wake the server up: {error}; it handles the request after its next event"
+                );
+            }
         }
     }
 
@@ -94,7 +108,32 @@ impl Handle {
     /// before the server counts it. The counts are exact while the loop waits for events. To see a certain count, use
     /// [`wait_for`](Handle::wait_for).
     pub fn stats(&self) -> Stats {
-        self.control.counters().snapshot()
+        let mut loops = self.loop_stats().into_iter();
+        let mut sum = loops.next().unwrap_or_default();
+        let is_alone = loops.len() == 0;
+        loops.for_each(|stats| sum.add(&stats));
+        if !is_alone {
+            // The largest numbers of the loops are of different moments.
+            sum.peak = self.connections.peak() as u64;
+        }
+        sum
+    }
+
+    /// Returns the statistics of each loop up to now, in the order of the loops: see [`stats`](Handle::stats).
+    pub fn loop_stats(&self) -> Vec<Stats> {
+        let loops = self.loops.iter();
+        loops.map(|one| one.control.counters().snapshot()).collect()
+    }
+
+    /// Logs the statistics: of all loops together, and of each one if there are several.
+    pub(crate) fn log_stats(&self) {
+        log::info!("{}", self.stats());
+        let loops = self.loop_stats();
+        if loops.len() > 1 {
+            for (n, stats) in loops.iter().enumerate() {
+                log::info!("loop {n}: {stats}");
+            }
+        }
     }
 
     /// Waits until `wanted` returns true for the statistics, and returns these. Checks them about once a millisecond.

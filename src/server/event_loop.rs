@@ -27,7 +27,7 @@ use net::stream::Socket;
 use super::acceptor::{Acceptor, AfterFailure};
 use super::buffers::Buffers;
 use super::connection::{Answer, Direction, PumpLimits};
-use super::control::Control;
+use super::control::{Control, Handle};
 use super::limits::Limits;
 use super::log_limiter::LogLimiter;
 use super::run_queue::RunQueue;
@@ -58,12 +58,18 @@ pub(crate) struct EventLoop<P: Poller> {
     limits: Limits,
     /// The requests of other threads, and the counters that they read.
     control: Arc<Control>,
+    /// The keys of the listeners that another process has open too.
+    passed: Vec<usize>,
+    /// The whole server, in the loop that handles its signals and reports its statistics. `None` in the other loops.
+    server: Option<Handle>,
     /// When the poll of this turn returned.
     now: Instant,
     /// The same time, as the timeouts count it.
     tick: Tick,
     /// When the statistics are logged next; `None` means never.
     report_at: Option<Instant>,
+    /// When the loop wakes up next to show that it runs; `None` means never.
+    heartbeat_at: Option<Instant>,
     /// The poll does not wait before this time, because another event is expected soon; `None` without busy polling.
     busy_until: Option<Instant>,
     /// When the drain must be over; `None` before the drain.
@@ -83,7 +89,7 @@ impl<P: Poller> EventLoop<P> {
             Some(LINGER.min(limits.drain_timeout)),
             limits.expected_connections,
         );
-        let mut buffers = Buffers::new(limits.read_buffer, limits.memory);
+        let mut buffers = Buffers::new(limits.read_buffer, limits.pending_writes.clone());
         if let Some(threshold) = limits.splice_threshold {
             match <P::Stream as Socket>::Pipe::open() {
                 Ok(pipe) => buffers.use_pipe(pipe, threshold),
@@ -103,14 +109,22 @@ impl<P: Poller> EventLoop<P> {
             trim_at: None,
             run_queue: RunQueue::default(),
             control,
+            passed: Vec::new(),
+            server: None,
             now,
             report_at: limits.stats_every.map(|every| now + every),
+            heartbeat_at: limits.heartbeat.map(|every| now + every),
             busy_until: None,
             deadline: None,
             turned_away_log: LogLimiter::default(),
             unregistered_log: LogLimiter::default(),
             limits,
         }
+    }
+
+    /// Makes this loop handle the signals of the server and report its statistics.
+    pub(crate) fn lead(&mut self, server: Handle) {
+        self.server = Some(server);
     }
 
     /// Returns the poller, for settings before the loop runs.
@@ -124,6 +138,16 @@ impl<P: Poller> EventLoop<P> {
     /// Those of the registration with the poller.
     pub(crate) fn listen(&mut self, listener: P::Listener) -> io::Result<()> {
         self.table.add_listener(&mut self.poller, listener)?;
+        Ok(())
+    }
+
+    /// Adds a listener that another process has open too. At a shutdown its backlog is left to the next server.
+    ///
+    /// # Errors
+    /// Those of the registration with the poller.
+    pub(crate) fn listen_on_passed(&mut self, listener: P::Listener) -> io::Result<()> {
+        let key = self.table.add_listener(&mut self.poller, listener)?;
+        self.passed.push(key);
         Ok(())
     }
 
@@ -190,6 +214,7 @@ impl<P: Poller> EventLoop<P> {
             self.sweeps.next(),
             self.acceptor.retry_at(),
             self.report_at,
+            self.heartbeat_at,
             self.trim_at,
             self.deadline,
         ];
@@ -225,7 +250,10 @@ impl<P: Poller> EventLoop<P> {
     fn handle_commands(&mut self) {
         while let Some(signal) = self.poller.signal() {
             match signal {
-                Signal::Stop => self.control.stop(),
+                Signal::Stop => match &self.server {
+                    Some(server) => server.shutdown(),
+                    None => self.control.stop(),
+                },
                 Signal::Report => self.log_stats(),
             }
         }
@@ -335,6 +363,7 @@ impl<P: Poller> EventLoop<P> {
             peer.stream.reset_on_close();
         }
         peer.connection.release(&mut self.buffers.pending_writes);
+        self.limits.connections.release();
         let echoed = peer.connection.echoed();
         self.record(Some(key), TraceEvent::Closed { reason, echoed });
         drop(peer);
@@ -406,7 +435,7 @@ impl<P: Poller> EventLoop<P> {
 
     /// Adds a new peer to the table, or turns it away if the table is full.
     fn admit(&mut self, stream: P::Stream, name: &P::PeerName) {
-        if self.is_full() {
+        if !self.limits.connections.take() {
             self.record(
                 None,
                 TraceEvent::TurnedAway {
@@ -414,7 +443,7 @@ impl<P: Poller> EventLoop<P> {
                 },
             );
             if let Some(left_out) = self.turned_away_log.allow(self.now) {
-                let open = match self.table.connections() {
+                let open = match self.limits.connections.in_use() {
                     1 => "1 connection is open".to_owned(),
                     n => format!("{n} connections are open"),
                 };
@@ -439,6 +468,7 @@ impl<P: Poller> EventLoop<P> {
                 self.timeouts.restart(key, Timeout::Idle, self.tick);
             }
             Err(error) => {
+                self.limits.connections.release();
                 let reason = Reason::Unregistered(error.kind());
                 self.record(None, TraceEvent::Closed { reason, echoed: 0 });
                 if let Some(left_out) = self.unregistered_log.allow(self.now) {
@@ -448,11 +478,6 @@ impl<P: Poller> EventLoop<P> {
                 }
             }
         }
-    }
-
-    /// Returns true if as many connections are open as the limit allows.
-    fn is_full(&self) -> bool {
-        self.table.connections() >= self.limits.max_connections
     }
 
     /// Ends a pause: puts the listeners whose backlog may hold connections into the run queue.
@@ -477,6 +502,10 @@ impl<P: Poller> EventLoop<P> {
         self.trim();
         if self.acceptor.retry_at().is_some_and(|at| at <= self.now) {
             self.resume_accepting();
+        }
+        if self.heartbeat_at.is_some_and(|at| at <= self.now) {
+            // The poll has counted this turn.
+            self.heartbeat_at = self.limits.heartbeat.map(|every| self.now + every);
         }
         if self.report_at.is_some_and(|at| at <= self.now) {
             self.log_stats();
@@ -599,7 +628,10 @@ impl<P: Poller> EventLoop<P> {
         self.deadline = Some(self.now + self.limits.drain_timeout);
         self.close_untouched_connections();
         for key in self.table.listener_keys() {
-            self.accept_the_backlog(key);
+            // A passed socket stays open elsewhere, and so the kernel keeps its backlog.
+            if !self.passed.contains(&key) {
+                self.accept_the_backlog(key);
+            }
             drop(self.table.remove(&mut self.poller, key));
         }
         // No listener is left, so a pause and its timer must end.
@@ -726,7 +758,10 @@ impl<P: Poller> EventLoop<P> {
     }
 
     fn log_stats(&self) {
-        log::info!("{}", self.control.counters().snapshot());
+        match &self.server {
+            Some(server) => server.log_stats(),
+            None => log::info!("{}", self.control.counters().snapshot()),
+        }
     }
 
     fn record(&self, key: Option<usize>, event: TraceEvent<'_>) {

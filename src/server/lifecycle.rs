@@ -11,26 +11,28 @@ use std::time::Duration;
 use net::address::{Address, Port};
 use net::poller::MioPoller;
 use net::socket::ListenOptions;
+use net::threads;
 
-use super::bind::BindError;
-use super::bind::listen;
+use super::bind::{BindError, Passed, adopt, listen};
 use super::config::Config;
-use super::control::Control;
-use super::control::Handle;
+use super::control::{Control, Handle, LoopHandle};
 use super::event_loop::EventLoop;
 use super::limits::Limits;
 use super::stats::Stats;
 
-/// An echo server that listens on its addresses. The thread that calls [`run`](Server::run) serves the clients.
+/// An echo server that listens on its addresses. The thread that calls [`run`](Server::run) serves the clients. With
+/// several loops ([`Config::threads`]) it runs the first one and starts a thread for each of the others.
 ///
 /// Clients that connect before this call wait in the backlog.
 pub struct Server {
-    /// The event loop, which has the listeners.
-    event_loop: EventLoop<MioPoller>,
+    /// The first event loop, which has listeners and handles the signals.
+    first: EventLoop<MioPoller>,
+    /// The other event loops, each with its own listeners.
+    others: Vec<EventLoop<MioPoller>>,
     /// The addresses that the server listens on, with the ports that the system chose.
     addresses: Vec<Address>,
-    /// The counters, for the final statistics.
-    control: Arc<Control>,
+    /// Whether each loop is bound to a processor.
+    pin: bool,
     /// The handle. Other threads get clones of it.
     handle: Handle,
 }
@@ -51,7 +53,20 @@ impl Server {
     /// The configuration has no address, or the server cannot listen on one of them. The [`BindError`] names the first
     /// such address and the cause. After an error, no address has a listener.
     pub fn bind(config: &Config) -> Result<Server, BindError> {
-        Server::bind_with_limits(config, Limits::of(config))
+        Server::bind_with(config, Vec::new())
+    }
+
+    /// As [`bind`](Server::bind), and the server also accepts from sockets that listen already, for example those that
+    /// systemd passes. The configuration may then have no address.
+    ///
+    /// A passed socket has one loop: socket i belongs to loop i modulo the number of loops. Each keeps its backlog, its
+    /// address and its file, and the streams of a TCP socket get the options of this server. At a shutdown the server
+    /// leaves the backlog of a passed socket to the next server that gets the socket.
+    ///
+    /// # Errors
+    /// Those of [`bind`](Server::bind). `InvalidInput` if a passed socket does not listen.
+    pub fn bind_with(config: &Config, passed: Vec<Passed>) -> Result<Server, BindError> {
+        Server::bind_with_limits(config, passed, Limits::of(config))
     }
 
     /// As [`bind`](Server::bind), but a connection has no budget in a turn. The benches use it to measure the effect of
@@ -60,22 +75,32 @@ impl Server {
     pub(crate) fn bind_without_budget(config: &Config) -> Result<Server, BindError> {
         let (mut limits, worst_case) = Limits::of(config);
         limits.turn_budget = usize::MAX;
-        Server::bind_with_limits(config, (limits, worst_case))
+        Server::bind_with_limits(config, Vec::new(), (limits, worst_case))
     }
 
     fn bind_with_limits(
         config: &Config,
+        passed: Vec<Passed>,
         (limits, worst_case): (Limits, usize),
     ) -> Result<Server, BindError> {
-        if config.addresses.is_empty() {
+        if config.addresses.is_empty() && passed.is_empty() {
             return Err(BindError::without_address());
         }
-        let (capacity, stall_timeout) = (limits.max_connections, limits.stall_timeout);
-        let control = Arc::new(Control::default());
+        let (capacity, stall_timeout) = (limits.connections.most(), limits.stall_timeout);
         let no_poll = BindError::without_poll;
-        let poller = MioPoller::new().map_err(no_poll)?;
-        let handle = Handle::new(control.clone(), poller.waker().map_err(no_poll)?);
-        let mut event_loop = EventLoop::new(poller, limits, control.clone());
+        let connections = limits.connections.clone();
+        let (mut event_loops, mut handles) = (Vec::new(), Vec::new());
+        for n in 0..config.threads.max(1) {
+            let control = Arc::new(Control::default());
+            let poller = MioPoller::new().map_err(no_poll)?;
+            let waker = poller.waker().map_err(no_poll)?;
+            let mut limits = limits.clone();
+            // The first loop reports for all of them.
+            limits.stats_every = limits.stats_every.filter(|_| n == 0);
+            event_loops.push(EventLoop::new(poller, limits, control.clone()));
+            handles.push(LoopHandle { control, waker });
+        }
+        let handle = Handle::new(handles, connections);
         let options = ListenOptions {
             backlog: config
                 .backlog
@@ -86,6 +111,7 @@ impl Server {
             unix_mode: config.unix_mode,
         };
         let mut addresses = Vec::new();
+        let mut paths = 0;
         for (n, address) in config.addresses.iter().enumerate() {
             let wrong = |error| BindError::at(address.clone(), error);
             let auto = matches!(
@@ -105,19 +131,47 @@ impl Server {
             {
                 return Err(wrong(io::Error::other("the address is given twice")));
             }
-            let listener = listen(address, options).map_err(wrong)?;
-            addresses.push(listener.local_address().map_err(wrong)?);
-            event_loop.listen(listener).map_err(wrong)?;
+            // A Unix-domain socket has one owner, so the paths are dealt out to the loops.
+            let (first, count) = match address {
+                Address::Unix(_) => (paths % event_loops.len(), 1),
+                Address::Tcp { .. } => (0, event_loops.len()),
+            };
+            paths += usize::from(matches!(address, Address::Unix(_)));
+            let listeners = listen(address, options, count).map_err(wrong)?;
+            for (n, listener) in listeners.into_iter().enumerate() {
+                if n == 0 {
+                    addresses.push(listener.local_address().map_err(wrong)?);
+                }
+                if let Some(event_loop) = event_loops.get_mut(first + n) {
+                    event_loop.listen(listener).map_err(wrong)?;
+                }
+            }
         }
+        let count = event_loops.len();
+        for (n, socket) in passed.into_iter().enumerate() {
+            let wrong = |error| BindError::at_passed(n, error);
+            let listener = adopt(socket, options.give_up_after).map_err(wrong)?;
+            addresses.push(listener.local_address().map_err(wrong)?);
+            if let Some(event_loop) = event_loops.get_mut(n % count) {
+                event_loop.listen_on_passed(listener).map_err(wrong)?;
+            }
+        }
+        // All listeners listen now. No loop accepts before `run`.
+        let mut event_loops = event_loops.into_iter();
+        let Some(mut first) = event_loops.next() else {
+            return Err(BindError::without_address());
+        };
+        first.lead(handle.clone());
         log::info!(
             "room for {capacity} connection{}; memory if every connection stalls: {} MiB",
             if capacity == 1 { "" } else { "s" },
             worst_case.div_ceil(1024 * 1024)
         );
         Ok(Server {
-            event_loop,
+            first,
+            others: event_loops.collect(),
             addresses,
-            control,
+            pin: config.pin,
             handle,
         })
     }
@@ -153,16 +207,55 @@ impl Server {
     /// Those of socketpair(2) and sigaction(2).
     #[cfg(unix)]
     pub fn catch_signals(&mut self) -> io::Result<()> {
-        self.event_loop.poller_mut().catch_signals()
+        self.first.poller_mut().catch_signals()
     }
 
     /// Serves clients until the server is told to stop, and returns the final statistics.
     ///
+    /// If one of several loops ends with an error or panics, the others drain and end too.
+    ///
     /// # Errors
-    /// Those of the poll call. No peer can cause one.
-    pub fn run(mut self) -> io::Result<Stats> {
-        self.event_loop.run()?;
-        Ok(self.control.counters().snapshot())
+    /// Those of the poll call. No peer can cause one. The system's error if it cannot start a thread.
+    ///
+    /// # Panics
+    /// If the thread of a loop has panicked: the panic goes on in the caller.
+    pub fn run(self) -> io::Result<Stats> {
+        let handle = &self.handle;
+        let run = |number: usize, mut event_loop: EventLoop<MioPoller>| {
+            let _others = StopTheOthers(handle);
+            if self.pin {
+                pin(number);
+            }
+            event_loop.run()
+        };
+        thread::scope(|scope| {
+            let mut threads = Vec::new();
+            for (n, event_loop) in self.others.into_iter().enumerate() {
+                let number = n + 1;
+                let name = thread::Builder::new().name(format!("mio-echo-{number}"));
+                let run = &run;
+                let with_signals_elsewhere = move || {
+                    // The first loop handles them.
+                    threads::leave_signals_to_others()?;
+                    run(number, event_loop)
+                };
+                match name.spawn_scoped(scope, with_signals_elsewhere) {
+                    Ok(thread) => threads.push(thread),
+                    Err(error) => {
+                        // The scope waits for the threads that run already.
+                        handle.abort();
+                        return Err(error);
+                    }
+                }
+            }
+            let mut result = run(0, self.first);
+            for thread in threads {
+                let other = thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+                result = result.and(other);
+            }
+            result
+        })?;
+        Ok(handle.stats())
     }
 
     /// Runs a server with the default configuration on its own thread and on a free port of 127.0.0.1, for tests.
@@ -204,6 +297,23 @@ impl Server {
     /// The system's error if it cannot start a thread.
     pub fn start(self) -> io::Result<RunningServer> {
         RunningServer::start(self)
+    }
+}
+
+/// Stops all loops when one of them ends, for any reason. After a stop this changes nothing.
+struct StopTheOthers<'a>(&'a Handle);
+
+impl Drop for StopTheOthers<'_> {
+    fn drop(&mut self) {
+        self.0.shutdown();
+    }
+}
+
+/// Binds this thread to a processor. A loop runs on any processor if the system refuses it.
+fn pin(number: usize) {
+    match threads::pin_this_thread(number) {
+        Ok(processor) => log::info!("loop {number} runs on processor {processor}"),
+        Err(error) => log::warn!("cannot bind loop {number} to a processor: {error}"),
     }
 }
 

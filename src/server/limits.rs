@@ -1,18 +1,20 @@
 //! The limits of a running loop: the configuration, adjusted to the descriptor limit, and with every default filled in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use net::descriptors;
 
 use super::config::Config;
+use super::quota::Quota;
 use super::timeouts;
 
-/// The limits of a running loop.
+/// The limits of a running loop. The loops of a server have clones, which share the quotas.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
-    /// The number of connections that may be open at the same time. The loop accepts every further connection and
-    /// closes it.
-    pub(super) max_connections: usize,
+    /// The connections that may be open at the same time, of all loops together. A loop accepts every further
+    /// connection and closes it.
+    pub(super) connections: Arc<Quota>,
     /// If more connections than this were open at the same time, the loop frees the memory of its tables after the last
     /// close.
     pub(super) shrink_above: usize,
@@ -22,8 +24,8 @@ pub(crate) struct Limits {
     pub(super) backlog: usize,
     /// The size of the read buffer, in bytes.
     pub(super) read_buffer: usize,
-    /// The memory for all pending writes together, in bytes.
-    pub(super) memory: usize,
+    /// The pending writes that may be in use at the same time, of all loops together.
+    pub(super) pending_writes: Arc<Quota>,
     /// A connection may be spliced after reads that filled the buffer have returned this many bytes in one turn; `None`
     /// means never.
     pub(super) splice_threshold: Option<usize>,
@@ -38,6 +40,8 @@ pub(crate) struct Limits {
     pub(super) busy_poll: Option<Duration>,
     /// The interval at which the statistics are logged; `None` means never.
     pub(super) stats_every: Option<Duration>,
+    /// The interval at which the loop wakes up even if nothing happens; `None` means never.
+    pub(super) heartbeat: Option<Duration>,
     /// The budget of a connection in one turn, in bytes. When it is used up, the other connections run.
     pub(super) turn_budget: usize,
     /// The quota of a listener in one turn, in connections. When it is used up, the other listeners and the connections
@@ -58,15 +62,17 @@ impl Limits {
                 if room == 1 { "" } else { "s" }
             );
         }
+        let (threads, read_buffer) = (config.threads.max(1), config.read_buffer.max(1));
         let limits = Limits {
-            max_connections,
+            connections: Arc::new(Quota::new(max_connections)),
             shrink_above: SHRINK_ABOVE,
-            expected_connections: max_connections.min(MOST_EXPECTED) + config.addresses.len(),
+            expected_connections: max_connections.div_ceil(threads).min(MOST_EXPECTED)
+                + config.addresses.len(),
             backlog: config
                 .backlog
                 .map_or(MOST_WAITING, |n| (n as usize).min(MOST_WAITING)),
-            read_buffer: config.read_buffer.max(1),
-            memory: config.memory,
+            read_buffer,
+            pending_writes: Arc::new(Quota::new(config.memory / read_buffer)),
             splice_threshold: (config.splice && config.read_buffer >= LEAST_READ)
                 .then_some(TURN_BUDGET),
             idle_timeout: config.idle_timeout.map(|after| after.max(SHORTEST)),
@@ -78,16 +84,21 @@ impl Limits {
             stats_every: config
                 .stats_every
                 .map(|every| every.clamp(SHORTEST, timeouts::LONGEST)),
+            heartbeat: config
+                .heartbeat
+                .map(|every| every.clamp(SHORTEST, timeouts::LONGEST)),
             turn_budget: TURN_BUDGET.max(config.read_buffer),
             accepts_a_turn: ACCEPTS_A_TURN,
         };
-        let pending = (limits.memory / limits.read_buffer)
+        let pending = limits
+            .pending_writes
+            .most()
             .min(max_connections)
-            .saturating_mul(limits.read_buffer);
+            .saturating_mul(read_buffer);
         let worst_case = max_connections
             .saturating_mul(BYTES_A_CONNECTION)
             .saturating_add(pending)
-            .saturating_add(limits.read_buffer);
+            .saturating_add(read_buffer.saturating_mul(threads));
         (limits, worst_case)
     }
 }

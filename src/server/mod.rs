@@ -12,6 +12,7 @@ mod lifecycle;
 mod limits;
 mod log_limiter;
 mod memory;
+mod quota;
 mod run_queue;
 #[cfg(test)]
 mod scripted;
@@ -23,7 +24,7 @@ mod table;
 mod timeouts;
 mod trace;
 
-pub use bind::BindError;
+pub use bind::{BindError, Passed};
 #[cfg(feature = "bench_support")]
 pub(crate) use buffers::Buffers;
 pub use config::Config;
@@ -33,6 +34,8 @@ pub use control::Handle;
 pub use lifecycle::{RunningServer, Server};
 #[cfg(feature = "bench_support")]
 pub(crate) use limits::TURN_BUDGET;
+#[cfg(feature = "bench_support")]
+pub(crate) use quota::Quota;
 #[cfg(feature = "bench_support")]
 pub(crate) use stats::Counters;
 pub use stats::{AcceptErrors, Closed, Stats};

@@ -51,6 +51,12 @@ macro_rules! counted {
         }
 
         impl $stats {
+            /// Adds the numbers of another loop.
+            pub(crate) fn add(&mut self, other: &$stats) {
+                $(self.$field += other.$field;)*
+                $($(self.$group.add(&other.$group);)*)?
+            }
+
             /// Returns each number with its name, in the order of the declaration, without the numbers of the groups.
             fn numbers(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($field), self.$field),)*]
@@ -69,7 +75,7 @@ macro_rules! counted {
 }
 
 counted! {
-    /// The statistics of a server since it was bound.
+    /// The statistics of a server, or of one of its loops, since it was bound.
     ///
     /// [`Handle::stats`](crate::Handle::stats) returns them while the server runs, and
     /// [`Server::run`](crate::Server::run) at its end. While the server runs, the numbers are not all from the same
@@ -106,7 +112,8 @@ counted! {
         peeks,
         /// Bytes that are in pending writes now: their peers do not read.
         pending_bytes,
-        /// The largest number of bytes that were in pending writes at the same time.
+        /// The largest number of bytes that were in pending writes at the same time. With several loops it is the sum of
+        /// their largest numbers, which may be of different moments.
         peak_pending_bytes,
         /// Times that a connection used up its budget of a turn and continued in the next turn.
         yields,

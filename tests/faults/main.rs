@@ -15,4 +15,5 @@ mod events;
 mod logging;
 mod pressure;
 mod shutdown;
+mod threads;
 mod timers;

@@ -23,6 +23,8 @@ mod page;
 #[cfg(target_os = "linux")]
 mod ports;
 #[cfg(target_os = "linux")]
+mod units;
+#[cfg(target_os = "linux")]
 mod vanished;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,6 +45,8 @@ enum Needs {
     Repair,
     /// Chromium.
     Browser,
+    /// `systemd-analyze`.
+    Systemd,
 }
 
 impl Needs {
@@ -61,6 +65,9 @@ impl Needs {
             }
             Needs::Repair if !vanished::repair_works() => {
                 Some("TCP_REPAIR is not permitted: run as root")
+            }
+            Needs::Systemd if !units::systemd_works() => {
+                Some("systemd-analyze is missing: apt-get install systemd")
             }
             Needs::Browser if !browser::browser_works() => {
                 Some("Chromium is missing: apt-get install chromium")
@@ -138,6 +145,9 @@ fn of_linux() -> Vec<Trial> {
         }
         Mounts {
             disk::a_full_disk_stops_nothing_and_missing_lines_are_counted,
+        }
+        Systemd {
+            units::the_units_are_valid_and_hardened,
         }
         Repair {
             vanished::a_peer_that_vanishes_while_idle_is_reaped,

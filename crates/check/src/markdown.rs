@@ -70,7 +70,8 @@ fn overview(report: &Report, language: Language) -> String {
             _ if !knows_the_place(server) => "–".to_owned(),
             Place::On(number) => number.to_string(),
             Place::Top => words("all", "すべて").of(language).to_owned(),
-            Place::Partly | Place::Unknown => "–".to_owned(),
+            Place::Partly => words("all made", "実施分すべて").of(language).to_owned(),
+            Place::Unknown => "–".to_owned(),
         };
         lines.push(vec![
             (n + 1).to_string(),

@@ -31,3 +31,4 @@ pub mod socket;
 #[cfg(unix)]
 mod socket_file;
 pub mod stream;
+pub mod threads;

@@ -45,9 +45,9 @@ pub enum Listener {
     /// The socket listens on a TCP address.
     Tcp(mio::net::TcpListener),
     /// The socket listens on a path. The drop order is important: the socket is closed, its file is removed, and then
-    /// the lock is released, so that another server can own the path.
+    /// the lock is released, so that another server can own the path. `None` if another process owns the file.
     #[cfg(unix)]
-    Unix(mio::net::UnixListener, SocketFile),
+    Unix(mio::net::UnixListener, Option<SocketFile>),
 }
 
 /// The address of a peer, for the log.
@@ -87,6 +87,19 @@ pub fn listen_tcp(address: SocketAddr, options: ListenOptions) -> io::Result<Lis
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    set_stream_options(SockRef::from(&socket), options.give_up_after)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    // mio's own `bind` would set a backlog of 128. Then, if thousands of clients connect at once, many hang in
+    // SYN_SENT.
+    socket.listen(options.backlog)?;
+    Ok(Listener::Tcp(mio::net::TcpListener::from_std(
+        socket.into(),
+    )))
+}
+
+/// Sets the options that each accepted stream inherits from its TCP listener.
+fn set_stream_options(socket: SockRef<'_>, give_up_after: Option<Duration>) -> io::Result<()> {
     // The server writes all bytes of a read at once. Nagle's algorithm (RFC 896) would only delay them.
     socket.set_tcp_nodelay(true)?;
     // If a peer disappears without closing, the kernel ends the connection after the system's keep-alive time, even if
@@ -104,15 +117,64 @@ pub fn listen_tcp(address: SocketAddr, options: ListenOptions) -> io::Result<Lis
     // peer reads slowly with a small window, Linux may count from the first probe of a closed window
     // (`icsk_probes_tstamp`), although the peer has acknowledged bytes since then. The loop postpones the kernel's
     // timeout for such peers.
-    delivery::give_up_after(&socket, options.give_up_after)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    // mio's own `bind` would set a backlog of 128. Then, if thousands of clients connect at once, many hang in
-    // SYN_SENT.
-    socket.listen(options.backlog)?;
-    Ok(Listener::Tcp(mio::net::TcpListener::from_std(
-        socket.into(),
-    )))
+    delivery::give_up_after(&socket, give_up_after)
+}
+
+/// Takes over a TCP socket that listens already, for example one that systemd passes. Sets the options of [`listen_tcp`]
+/// that streams inherit. The owner of the socket chose its backlog and its address.
+///
+/// # Errors
+/// `InvalidInput` if the socket does not listen. The errors of setsockopt(2) and fcntl(2).
+pub fn adopt_tcp(
+    listener: std::net::TcpListener,
+    give_up_after: Option<Duration>,
+) -> io::Result<Listener> {
+    must_listen(SockRef::from(&listener))?;
+    set_stream_options(SockRef::from(&listener), give_up_after)?;
+    // systemd passes blocking sockets.
+    listener.set_nonblocking(true)?;
+    Ok(Listener::Tcp(mio::net::TcpListener::from_std(listener)))
+}
+
+/// Takes over a Unix-domain socket that listens already. Its file belongs to the owner of the socket, so it is never
+/// removed here.
+///
+/// # Errors
+/// `InvalidInput` if the socket does not listen. The errors of fcntl(2).
+#[cfg(unix)]
+pub fn adopt_unix(listener: std_unix::UnixListener) -> io::Result<Listener> {
+    must_listen(SockRef::from(&listener))?;
+    listener.set_nonblocking(true)?;
+    let listener = mio::net::UnixListener::from_std(listener);
+    Ok(Listener::Unix(listener, None))
+}
+
+/// Fails if a socket does not listen (SO_ACCEPTCONN, socket(7)): `Accept=yes` in a unit of systemd passes a connection.
+fn must_listen(socket: SockRef<'_>) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if !socket.is_listener()? {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it does not listen; a socket unit needs Accept=no",
+        ));
+    }
+    let _ = socket;
+    Ok(())
+}
+
+/// Checks that no other socket is bound to a TCP address, with or without `SO_REUSEPORT`.
+///
+/// # Errors
+/// `AddrInUse`, and the other errors of socket(2), setsockopt(2) and bind(2).
+pub fn check_address_is_free(address: SocketAddr) -> io::Result<()> {
+    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // Connections of an earlier run may be in TIME_WAIT: see `listen_tcp`.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())
 }
 
 /// Listens on a path. If a server that no longer runs has left its socket file there, this function replaces the file.
@@ -139,7 +201,7 @@ pub fn listen_unix(path: &Path, options: ListenOptions) -> io::Result<Listener> 
     let listener = std_unix::UnixListener::from(socket);
     Ok(Listener::Unix(
         mio::net::UnixListener::from_std(listener),
-        file,
+        Some(file),
     ))
 }
 
@@ -181,7 +243,16 @@ impl Listener {
         match self {
             Listener::Tcp(listener) => listener.local_addr().map(crate::address::Address::from),
             #[cfg(unix)]
-            Listener::Unix(_, file) => Ok(crate::address::Address::Unix(file.path().to_owned())),
+            Listener::Unix(_, Some(file)) => {
+                Ok(crate::address::Address::Unix(file.path().to_owned()))
+            }
+            #[cfg(unix)]
+            Listener::Unix(listener, None) => {
+                let address = listener.local_addr()?;
+                // A socket without a path has a name in the abstract namespace (unix(7)).
+                let path = address.as_pathname().unwrap_or(Path::new("@"));
+                Ok(crate::address::Address::Unix(path.to_owned()))
+            }
         }
     }
 

@@ -2,7 +2,10 @@
 
 use std::io::ErrorKind::{self, BrokenPipe, ConnectionReset, Interrupted, TimedOut, WouldBlock};
 
+use std::sync::Arc;
+
 use super::*;
+use crate::server::quota::Quota;
 use crate::server::scripted::{Bytes, Scripted};
 
 /// The size of a read, in bytes: small, so that a short script can fill it.
@@ -59,7 +62,7 @@ impl TestedConnection {
     fn new(short_read_means_empty: bool, memory: usize) -> TestedConnection {
         TestedConnection {
             connection: Connection::new(short_read_means_empty),
-            buffers: Buffers::new(READ, memory),
+            buffers: Buffers::new(READ, Arc::new(Quota::new(memory / READ))),
             events: Events::default(),
             turn: TURN,
             continues: true,
@@ -533,7 +536,7 @@ fn a_unix_socket_is_read_on_after_a_message_with_descriptors() {
     let mut stream = Stream::Unix(mio::net::UnixStream::from_std(ours));
     let poller = MioPoller::new().unwrap();
     let mut connection = Connection::new(poller.short_read_means_empty(&stream));
-    let mut buffers = Buffers::new(64, 64);
+    let mut buffers = Buffers::new(64, Arc::new(Quota::new(1)));
     let turn = PumpLimits {
         budget: TURN * 8,
         continues: false,

@@ -1,6 +1,7 @@
 //! The settings of the server in a simulated run, and a case: a script with these settings.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sim::script::{Script, differences};
@@ -8,6 +9,7 @@ use sim::tape::{Tape, pick};
 
 use crate::server::connection::LEAST_CHARGE;
 use crate::server::limits::Limits;
+use crate::server::quota::Quota;
 
 /// The settings of the server. Times are in milliseconds, sizes in bytes. They are small, so that a short script
 /// reaches every limit.
@@ -74,20 +76,19 @@ impl ServerSettings {
     pub(crate) fn limits(&self, backlog: usize) -> Limits {
         let after = |ms: Option<u64>| ms.map(Duration::from_millis);
         Limits {
-            max_connections: self.max_connections,
+            connections: Arc::new(Quota::new(self.max_connections)),
             expected_connections: 0,
             backlog,
             shrink_above: CROWD,
             read_buffer: self.read_buffer,
-            memory: self
-                .memory
-                .map_or(1 << 20, |reads| reads * self.read_buffer),
+            pending_writes: Arc::new(Quota::new(self.memory.unwrap_or(1 << 20))),
             splice_threshold: self.splices.then_some(self.read_buffer),
             idle_timeout: after(self.idle),
             stall_timeout: after(self.stall),
             drain_timeout: Duration::from_millis(self.drain),
             busy_poll: after(self.busy_poll),
             stats_every: after(self.stats_every),
+            heartbeat: None,
             turn_budget: self.turn * LEAST_CHARGE,
             accepts_a_turn: self.accepts_a_turn,
         }

@@ -7,6 +7,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::outcome::{Level, Outcome, Problem};
 use crate::payload::payload;
+use crate::process::Process;
 use crate::words::{Text, text, words};
 
 pub(super) const CHECKS: &[Check] = &[
@@ -86,9 +87,11 @@ pub(super) const CHECKS: &[Check] = &[
         harms: false,
         does: words(
             "A client sends `a`, then `x` as urgent data (MSG_OOB), then `bc`: on one connection at once, on another \
-             one with `bc` after the echo of `a`.",
+             one with `bc` after the echo of `a`. If the process of the server is known, it is stopped (SIGSTOP) \
+             while the first connection sends.",
             "クライアントが `a` を送り、次に緊急データ (MSG_OOB) として `x` を、そして `bc` を送る: \
-             ある接続では一度に、別の接続では `bc` を `a` のエコーの後に。",
+             ある接続では一度に、別の接続では `bc` を `a` のエコーの後に。\
+             サーバーのプロセスがわかっていれば、最初の接続が送る間は停止する (SIGSTOP)。",
         ),
         passes: words(
             "`a` and `bc` come back in order within 1.5 s. The urgent byte may come between them or be left out.",
@@ -193,9 +196,13 @@ fn small_window(context: &mut Context<'_>) -> Outcome {
 
 fn urgent(context: &mut Context<'_>) -> Outcome {
     let at_once = context.connect()?;
+    at_once.ask(b"hello", context.answer())?;
+    // A server that is stopped meanwhile finds all bytes at once. Otherwise it may read before the urgent byte comes.
+    let stopped = context.process.map(Process::stop).transpose()?;
     at_once.send(b"a", context.answer())?;
     at_once.send_urgent(b'x')?;
     at_once.send(b"bc", context.answer())?;
+    drop(stopped);
     let is_in_line = receive_around_urgent(context, &at_once, b"abc", b"axbc")?;
 
     let in_steps = context.connect()?;

@@ -17,7 +17,7 @@ use socket2::SockRef;
 
 use super::settings::ServerSettings;
 use super::*;
-use crate::server::control::Handle;
+use crate::server::control::{Handle, LoopHandle};
 use crate::server::stats::Closed;
 use net::poller::MioPoller;
 use net::socket::{ListenOptions, listen_tcp};
@@ -185,7 +185,12 @@ fn unanimous(case: &Case, seed: u64) -> Option<Outcome> {
 fn on_the_real_kernel(case: &Case) -> Outcome {
     let poller = MioPoller::new().unwrap();
     let control = Arc::new(Control::default());
-    let handle = Handle::new(control.clone(), poller.waker().unwrap());
+    let limits = case.settings.limits(case.script.world.backlog);
+    let the_loop = LoopHandle {
+        control: control.clone(),
+        waker: poller.waker().unwrap(),
+    };
+    let handle = Handle::new(vec![the_loop], limits.connections.clone());
     let options = ListenOptions {
         backlog: 128,
         reuse_port: false,
@@ -197,11 +202,7 @@ fn on_the_real_kernel(case: &Case) -> Outcome {
         panic!("not a TCP address");
     };
     let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
-    let mut event_loop = EventLoop::new(
-        poller,
-        case.settings.limits(case.script.world.backlog),
-        control,
-    );
+    let mut event_loop = EventLoop::new(poller, limits, control);
     event_loop.listen(listener).unwrap();
     let server = thread::spawn(move || event_loop.run());
 

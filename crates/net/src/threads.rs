@@ -1,0 +1,73 @@
+//! Settings of the calling thread: its processor and its signals.
+
+use std::io;
+
+/// Leaves SIGINT, SIGTERM and SIGUSR1 to the other threads of the process.
+///
+/// The kernel gives a signal of the process to any thread that does not block it (signal(7)). If that is the thread of
+/// the loop, the signal interrupts its poll, and the next poll reports the signal. If another thread gets the
+/// signal, the poll can return later connections, but not the signal.
+///
+/// # Errors
+/// The errors of pthread_sigmask(3). It does nothing on a system other than Linux.
+pub fn leave_signals_to_others() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::sys::signal::{SigSet, Signal};
+        let mut signals = SigSet::empty();
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGUSR1] {
+            signals.add(signal);
+        }
+        signals.thread_block()?;
+    }
+    Ok(())
+}
+
+/// Binds the calling thread to the processor with this number among those that it may use, and returns the system's
+/// number of that processor. Numbers beyond the last one begin at the first one again.
+///
+/// # Errors
+/// The errors of sched_getaffinity(2) and sched_setaffinity(2). `Unsupported` on a system other than Linux.
+#[cfg(target_os = "linux")]
+pub fn pin_this_thread(number: usize) -> io::Result<usize> {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let allowed = sched_getaffinity(None)?;
+    let processors: Vec<usize> = (0..CpuSet::MAX_CPU)
+        .filter(|n| allowed.is_set(*n))
+        .collect();
+    let chosen = processors.get(number % processors.len().max(1));
+    let processor = *chosen.ok_or(io::ErrorKind::NotFound)?;
+    let mut only = CpuSet::new();
+    only.set(processor);
+    sched_setaffinity(None, &only)?;
+    Ok(processor)
+}
+
+/// Binds the calling thread to a processor.
+///
+/// # Errors
+/// `Unsupported`: this system has no such call.
+#[cfg(not(target_os = "linux"))]
+pub fn pin_this_thread(_: usize) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pinned_thread_may_use_one_processor() {
+        let run = |number| {
+            let thread = std::thread::spawn(move || {
+                let processor = pin_this_thread(number).unwrap();
+                let allowed = rustix::thread::sched_getaffinity(None).unwrap();
+                assert_eq!((allowed.count(), allowed.is_set(processor)), (1, true));
+                processor
+            });
+            thread.join().unwrap()
+        };
+        let all = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(run(0), run(all));
+    }
+}
