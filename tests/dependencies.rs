@@ -1,4 +1,5 @@
-//! Licences and sources of all dependencies, as `cargo metadata` lists them. Needs no network.
+//! Licences and sources of all dependencies, as `cargo metadata` lists them. Cargo downloads what is missing, also the
+//! crates of other systems.
 
 use cargo_metadata::{CargoOpt, MetadataCommand, Package};
 use spdx::{Expression, ParseMode};
@@ -17,7 +18,7 @@ fn every_dependency_has_an_allowed_licence_and_a_known_source() {
     let metadata = MetadataCommand::new()
         .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
         .features(CargoOpt::AllFeatures)
-        .other_options(["--locked".to_owned(), "--offline".to_owned()])
+        .other_options(["--locked".to_owned()])
         .exec()
         .unwrap();
     let problems: Vec<String> = metadata.packages.iter().filter_map(problem).collect();

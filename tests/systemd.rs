@@ -122,9 +122,9 @@ fn passed_sockets_replace_the_default_address_and_outlive_the_server() {
     TcpStream::connect(address).unwrap();
 }
 
-/// A thousand clients connect while three servers follow each other on the same socket. Clients that wait in the backlog
-/// at a shutdown are served by the next server. A client whose bytes had not arrived when its server was stopped gets
-/// the end of its stream: it has sent nothing.
+/// A thousand clients connect while three servers follow each other on the same socket. Clients that wait in the
+/// backlog at a shutdown are served by the next server. A client whose bytes had not arrived when its server was
+/// stopped gets the end of its stream: it has sent nothing.
 #[test]
 fn a_restart_refuses_no_client() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -112,6 +112,6 @@ The documents of the project: README.md, docs/COMMANDS.md, docs/BENCHMARKING.md,
 ";
 
 const PLACES: &str = "\
-Where they belong: `generate man` in share/man/man1/mio-echo.1, `generate man serve` in share/man/man1/mio-echo-serve.1, \
-bash in share/bash-completion/completions/mio-echo, zsh in share/zsh/site-functions/_mio-echo, fish in \
-share/fish/vendor_completions.d/mio-echo.fish.";
+Where they belong: `generate man` in share/man/man1/mio-echo.1, `generate man serve` in \
+share/man/man1/mio-echo-serve.1, bash in share/bash-completion/completions/mio-echo, zsh in \
+share/zsh/site-functions/_mio-echo, fish in share/fish/vendor_completions.d/mio-echo.fish.";

@@ -84,9 +84,9 @@ pub struct Config {
     pub busy_poll: Option<Duration>,
     /// The interval at which the server logs its statistics. Default: `None`, which means never. From 1 ms to 24 days.
     pub stats_every: Option<Duration>,
-    /// Wakes each loop up at this interval even if nothing happens. Then [`Stats::polls`](crate::Stats::polls) of a loop
-    /// that runs grows at least once in this time, and a watchdog can tell whether it does. Default: `None`, which means
-    /// never: an idle server then sleeps without limit. From 1 ms to 24 days.
+    /// Wakes each loop up at this interval even if nothing happens. Then [`Stats::polls`](crate::Stats::polls) of a
+    /// loop that runs grows at least once in this time, and a watchdog can tell whether it does. Default: `None`, which
+    /// means never: an idle server then sleeps without limit. From 1 ms to 24 days.
     pub heartbeat: Option<Duration>,
 }
 

@@ -112,8 +112,8 @@ counted! {
         peeks,
         /// Bytes that are in pending writes now: their peers do not read.
         pending_bytes,
-        /// The largest number of bytes that were in pending writes at the same time. With several loops it is the sum of
-        /// their largest numbers, which may be of different moments.
+        /// The largest number of bytes that were in pending writes at the same time. With several loops it is the sum
+        /// of their largest numbers, which may be of different moments.
         peak_pending_bytes,
         /// Times that a connection used up its budget of a turn and continued in the next turn.
         yields,

@@ -138,7 +138,7 @@ fn unix_domain_paths_are_dealt_out_to_the_loops() {
         addresses: paths.iter().cloned().map(Address::Unix).collect(),
         ..with_threads(2)
     };
-    let server = Embedded::with(&config);
+    let server = Server::spawn_with(&config).unwrap();
     for path in &paths {
         let mut client = UnixStream::connect(path).unwrap();
         client.write_all(b"hello").unwrap();
@@ -147,12 +147,12 @@ fn unix_domain_paths_are_dealt_out_to_the_loops() {
         client.read_to_end(&mut echo).unwrap();
         assert_eq!(echo, b"hello");
     }
-    server.until("three connections", |stats| stats.accepted == 3);
-    let accepted: Vec<u64> = server
-        .handle
+    let accepted = server
+        .handle()
         .loop_stats()
         .iter()
         .map(|stats| stats.accepted)
-        .collect();
+        .collect::<Vec<_>>();
     assert_eq!(accepted, [2, 1]);
+    server.stop().unwrap();
 }

@@ -224,10 +224,10 @@ fn common(target: Target, plan: &Plan, stopper: &Stopper, lead_time: Duration) -
     }
 }
 
-/// Returns the lead time: this long before a message is due, a driver stops sleeping. A timer may fire late by its slack
-/// of 50 µs (prctl(2), `PR_SET_TIMERSLACK`). An idle processor also needs time to wake up: tens of microseconds, or
-/// milliseconds for a virtual processor whose real processor runs something else. A driver that polls without sleeping
-/// has no such delay, but needs a processor for each thread, and one more for other processes.
+/// Returns the lead time: this long before a message is due, a driver stops sleeping. A timer may fire late by its
+/// slack of 50 µs (prctl(2), `PR_SET_TIMERSLACK`). An idle processor also needs time to wake up: tens of microseconds,
+/// or milliseconds for a virtual processor whose real processor runs something else. A driver that polls without
+/// sleeping has no such delay, but needs a processor for each thread, and one more for other processes.
 fn lead_time(threads: usize) -> Duration {
     let processors = thread::available_parallelism().map_or(1, usize::from);
     match threads < processors {

@@ -51,9 +51,9 @@ pub trait Connector: Poller {
     /// Waits for events like [`poll`](Poller::poll), but punctually: it returns at the end of `wait` at the latest,
     /// plus the duration of one system call.
     ///
-    /// It sleeps only if `wait` is longer than `lead_time`, and only until `lead_time` before the end of `wait`. Otherwise it
-    /// polls without sleeping and returns at once. The caller repeats the call until the time has come. `lead_time` should
-    /// be longer than the time that the kernel needs to wake a thread up.
+    /// It sleeps only if `wait` is longer than `lead_time`, and only until `lead_time` before the end of `wait`.
+    /// Otherwise it polls without sleeping and returns at once. The caller repeats the call until the time has come.
+    /// `lead_time` should be longer than the time that the kernel needs to wake a thread up.
     ///
     /// # Errors
     /// The errors of [`poll`](Poller::poll).

@@ -120,8 +120,8 @@ fn set_stream_options(socket: SockRef<'_>, give_up_after: Option<Duration>) -> i
     delivery::give_up_after(&socket, give_up_after)
 }
 
-/// Takes over a TCP socket that listens already, for example one that systemd passes. Sets the options of [`listen_tcp`]
-/// that streams inherit. The owner of the socket chose its backlog and its address.
+/// Takes over a TCP socket that listens already, for example one that systemd passes. Sets the options of
+/// [`listen_tcp`] that streams inherit. The owner of the socket chose its backlog and its address.
 ///
 /// # Errors
 /// `InvalidInput` if the socket does not listen. The errors of setsockopt(2) and fcntl(2).

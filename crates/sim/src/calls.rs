@@ -62,7 +62,8 @@ impl Kernel {
         io::Error::from_raw_os_error(kinds[chosen])
     }
 
-    /// Records that an accept failed for lack of a descriptor. A second failure in the same millisecond is not progress.
+    /// Records that an accept failed for lack of a descriptor. A second failure in the same millisecond is not
+    /// progress.
     fn note_missing_descriptor(&mut self) {
         self.progress |= self.no_descriptor_at != Some(self.now);
         self.no_descriptor_at = Some(self.now);

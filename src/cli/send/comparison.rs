@@ -11,8 +11,8 @@ use crc32fast::Hasher;
 
 /// Compares the bytes that come back with those that were sent.
 ///
-/// The sending thread calls [`announce`](Comparison::announce) before it sends, [`moved`](Comparison::moved) after each write,
-/// and `wait_for_input`, `end` or `fail` after its last system call on the socket.
+/// The sending thread calls [`announce`](Comparison::announce) before it sends, [`moved`](Comparison::moved) after each
+/// write, and `wait_for_input`, `end` or `fail` after its last system call on the socket.
 ///
 /// The receiving thread calls [`receive`](Comparison::receive) with all bytes that it reads. It calls
 /// [`patience`](Comparison::patience) for the limit of its next read, and [`judge`](Comparison::judge) at the end.
