@@ -68,5 +68,6 @@ pub use net::descriptors::raise_descriptor_limit;
 #[doc(hidden)]
 pub use server::simulation::check_tape;
 pub use server::{
-    AcceptErrors, BindError, Closed, Config, Handle, Passed, RunningServer, Server, Stats,
+    AcceptErrors, BindError, Closed, Config, Handle, Histogram, Passed, RunningServer, Server,
+    Stats, Turns,
 };

@@ -255,6 +255,8 @@ fn config(args: &ServeArgs) -> Config {
         unix_mode: args.unix_mode,
         busy_poll: args.busy_poll.0,
         stats_every: args.stats_every.0,
+        turn_histograms: false,
+        spare_descriptors: 0,
         heartbeat: None,
     }
 }

@@ -84,6 +84,13 @@ pub struct Config {
     pub busy_poll: Option<Duration>,
     /// The interval at which the server logs its statistics. Default: `None`, which means never. From 1 ms to 24 days.
     pub stats_every: Option<Duration>,
+    /// Records how long each turn of a loop takes and how many events it has: see
+    /// [`Handle::loop_turns`](crate::Handle::loop_turns). It costs one more reading of the clock in each turn. Default:
+    /// false.
+    pub turn_histograms: bool,
+    /// Descriptors that the program needs besides those of the server: the server leaves so many free. Default: 0. The
+    /// server always leaves 32 for itself and for a small program.
+    pub spare_descriptors: usize,
     /// Wakes each loop up at this interval even if nothing happens. Then [`Stats::polls`](crate::Stats::polls) of a
     /// loop that runs grows at least once in this time, and a watchdog can tell whether it does. Default: `None`, which
     /// means never: an idle server then sleeps without limit. From 1 ms to 24 days.
@@ -108,6 +115,8 @@ impl Default for Config {
             unix_mode: None,
             busy_poll: None,
             stats_every: None,
+            turn_histograms: false,
+            spare_descriptors: 0,
             heartbeat: None,
         }
     }

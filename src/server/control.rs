@@ -11,6 +11,7 @@ use mio::Waker;
 
 use super::quota::Quota;
 use super::stats::{Counters, Stats};
+use super::turns::{TurnCounters, Turns};
 
 /// The request and the counters. The loop and its handles share them.
 #[derive(Debug, Default)]
@@ -19,11 +20,17 @@ pub(crate) struct Control {
     asked: AtomicU8,
     /// The statistics. Only the loop changes them.
     counters: Counters,
+    /// The histograms of the turns. Only the loop changes them.
+    turns: TurnCounters,
 }
 
 impl Control {
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    pub(crate) fn turns(&self) -> &TurnCounters {
+        &self.turns
     }
 
     /// Returns true if the loop was asked to end, with or without a drain.
@@ -123,6 +130,18 @@ impl Handle {
     pub fn loop_stats(&self) -> Vec<Stats> {
         let loops = self.loops.iter();
         loops.map(|one| one.control.counters().snapshot()).collect()
+    }
+
+    /// Returns the turns of each loop up to now, in the order of the loops. They are empty unless
+    /// [`Config::turn_histograms`](crate::Config::turn_histograms) is set.
+    pub fn loop_turns(&self) -> Vec<Turns> {
+        let loops = self.loops.iter();
+        loops.map(|one| one.control.turns().snapshot()).collect()
+    }
+
+    /// Returns the largest number of connections that may be open at the same time.
+    pub fn most_connections(&self) -> usize {
+        self.connections.most()
     }
 
     /// Logs the statistics: of all loops together, and of each one if there are several.

@@ -186,6 +186,10 @@ impl<P: Poller> EventLoop<P> {
         }
         self.expire();
         self.publish_pending();
+        if self.limits.turn_histograms {
+            let duration = self.poller.now().saturating_duration_since(self.now);
+            self.control.turns().record(duration, events.len());
+        }
         Ok(())
     }
 

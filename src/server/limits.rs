@@ -40,6 +40,8 @@ pub(crate) struct Limits {
     pub(super) busy_poll: Option<Duration>,
     /// The interval at which the statistics are logged; `None` means never.
     pub(super) stats_every: Option<Duration>,
+    /// Whether the loop records the duration of each turn.
+    pub(super) turn_histograms: bool,
     /// The interval at which the loop wakes up even if nothing happens; `None` means never.
     pub(super) heartbeat: Option<Duration>,
     /// The budget of a connection in one turn, in bytes. When it is used up, the other connections run.
@@ -53,7 +55,10 @@ impl Limits {
     /// Returns the limits, and the most memory that a server with these limits can use, in bytes. Logs a warning if the
     /// descriptor limit allows fewer connections than the configuration.
     pub(super) fn of(config: &Config) -> (Limits, usize) {
-        let room = descriptors::room_for_connections();
+        let threads = config.threads.max(1);
+        // Each further loop has a selector, a waker, a pipe and a listener for each address.
+        let further = (threads - 1) * (4 + config.addresses.len());
+        let room = descriptors::room_for_connections(further + config.spare_descriptors);
         let wanted = config.max_connections.unwrap_or(room);
         let max_connections = wanted.min(room);
         if wanted > room {
@@ -62,7 +67,7 @@ impl Limits {
                 if room == 1 { "" } else { "s" }
             );
         }
-        let (threads, read_buffer) = (config.threads.max(1), config.read_buffer.max(1));
+        let read_buffer = config.read_buffer.max(1);
         let limits = Limits {
             connections: Arc::new(Quota::new(max_connections)),
             shrink_above: SHRINK_ABOVE,
@@ -84,6 +89,7 @@ impl Limits {
             stats_every: config
                 .stats_every
                 .map(|every| every.clamp(SHORTEST, timeouts::LONGEST)),
+            turn_histograms: config.turn_histograms,
             heartbeat: config
                 .heartbeat
                 .map(|every| every.clamp(SHORTEST, timeouts::LONGEST)),

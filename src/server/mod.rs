@@ -23,6 +23,7 @@ mod sweeps;
 mod table;
 mod timeouts;
 mod trace;
+mod turns;
 
 pub use bind::{BindError, Passed};
 #[cfg(feature = "bench_support")]
@@ -41,3 +42,4 @@ pub(crate) use stats::Counters;
 pub use stats::{AcceptErrors, Closed, Stats};
 #[cfg(feature = "bench_support")]
 pub(crate) use trace::PeerTracer;
+pub use turns::{Histogram, Turns};

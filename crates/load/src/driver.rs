@@ -1112,7 +1112,7 @@ impl Ticker {
 /// of the free descriptors are enough for them. The other half is for the server's ends, if the server is in this
 /// process.
 fn most_endings(plan: &Plan) -> usize {
-    let room = descriptors::room_for_connections().saturating_sub(plan.connections) / 2;
+    let room = descriptors::room_for_connections(0).saturating_sub(plan.connections) / 2;
     let wanted = plan.connections.max(FEWEST_ENDINGS);
     wanted.min(room) / plan.threads
 }

@@ -217,7 +217,7 @@ impl Plan {
     }
 
     fn check_descriptors(&self) -> Result<(), PlanError> {
-        let room = descriptors::room_for_connections();
+        let room = descriptors::room_for_connections(0);
         let connections = self.connections;
         if connections >= MOST_CONNECTIONS as usize {
             return Err(PlanError::TooManyConnections);

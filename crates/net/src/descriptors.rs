@@ -29,10 +29,11 @@ pub fn raise_descriptor_limit() -> io::Result<usize> {
     Ok(descriptor_limit())
 }
 
-/// Returns the number of connections that the current descriptor limit allows, at least 1.
-pub fn room_for_connections() -> usize {
+/// Returns the number of connections that the current descriptor limit allows beside `others`, at least 1. `others` are
+/// descriptors in addition to the 32 that are never for connections.
+pub fn room_for_connections(others: usize) -> usize {
     descriptor_limit()
-        .saturating_sub(RESERVED)
+        .saturating_sub(RESERVED.saturating_add(others))
         .clamp(1, MOST_CONNECTIONS)
 }
 

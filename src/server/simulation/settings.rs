@@ -88,6 +88,7 @@ impl ServerSettings {
             drain_timeout: Duration::from_millis(self.drain),
             busy_poll: after(self.busy_poll),
             stats_every: after(self.stats_every),
+            turn_histograms: false,
             heartbeat: None,
             turn_budget: self.turn * LEAST_CHARGE,
             accepts_a_turn: self.accepts_a_turn,
