@@ -14,6 +14,8 @@ use mio_echo::raise_descriptor_limit;
 
 use super::conclusion::conclude;
 use super::failure::Failure;
+#[cfg(feature = "metrics")]
+use super::metrics;
 use super::{logging, stop};
 pub(super) use args::BenchArgs;
 
@@ -36,8 +38,26 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     args.outputs.check(plans.len())?;
     let stopper = Stopper::default();
     stop::on_signals(&stopper)?;
+    #[cfg(feature = "metrics")]
+    let load = match &args.metrics {
+        None => None,
+        Some(address) => {
+            let site = metrics::Site::bind(address)?;
+            logging::print_after_log(&format_args!("metrics on {}", site.url()));
+            let load = metrics::Load::new();
+            site.publish(std::sync::Arc::new(load.clone()))?;
+            Some(load)
+        }
+    };
     let note = embedded.as_ref().map(|_| EMBEDDED_NOTE);
-    let document = series::measure(args, &plans, &stopper, note)?;
+    let document = series::measure(
+        args,
+        &plans,
+        &stopper,
+        note,
+        #[cfg(feature = "metrics")]
+        load,
+    )?;
     args.outputs.write(&document)?;
     conclude(&document)
 }

@@ -13,6 +13,8 @@ mod generate;
 mod logging;
 #[cfg(feature = "load")]
 mod merge;
+#[cfg(feature = "metrics")]
+mod metrics;
 #[cfg(feature = "load")]
 mod outputs;
 mod send;

@@ -1,6 +1,8 @@
 //! `mio-echo serve`: runs the server until a signal stops it.
 
 use std::io::{self, Write};
+#[cfg(any(unix, feature = "metrics"))]
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,6 +12,8 @@ use serde::Serialize;
 
 use super::failure::Failure;
 use super::logging;
+#[cfg(feature = "metrics")]
+use super::metrics::{self, Site};
 #[cfg(unix)]
 use super::systemd;
 use super::values::{self, OrOff};
@@ -140,6 +144,12 @@ pub(super) struct ServeArgs {
     #[arg(value_parser = values::timeout)]
     stats_every: OrOff,
 
+    /// Show the numbers of the server over HTTP: a page at /, and OpenMetrics for Prometheus at /metrics. ADDRESS is a
+    /// port of the loopback interface, HOST:PORT or [IPV6]:PORT; PORT may be auto
+    #[cfg(feature = "metrics")]
+    #[arg(long, value_name = "ADDRESS", value_parser = values::site)]
+    metrics: Option<Address>,
+
     /// At the end, print the statistics as one JSON object, in the last line of standard output
     #[arg(long)]
     json: bool,
@@ -179,6 +189,13 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     if config.addresses.is_empty() && passed.is_empty() {
         config.addresses = vec![Address::default()];
     }
+    #[cfg(feature = "metrics")]
+    let site = args.metrics.as_ref().map(Site::bind).transpose()?;
+    #[cfg(feature = "metrics")]
+    if site.is_some() {
+        config.turn_histograms = true;
+        config.spare_descriptors = metrics::DESCRIPTORS;
+    }
     let mut server = Server::bind_with(&config, passed)?;
     stop_on_signals(&mut server)?;
     let handle = server.handle();
@@ -189,11 +206,19 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
             watchdog.feed(handle.clone())?;
         }
     }
-    for address in server.local_addresses() {
-        // A script may close the pipe after it has read the address. The server still runs.
-        if let Err(error) = say(&format!("listening on {address}")) {
-            log::warn!("cannot write to standard output: {error}");
-        }
+    let addresses: Vec<String> = server
+        .local_addresses()
+        .iter()
+        .map(Address::to_string)
+        .collect();
+    for address in &addresses {
+        announce(&format!("listening on {address}"));
+    }
+    #[cfg(feature = "metrics")]
+    if let Some(site) = site {
+        announce(&format!("metrics on {}", site.url()));
+        let serving = metrics::Serving::new(handle.clone(), &config, &addresses);
+        site.publish(Arc::new(serving))?;
     }
     let stats = server.run()?;
     log::info!("served: {stats}");
@@ -212,6 +237,13 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
             .map_err(|error| format!("cannot write the statistics to standard output: {error}"))?;
     }
     Ok(())
+}
+
+/// Prints a line for a script that waits for it. The script may close the pipe then, and the server still runs.
+fn announce(line: &str) {
+    if let Err(error) = say(line) {
+        log::warn!("cannot write to standard output: {error}");
+    }
 }
 
 /// The JSON of `--json`.
@@ -267,7 +299,6 @@ fn config(args: &ServeArgs) -> Config {
 fn stop_on_signals(server: &mut Server) -> io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     use signal_hook::flag;
-    use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
 
     // Install this handler first. A signal that arrives before it would only set the flag, and the server would not

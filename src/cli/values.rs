@@ -68,6 +68,25 @@ pub(super) fn address(text: &str) -> Result<Address, String> {
     Ok(address)
 }
 
+/// Parses the address of `--metrics`: a port of the loopback interface, or an address with its host.
+#[cfg(feature = "metrics")]
+pub(super) fn site(text: &str) -> Result<Address, String> {
+    if text.starts_with(':') {
+        return Err(format!(
+            "name the interface: 127.0.0.1{text} for this machine only, or 0.0.0.0{text} for every IPv4 interface"
+        ));
+    }
+    let is_port = text == "auto" || text.parse::<u16>().is_ok();
+    let parsed = match is_port {
+        true => address(&format!("127.0.0.1:{text}")),
+        false => address(text),
+    };
+    match parsed {
+        Ok(Address::Unix(_)) => Err("a Unix-domain path is not possible".to_owned()),
+        other => other,
+    }
+}
+
 /// Parses a timeout from 1 ms to 24 days, or `off`.
 pub(super) fn timeout(text: &str) -> Result<OrOff, String> {
     if text == "off" {

@@ -146,6 +146,12 @@ pub(in crate::cli) struct BenchArgs {
     #[arg(long, value_name = "FULL|OFF", default_value = "full")]
     pub(super) verify: VerifyArg,
 
+    /// Show the numbers of the running load over HTTP: a page at /, and OpenMetrics for Prometheus at /metrics. ADDRESS
+    /// is a port of the loopback interface, HOST:PORT or [IPV6]:PORT; PORT may be auto
+    #[cfg(feature = "metrics")]
+    #[arg(long, value_name = "ADDRESS", value_parser = values::site)]
+    pub(super) metrics: Option<Address>,
+
     /// Make one run for each value: KEY=A..B*2, KEY=A..B+1000 or KEY=A,B,C. KEY is rate, connections or size
     #[arg(long, value_name = "KEY=VALUES", help_heading = SEVERAL)]
     pub(super) sweep: Option<Sweep>,

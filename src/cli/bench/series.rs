@@ -11,6 +11,8 @@ use super::args::BenchArgs;
 use super::plans::{self, Planned};
 use super::progress::Display;
 use crate::cli::failure::Failure;
+#[cfg(feature = "metrics")]
+use crate::cli::metrics::Load;
 
 /// Makes all runs and returns the report. `note` is a sentence that the report has before its figures.
 ///
@@ -22,10 +24,13 @@ pub(super) fn measure(
     plans: &[Planned],
     stopper: &Stopper,
     note: Option<&str>,
+    #[cfg(feature = "metrics")] load: Option<Load>,
 ) -> Result<Document, Failure> {
     let options = plans::options(args, plans);
     let mut series = Series {
         display: Display::new(),
+        #[cfg(feature = "metrics")]
+        load,
         stopper,
         builder: DocumentBuilder::new(options, SystemTime::now()).program(Program {
             name: env!("CARGO_PKG_NAME").to_owned(),
@@ -52,6 +57,9 @@ pub(super) fn measure(
 /// The runs so far, and the means to make more.
 struct Series<'a> {
     display: Display,
+    /// The numbers of `--metrics`.
+    #[cfg(feature = "metrics")]
+    load: Option<Load>,
     stopper: &'a Stopper,
     builder: DocumentBuilder,
 }
@@ -75,13 +83,23 @@ impl Series<'_> {
     fn run(&mut self, plan: &Plan, side: Option<Side>) -> Result<bool, Failure> {
         let mut window_start = SystemTime::now();
         let display = &mut self.display;
+        #[cfg(feature = "metrics")]
+        let load = self.load.as_ref();
         let measured = load::run(plan, self.stopper, |progress| {
             if let Progress::Started = progress {
                 window_start = plan.start_at.unwrap_or_else(SystemTime::now) + plan.warmup;
             }
             display.show(plan, &progress);
+            #[cfg(feature = "metrics")]
+            if let Some(load) = load {
+                load.add(plan, &progress);
+            }
         });
         self.display.end_of_run();
+        #[cfg(feature = "metrics")]
+        if let Some(load) = &self.load {
+            load.end_of_run(measured.as_ref().ok());
+        }
         let recording = match measured {
             Ok(recording) => recording,
             // The runs before this one still make a report.
