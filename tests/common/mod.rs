@@ -181,6 +181,13 @@ impl Process {
         process
     }
 
+    /// Reads the next line of its standard output.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line
+    }
+
     /// Returns its first address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses[0].parse().unwrap()

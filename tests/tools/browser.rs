@@ -19,8 +19,13 @@ fn browser() -> Option<&'static str> {
     })
 }
 
-/// Opens a page in Chromium with these options, and returns its output.
+/// Opens a file in Chromium with these options, and returns its output.
 fn chromium(folder: &Path, args: &[&str], page: &Path) -> Output {
+    chromium_at(folder, args, &format!("file://{}", page.display()))
+}
+
+/// Opens an address in Chromium with these options, and returns its output.
+fn chromium_at(folder: &Path, args: &[&str], address: &str) -> Output {
     let profile = tempfile::tempdir_in(folder).unwrap();
     let output = Command::new(browser().unwrap())
         .args([
@@ -42,7 +47,7 @@ fn chromium(folder: &Path, args: &[&str], page: &Path) -> Output {
         ])
         .arg(format!("--user-data-dir={}", profile.path().display()))
         .args(args)
-        .arg(format!("file://{}", page.display()))
+        .arg(address)
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -59,7 +64,15 @@ pub(crate) fn opened(folder: &Path, page: &Path) -> String {
 
 /// Returns the page as the browser parsed it, and the messages of the console.
 pub(crate) fn opened_with_messages(folder: &Path, page: &Path) -> (String, Vec<String>) {
-    let output = chromium(folder, &["--dump-dom"], page);
+    messages_of(chromium(folder, &["--dump-dom"], page))
+}
+
+/// Opens an address with these options, and returns the page and the messages of the console.
+pub(crate) fn opened_at(folder: &Path, args: &[&str], address: &str) -> (String, Vec<String>) {
+    messages_of(chromium_at(folder, args, address))
+}
+
+fn messages_of(output: Output) -> (String, Vec<String>) {
     let said = String::from_utf8_lossy(&output.stderr);
     let messages = said.lines().filter(|line| line.contains("CONSOLE"));
     let messages = messages.map(str::to_owned).collect();

@@ -22,6 +22,8 @@ mod owners;
 mod page;
 #[cfg(target_os = "linux")]
 mod ports;
+#[cfg(all(target_os = "linux", feature = "metrics"))]
+mod site;
 #[cfg(target_os = "linux")]
 mod units;
 #[cfg(target_os = "linux")]
@@ -45,6 +47,9 @@ enum Needs {
     Repair,
     /// Chromium.
     Browser,
+    /// Prometheus and promtool.
+    #[cfg(feature = "metrics")]
+    Prometheus,
     /// `systemd-analyze`.
     Systemd,
 }
@@ -68,6 +73,10 @@ impl Needs {
             }
             Needs::Systemd if !units::systemd_works() => {
                 Some("systemd-analyze is missing: apt-get install systemd")
+            }
+            #[cfg(feature = "metrics")]
+            Needs::Prometheus if !site::prometheus_works() => {
+                Some("Prometheus is missing: apt-get install prometheus")
             }
             Needs::Browser if !browser::browser_works() => {
                 Some("Chromium is missing: apt-get install chromium")
@@ -113,7 +122,7 @@ macro_rules! trials {
 }
 
 fn main() -> ExitCode {
-    let trials = [of_linux(), of_epoll(), of_check()]
+    let trials = [of_linux(), of_epoll(), of_check(), of_metrics()]
         .into_iter()
         .flatten()
         .collect();
@@ -182,6 +191,26 @@ fn of_check() -> Vec<Trial> {
             check_page::the_survival_grid_is_shown_without_the_network,
         }
     }
+}
+
+/// Tests of `--metrics`.
+#[cfg(all(target_os = "linux", feature = "metrics"))]
+fn of_metrics() -> Vec<Trial> {
+    trials! {
+        Browser {
+            site::the_page_draws_the_numbers_of_the_server,
+            site::the_page_fits_a_phone_and_has_light_and_dark,
+        }
+        Prometheus {
+            site::prometheus_reads_the_server,
+            site::the_alert_rules_pass_their_tests,
+        }
+    }
+}
+
+#[cfg(not(all(target_os = "linux", feature = "metrics")))]
+fn of_metrics() -> Vec<Trial> {
+    Vec::new()
 }
 
 #[cfg(not(target_os = "linux"))]
