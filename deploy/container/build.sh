@@ -3,7 +3,8 @@
 #
 #   deploy/container/build.sh [NAME]      default: localhost/mio-echo
 #
-# With MIO_ECHO_TRY=1 it also runs the server, a load and the tester inside the image.
+# With MIO_ECHO_TRY=1 it also builds the image a second time, which must be the same, and runs a load and the tester
+# inside it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 name=${1:-localhost/mio-echo}
@@ -13,18 +14,26 @@ target=x86_64-unknown-linux-gnu
 RUSTFLAGS='-C target-feature=+crt-static' CARGO_TARGET_DIR=target/static \
   cargo build --locked --release -p mio-echo --target "$target"
 context=$(mktemp -d)
-trap 'rm -rf "$context"' EXIT
-cp "target/static/$target/release/mio-echo" deploy/container/Containerfile "$context/"
-file -b "$context/mio-echo" 2>/dev/null || true
-
-# chroot and vfs need no privileges of a container engine. Without a timestamp, the same program gives the same image.
+container=
+# chroot and vfs need no privileges of a container engine.
 buildah() { command buildah --storage-driver vfs "$@"; }
-buildah bud --isolation chroot --timestamp 0 --tag "$name" "$context"
+clean_up() {
+  rm -rf "$context"
+  [ -z "$container" ] || buildah rm "$container" >/dev/null
+}
+trap clean_up EXIT
+cp "target/static/$target/release/mio-echo" deploy/container/Containerfile "$context/"
+
+# Without a timestamp, the same program gives the same image.
+image() { buildah bud --quiet --isolation chroot --timestamp 0 --tag "$name" "$context"; }
+id=$(image)
+echo "$name is image ${id:0:12}, with a program of $(stat --format %s "$context/mio-echo") bytes"
 
 [ "${MIO_ECHO_TRY:-0}" = 1 ] || exit 0
+again=$(image)
+[ "$again" = "$id" ] || { echo "the second build is another image: ${again:0:12}" >&2; exit 1; }
 container=$(buildah from "$name")
-trap 'rm -rf "$context"; buildah rm "$container" >/dev/null' EXIT
 inside() { buildah run --isolation chroot "$container" -- /mio-echo "$@"; }
 # bench without an address has a server of its own.
-inside bench -n 2000 -c 10
+inside bench -n 2000 -c 10 --fail-if 'errors>0'
 inside check --only echo,ends --strict -- /mio-echo serve '{address}' -q

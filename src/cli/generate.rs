@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use clap::{Args, Command, ValueEnum};
+use clap::builder::PossibleValuesParser;
+use clap::error::ErrorKind;
+use clap::{Arg, Args, Command, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
@@ -36,6 +38,9 @@ enum What {
 
 /// Prints the text for this command line.
 pub(super) fn run(args: &GenerateArgs, mut program: Command) -> Result<(), Failure> {
+    if args.what != What::Man {
+        program = with_candidates(program);
+    }
     program.build();
     let mut text = Vec::new();
     let shell = match args.what {
@@ -47,6 +52,9 @@ pub(super) fn run(args: &GenerateArgs, mut program: Command) -> Result<(), Failu
     match (shell, &args.command) {
         (Some(shell), None) => {
             clap_complete::generate(shell, &mut program, "mio-echo", &mut text);
+            if shell == Shell::Bash {
+                text.extend_from_slice(COLONS.as_bytes());
+            }
         }
         (Some(_), Some(_)) => {
             return Err(Failure::Usage(
@@ -64,6 +72,51 @@ pub(super) fn run(args: &GenerateArgs, mut program: Command) -> Result<(), Failu
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::OutputClosed),
         other => Ok(other?),
     }
+}
+
+/// Gives the values of all arguments candidates, which the shells offer: the forms of an address, and values that a user
+/// often needs. The generated text is all that this command is for, so it does not matter that it would accept nothing
+/// else.
+fn with_candidates(program: Command) -> Command {
+    let accepting = program.clone();
+    let accepts = move |command: &str, argument: &Arg, value: &str| {
+        let value = match argument.get_long() {
+            Some(long) => format!("--{long}={value}"),
+            None => value.to_owned(),
+        };
+        let parsed = accepting
+            .clone()
+            .try_get_matches_from(["mio-echo", command, &value]);
+        !parsed.is_err_and(|error| error.kind() == ErrorKind::ValueValidation)
+    };
+    program.mut_subcommands(|command| {
+        let name = command.get_name().to_owned();
+        command
+            .mut_args(|argument| offer(argument, |argument, value| accepts(&name, argument, value)))
+    })
+}
+
+/// Gives an argument its default and those candidates that it accepts.
+fn offer(argument: Arg, accepts: impl Fn(&Arg, &str) -> bool) -> Arg {
+    let name = argument.get_value_names().and_then(<[_]>::first);
+    let name = name.map(ToString::to_string).unwrap_or_default();
+    if name.starts_with("FILE") || name.ends_with(".json") {
+        return argument.value_hint(ValueHint::FilePath);
+    }
+    let key = argument.get_id().as_str();
+    let offered = CANDIDATES.iter().find(|(of, _)| *of == key || *of == name);
+    let Some((_, values)) = offered else {
+        return argument;
+    };
+    let default = argument.get_default_values().first();
+    let default = default.map(|value| value.to_string_lossy().into_owned());
+    let mut all: Vec<String> = default.into_iter().collect();
+    for value in values.iter().filter(|value| accepts(&argument, value)) {
+        if !all.iter().any(|other| other == value) {
+            all.push((*value).to_owned());
+        }
+    }
+    argument.value_parser(PossibleValuesParser::new(all))
 }
 
 /// Writes the man page of a command.
@@ -101,6 +154,52 @@ fn about(command: &Command) -> String {
     let about = command.get_about().map(ToString::to_string);
     about.unwrap_or_default().replace('-', "\\-")
 }
+
+/// The candidates of an argument, by its key or else by the name of its value. The more special ones come first.
+const CANDIDATES: &[(&str, &[&str])] = &[
+    (
+        "metrics",
+        &[
+            "7008",
+            "auto",
+            "127.0.0.1:7008",
+            "0.0.0.0:7008",
+            "[::1]:7008",
+        ],
+    ),
+    ("threads", &["auto", "2", "4"]),
+    (
+        "ADDRESS",
+        &[
+            "127.0.0.1:7007",
+            "127.0.0.1:auto",
+            ":7007",
+            "[::1]:7007",
+            "localhost:7007",
+            "unix:/run/mio-echo.sock",
+        ],
+    ),
+    ("TIME", &["off", "100ms", "1s", "10s", "1m"]),
+    ("SIZE", &["64", "1KiB", "64KiB", "1MiB", "256MiB"]),
+    ("R", &["100", "1k", "10k", "100k"]),
+    (
+        "CONDITION",
+        &[
+            "p99>20ms",
+            "p99<2ms",
+            "errors>0",
+            "rate<5k",
+            "regress(p99)>10%",
+        ],
+    ),
+    ("MODE", &["0600", "0660", "0666"]),
+];
+
+/// The end of the completions for bash.
+const COLONS: &str = "
+# By default bash ends a word at a colon, and an address has colons.
+COMP_WORDBREAKS=${COMP_WORDBREAKS//:}
+";
 
 const SEE_ALSO: &str = r"
 .SH SEE ALSO
