@@ -20,7 +20,8 @@ fn every_name_in_a_document_exists_in_the_sources() {
     let mut names = 0;
     for document in documents() {
         for span in &document.code {
-            if is_long_name(span) {
+            // tests/metrics.rs compares the names of metrics with the running commands.
+            if is_long_name(span) && !span.starts_with("mio_echo_") {
                 names += 1;
                 if !known.contains(span) {
                     let path = document.path.display();
