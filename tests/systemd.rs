@@ -8,12 +8,11 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -122,49 +121,45 @@ fn passed_sockets_replace_the_default_address_and_outlive_the_server() {
     TcpStream::connect(address).unwrap();
 }
 
-/// A thousand clients connect while three servers follow each other on the same socket. Clients that wait in the
-/// backlog at a shutdown are served by the next server. A client whose bytes had not arrived when its server was
-/// stopped gets the end of its stream: it has sent nothing.
+/// A thousand clients connect, ten at a time, while servers follow each other on the same socket. Clients that wait in
+/// the backlog at a shutdown are served by the next server. A client whose bytes had not arrived when its server was
+/// stopped gets the end of its stream.
 #[test]
 fn a_restart_refuses_no_client() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let start = || Service::start(&["-q"], listener.try_clone().unwrap(), None);
-    let is_over = AtomicBool::new(false);
-    let (served, ended) = thread::scope(|scope| {
-        let clients = scope.spawn(|| {
-            let (mut served, mut ended) = (0, 0);
-            while served + ended < 1000 {
-                let mut client = TcpStream::connect(address).expect("a client was refused");
-                client.set_read_timeout(Some(LIMIT)).unwrap();
-                let mut echo = [0; 5];
-                match client
-                    .write_all(b"hello")
-                    .and_then(|()| client.read_exact(&mut echo))
-                {
-                    Ok(()) => served += 1,
-                    Err(_) => ended += 1,
-                }
-                // A pause, so that the clients are spread over the restarts.
-                thread::sleep(Duration::from_micros(500));
-            }
-            is_over.store(true, Ordering::Relaxed);
-            (served, ended)
-        });
+    let mut restarts = 0;
+    let ended = thread::scope(|scope| {
         let mut service = start();
-        let mut restarts = 0;
-        while !is_over.load(Ordering::Relaxed) {
-            if restarts < 3 {
-                assert!(service.stop().success());
-                service = start();
-                restarts += 1;
-            }
-            thread::sleep(Duration::from_millis(1));
+        let clients: Vec<_> = (0..10)
+            .map(|_| scope.spawn(move || (0..100).filter(|_| !is_served(address)).count()))
+            .collect();
+        while !clients.iter().all(|client| client.is_finished()) {
+            assert!(service.stop().success());
+            service = start();
+            restarts += 1;
+            thread::sleep(Duration::from_millis(20));
         }
-        clients.join().unwrap()
+        clients
+            .into_iter()
+            .map(|client| client.join().unwrap())
+            .sum::<usize>()
     });
-    assert_eq!(served + ended, 1000);
-    assert!(ended <= 3, "clients without an echo: {ended}");
+    assert!(restarts >= 3, "{restarts} restarts");
+    // At most those that were connected when a server stopped.
+    assert!(ended <= 10 * restarts, "clients without an echo: {ended}");
+    println!("{restarts} restarts, {ended} of 1000 clients without an echo");
+}
+
+/// Connects, which must succeed, and returns whether the echo came back. A pause spreads the clients over the restarts.
+fn is_served(address: SocketAddr) -> bool {
+    let mut client = TcpStream::connect(address).expect("a client was refused");
+    client.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut echo = [0; 5];
+    let is_served = client.write_all(b"hello").is_ok() && client.read_exact(&mut echo).is_ok();
+    thread::sleep(Duration::from_millis(5));
+    is_served
 }
 
 #[test]
