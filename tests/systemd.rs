@@ -47,7 +47,7 @@ impl Service {
         Service::spawn(command, count as usize)
     }
 
-    /// Starts a command, and reads so many lines of its standard output.
+    /// Starts a command, and reads this number of lines of its standard output.
     fn spawn(mut command: Command, lines: usize) -> Service {
         let mut child = command.spawn().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap()).lines();

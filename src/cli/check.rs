@@ -57,7 +57,7 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "NAME")]
     explain: Option<String>,
 
-    /// Require the checks of level should too
+    /// Require the checks of the level "should" too
     #[arg(long)]
     strict: bool,
 
@@ -65,7 +65,8 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["addresses", "pid"])]
     server_log: Option<PathBuf>,
 
-    /// Limit for an answer. A short answer has 3/4 of it, and a pause may be 1.5 times as long
+    /// Time limit of the checks. A short answer must come within 3/4 of it. While an echo is under way, the server may
+    /// send nothing for at most 1.5 times this time
     #[arg(
         long,
         value_name = "TIME",
@@ -79,7 +80,8 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = values::duration)]
     idle: Option<Duration>,
 
-    /// The server promises to echo acknowledged bytes after SIGTERM: raises sigterm to level should
+    /// The server promises to echo, after SIGTERM, the bytes that its kernel acknowledged before. This option raises
+    /// the check "sigterm" to the level "should"
     #[arg(long)]
     drains: bool,
 

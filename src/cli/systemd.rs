@@ -47,13 +47,14 @@ impl Watchdog {
         Some(Watchdog { limit })
     }
 
-    /// Returns how often each loop must wake up, so that every look finds a turn of it.
+    /// Returns the interval at which each loop must wake up. Then each check of [`feed`](Watchdog::feed) finds that
+    /// every running loop has made a turn.
     pub(super) fn heartbeat(self) -> Duration {
         self.limit / 4
     }
 
-    /// Tells the service manager in each half of the limit that the service lives, if every loop has made a turn since
-    /// the last look. One loop that hangs is enough to be silent.
+    /// Checks twice in each limit whether every loop has made a turn since the last check. If so, it tells the service
+    /// manager that the service runs. If one loop hangs, it tells nothing.
     ///
     /// # Errors
     /// The system cannot start another thread.

@@ -65,8 +65,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// The number of event loops, each on a thread of its own with its own listeners, table and buffers. The kernel
     /// distributes the clients of each TCP address over them (`SO_REUSEPORT`, socket(7)). A Unix-domain address has one
-    /// loop: address i of them belongs to loop i modulo `threads`. The limits `max_connections` and `memory`
-    /// are for all loops together. Default: 1. More than 1 only on Unix; 0 counts as 1.
+    /// loop: the i-th Unix-domain address belongs to loop i modulo `threads`, both counted from 0. The limits
+    /// `max_connections` and `memory` are for all loops together. Default: 1. More than 1 only on Unix; 0 counts as 1.
     pub threads: usize,
     /// Binds each loop to a processor: loop i to the i-th processor of those that the process may use, and again from
     /// the first one if there are fewer. The first loop runs on the thread that calls
@@ -88,12 +88,12 @@ pub struct Config {
     /// [`Handle::loop_turns`](crate::Handle::loop_turns). It costs one more reading of the clock in each turn. Default:
     /// false.
     pub turn_histograms: bool,
-    /// Descriptors that the program needs besides those of the server: the server leaves so many free. Default: 0. The
-    /// server always leaves 32 for itself and for a small program.
+    /// Descriptors that the program needs besides those of the server: the server leaves this number free. Default: 0.
+    /// The server always leaves 32 for itself and for a small program.
     pub spare_descriptors: usize,
     /// Wakes each loop up at this interval even if nothing happens. Then [`Stats::polls`](crate::Stats::polls) of a
-    /// loop that runs grows at least once in this time, and a watchdog can tell whether it does. Default: `None`, which
-    /// means never: an idle server then sleeps without limit. From 1 ms to 24 days.
+    /// running loop grows at least once in this time, and that of a loop that hangs does not. A watchdog can check
+    /// that. Default: `None`, which means never: an idle server then sleeps without limit. From 1 ms to 24 days.
     pub heartbeat: Option<Duration>,
 }
 

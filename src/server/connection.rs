@@ -408,7 +408,8 @@ impl Connection {
     /// Decides whether the connection echoes its next bytes through the pipe. In this turn, `bulk` bytes have come
     /// through the pipe or in reads that filled the buffer.
     ///
-    /// A connection uses the pipe if three conditions hold:
+    /// A connection starts to use the pipe if three conditions hold. It continues while the second one holds, and until
+    /// a burst is below the threshold or a splice needs a read:
     ///
     /// - The peer sends bulk: reads that filled the buffer moved `threshold` bytes in this turn, and the connection
     ///   used up its budget in the turn before. Measurements without the second requirement showed that the pipe made
@@ -544,9 +545,10 @@ impl Connection {
     /// Handles the end of the peer's stream, when our kernel has accepted the whole echo. The connection ends when the
     /// peer's kernel has acknowledged the echo.
     ///
-    /// The last acknowledgement closes the socket, and an edge-triggered selector reports that. A selector that re-arms
-    /// only on `WouldBlock` does not report it, because no call returns `WouldBlock` in this state. So, with such a
-    /// selector, the connection ends at once, and the kernel delivers the rest.
+    /// With the last acknowledgement the kernel's TCP connection is over (state CLOSE), and an edge-triggered selector
+    /// reports that. A selector that re-arms only on `WouldBlock` does not report it, because no call returns
+    /// `WouldBlock` in this state. So, with such a selector, the connection ends at once, and the kernel delivers the
+    /// rest.
     #[inline(never)]
     fn end_of_stream<S: Socket>(
         &mut self,

@@ -693,7 +693,8 @@ impl<P: Poller> EventLoop<P> {
         self.count_what_is_left(key);
     }
 
-    /// Counts the connections that are left in a backlog because descriptors, memory or time ran out.
+    /// Counts the connections that are left in a backlog. Either descriptors, memory or time ran out, or they arrived
+    /// after the drain began.
     fn count_what_is_left(&mut self, key: usize) {
         let Some(Entry::Listener(listener)) = self.table.get_mut(key) else {
             return;
@@ -703,12 +704,12 @@ impl<P: Poller> EventLoop<P> {
             Some(left) => {
                 self.control.counters().left_in_backlog.add(left as u64);
                 log::warn!(
-                    "a listener closes; connections in its backlog that are closed unanswered: {left}"
+                    "a listener is closed; connections in its backlog that are reset without an echo: {left}"
                 );
             }
             None => log::warn!(
-                "a listener closes; connections in its backlog may be closed unanswered: for this kind of socket the \
-                 system does not report their number"
+                "a listener is closed, and connections in its backlog may be reset without an echo: for this kind of \
+                 socket the system does not report their number"
             ),
         }
     }

@@ -109,8 +109,8 @@ impl Limits {
     }
 }
 
-/// The shortest idle timeout, and the shortest interval of the statistics. With an idle timeout of zero, the server
-/// would close a peer before the first read. With an interval of zero, the loop would only log statistics.
+/// The shortest idle timeout, and the shortest interval of the statistics and of the heartbeat. With an idle timeout of
+/// zero, the server would close a peer before the first read. With an interval of zero, the loop would do nothing else.
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// The shortest stall timeout. Linux sends a lost packet again after 200 ms at the earliest (`TCP_RTO_MIN`), and the

@@ -85,8 +85,8 @@ counted! {
         accepted,
         /// Connections turned away because the table was full.
         rejected,
-        /// Connections that were in the backlog when the shutdown began, and that the server could not accept: it ran
-        /// out of descriptors, memory or time. Counted for TCP on Linux; otherwise 0.
+        /// Connections that were in a backlog when a shutdown closed the listener. The server ran out of descriptors,
+        /// memory or time, or they arrived after the shutdown began. Counted for TCP on Linux; otherwise 0.
         left_in_backlog,
         /// Connections that are open now.
         open,

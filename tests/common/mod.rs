@@ -131,7 +131,7 @@ impl Process {
         Process::start(command, 1)
     }
 
-    /// Starts a command, and reads the `listening on` lines of so many addresses.
+    /// Starts a command, and reads the `listening on` lines of this number of addresses.
     pub(crate) fn start(command: Command, addresses: usize) -> Process {
         Process::start_with_errors_to(Stdio::piped(), command, addresses)
     }

@@ -18,7 +18,8 @@ fn measure(target: SocketAddr, args: &[&str]) -> Benched {
     bench(&all)
 }
 
-/// Starts a server that echoes so many messages over all connections, and then nothing more. It never ends its streams.
+/// Starts a server that echoes this number of messages over all connections, and then nothing more. It never ends its
+/// streams.
 fn hanging_after(messages: usize) -> SocketAddr {
     let answered = AtomicUsize::new(0);
     server(move |_, stream| {

@@ -698,7 +698,8 @@ impl<K: Connector> Driver<K> {
         let plan = &self.common.plan;
         self.slots[key].exchange = Exchange::new(number, plan.seed, plan.pipeline);
         let token = self.slots[key].renew_token(key);
-        // With 32-bit keys a slot has 128 tokens, and they repeat. A stream that still ends with this one must go.
+        // On a 32-bit system a slot has 128 tokens, and then they repeat. An earlier stream that still waits for the
+        // server's end of stream under this token must be closed first.
         self.ended(token, End::NotEnded);
         let kernel = &mut self.kernel;
         let made = self.dialing.connect(kernel).and_then(|mut stream| {
@@ -1158,7 +1159,8 @@ const GRACE_NS: u64 = 1_000_000_000;
 /// The same after a stop. It is shorter because the user waits for the end.
 const SHORT_GRACE_NS: u64 = 100_000_000;
 
-/// How long a connection waits for the end of the server's stream after its own, if the timeout is not longer.
+/// How long a connection waits for the end of the server's stream after its own, if the timeout is not shorter. After a
+/// stop it waits only [`SHORT_GRACE_NS`].
 const ENDING_NS: u64 = 1_000_000_000;
 
 /// Even a plan of one connection may have this number of connections that wait for the server's end of stream.

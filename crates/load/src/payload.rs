@@ -207,8 +207,8 @@ pub(crate) const MOST_CONNECTIONS: u32 = 1 << (64 - INDEX_BITS);
 /// The longest plausible stream: 64 GiB. A larger decoded offset counts as a coincidence.
 const LONGEST_STREAM: u64 = 1 << 36;
 
-/// The most bytes that must match an origin. So many bytes do not match by chance. Later bytes may belong to another
-/// connection.
+/// The most bytes that must match an origin. A match of this number of bytes is not chance. Later bytes may belong to
+/// another connection.
 const LARGEST_SAMPLE: usize = 32;
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ impl Presence {
     }
 }
 
-/// The length of a period. What is explained twice in a period can hide an absence of at most this length.
+/// The length of a period. Time that is counted twice in a period can hide an absence of at most this length.
 const PERIOD_NS: u64 = 50_000_000;
 
 #[cfg(test)]
@@ -126,7 +126,7 @@ mod tests {
         let period = presence.read(200 * MS, times(40, 21)).unwrap();
         assert_eq!((period.start_ns, period.end_ns), (100 * MS, 200 * MS));
         assert_eq!((period.queued_ns, period.absent_ns), (20 * MS, 5 * MS));
-        // A period with too much explanation hides nothing of the one before.
+        // A period in which more time is counted than has passed does not hide the absence of the period before.
         presence.slept(100 * MS);
         presence.read(300 * MS, times(60, 21));
         let totals = presence.totals();
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_system_that_reports_no_queue_proves_no_absence() {
+    fn without_the_waiting_time_of_the_scheduler_no_absence_is_reported() {
         let mut presence = Presence::default();
         let times = ThreadTimes {
             running: Duration::ZERO,

@@ -28,9 +28,10 @@ pub struct Recording {
     pub service: Histogram<u64>,
     /// Times from when the first byte of a message was offered to the kernel to the first byte of its echo.
     pub first_byte: Histogram<u64>,
-    /// Service times of the messages whose first byte came in an earlier read than the last byte, or whose last byte
-    /// did not come. For all other messages the service time is also the time of the first byte, or a lower bound of
-    /// it: [`complete`](Recording::complete) adds these times to `first_byte`.
+    /// Service times of the messages whose first byte came in an earlier read than the last byte, or came although the
+    /// last byte did not. For a message whose bytes all came in one read, the service time is also the time of the
+    /// first byte. For a message without any byte, it is a lower bound of that time.
+    /// [`complete`](Recording::complete) adds the service times of these messages to `first_byte`.
     pub(crate) in_parts: Histogram<u64>,
     /// Times from connect(2) to the established connection.
     pub connect: Histogram<u64>,

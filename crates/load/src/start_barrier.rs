@@ -58,8 +58,8 @@ pub(crate) struct TooLate {
     pub(crate) by: Duration,
 }
 
-/// Returns a planned start in nanoseconds of the drivers' clock. Now it is `now_ns` on that clock, and `now` on the
-/// wall clock.
+/// Converts a planned start to nanoseconds of the drivers' clock. `now_ns` on that clock and `now` on the wall clock
+/// are the same moment.
 ///
 /// # Errors
 /// The start is less than [`HEAD_START_NS`] away, or in the past.

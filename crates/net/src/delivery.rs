@@ -13,7 +13,8 @@ pub struct Delivery {
     pub acknowledged: u64,
     /// Whether our kernel still holds unacknowledged bytes, or our end of stream is unacknowledged.
     pub is_outstanding: bool,
-    /// The time since the last acknowledgement, in whole milliseconds. It may have acknowledged no new byte.
+    /// The time since the last acknowledgement, in whole milliseconds. That acknowledgement may cover no new
+    /// byte.
     pub since_last_ack: Duration,
 }
 

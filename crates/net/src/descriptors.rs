@@ -55,5 +55,5 @@ pub fn descriptor_limit() -> usize {
 /// listeners, one to turn a client away, and those of the rest of the program.
 const RESERVED: usize = 32;
 
-/// The most connections if the system sets no limit. The tables for so many connections take 128 MiB.
+/// The most connections if the system sets no limit. The tables for this number of connections take 128 MiB.
 const MOST_CONNECTIONS: usize = 1 << 20;

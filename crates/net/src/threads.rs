@@ -5,8 +5,8 @@ use std::io;
 /// Leaves SIGINT, SIGTERM and SIGUSR1 to the other threads of the process.
 ///
 /// The kernel gives a signal of the process to any thread that does not block it (signal(7)). If that is the thread of
-/// the loop, the signal interrupts its poll, and the next poll reports the signal. If another thread gets the
-/// signal, the poll can return later connections, but not the signal.
+/// the loop, the signal interrupts its poll, and the next poll reports the signal. If another thread gets the signal,
+/// a poll may report a connection that arrived after the signal, and only the next poll reports the signal.
 ///
 /// # Errors
 /// The errors of pthread_sigmask(3). It does nothing on a system other than Linux.

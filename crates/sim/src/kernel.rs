@@ -580,9 +580,9 @@ impl Kernel {
         loop {
             let mut able = self.able_peers();
             if self.choices.are_exhaustive() {
-                // An action during a call about another peer has the same outcome after that call. Two actions in one
-                // call have the same outcome in either order, unless both peers race for a place in the backlog.
-                // So one order of these is enough.
+                // An action of a peer that the call is not about has the same outcome during the call and after it. Two
+                // actions during one call have the same outcome in either order, unless both peers race for a place in
+                // the backlog. So the test tries only one order of these.
                 able.retain(|n| {
                     let wire = &self.peers[*n].wire;
                     concerns(*n, wire) && (*n >= first || wire.accept_state == AcceptState::None)

@@ -9,7 +9,7 @@ use net::poller::Event;
 /// The result of a check: `Ok`, or the description of a violation. The first violation ends the run.
 pub type Checked = Result<(), String>;
 
-/// Observes what the server does on a kernel `K`, which is the [`Kernel`](crate::kernel::Kernel).
+/// Observes what the server does on a kernel of type `K`. The only such type is [`Kernel`](crate::kernel::Kernel).
 ///
 /// Most methods report one call of the server, and run after it. [`polls`](Observer::polls) and the methods that start
 /// with `closing` run before their call. [`stops`](Observer::stops) and [`gave_up`](Observer::gave_up) report actions

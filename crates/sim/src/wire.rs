@@ -41,7 +41,7 @@ pub struct Wire {
     pub lost_in_the_pipe: bool,
     /// The registration of the server's socket with the selector.
     pub registration: Option<Registration>,
-    /// Whether a write has returned `WouldBlock`. The selector then reports as a new edge that there is room again.
+    /// Whether a write has returned `WouldBlock`. When there is room again, the selector reports this as a new edge.
     pub wants_room: bool,
     /// The number of bytes by which the send queue has grown.
     pub grown: usize,

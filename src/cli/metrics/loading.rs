@@ -39,7 +39,7 @@ struct Live {
     errors: u64,
     /// The planned messages a second of an open loop.
     rate: Option<f64>,
-    /// How many response times lay below each power of two, in nanoseconds, and not below the one before.
+    /// Number i counts the response times below 2^i ns that are not below 2^(i - 1) ns.
     responses: Vec<u64>,
     /// The sum of the response times, in seconds.
     response_sum_s: f64,

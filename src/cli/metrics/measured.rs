@@ -86,7 +86,7 @@ impl Kind {
     }
 }
 
-/// Writes a histogram: upper bounds and the values up to each of them, without those up to the one before.
+/// Writes a histogram. Each bucket is its upper bound and the number of values above the bound before and up to it.
 pub(super) fn histogram(
     to: &mut DescriptorEncoder<'_>,
     about: About<'_>,
@@ -99,9 +99,9 @@ pub(super) fn histogram(
         .encode_histogram::<NoLabelSet>(sum, count, buckets, None)
 }
 
-/// Returns the upper bounds, in the unit of the metric, and the counts of a histogram whose count i is that of the
-/// values below 2^i. `per_unit` values make one unit. The smaller values are in the first bucket of `range`, and the
-/// larger ones in a last bucket without a bound.
+/// Returns upper bounds, in the unit of the metric, and the number of values in each bucket. `counts[i]` is the number
+/// of values below 2^i that are not below 2^(i - 1). `per_unit` values make one unit. The smaller values are in the
+/// first bucket of `range`, and the larger ones in a last bucket without a bound.
 pub(super) fn buckets(counts: &[u64], range: Range<usize>, per_unit: f64) -> Vec<(f64, u64)> {
     let mut buckets = Vec::with_capacity(range.len() + 1);
     let (mut sum, mut before) = (0, 0);

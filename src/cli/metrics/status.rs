@@ -40,8 +40,8 @@ pub(super) enum Value {
     Gauge(f64),
     /// A total that only grows. The page draws its growth a second.
     Total(f64),
-    /// Upper bounds, and how many values lay below each of them but not below the one before. The page draws the median
-    /// and the 99th percentile of the values since the last look.
+    /// Each bucket is its upper bound and the number of values above the bound before and up to it. The page draws the
+    /// median and the 99th percentile of the values since it last asked.
     Buckets(Vec<(f64, u64)>),
 }
 

@@ -264,8 +264,8 @@ impl Accounts {
     ) -> Option<(&'static str, Option<u64>, u64)> {
         let (settings, world) = (&self.settings, kernel.world());
         let outstanding = world.tells_delivery && wire.unacknowledged() > 0;
-        // A timer may start twice before it closes the connection: for the stall timeout, the second sweep is the last
-        // that finds the connection. Each of the two may be late.
+        // A timer may start a second time before it closes the connection. For the stall timeout, the second sweep
+        // closes the connection. Each of the two starts, or of the two sweeps, may be late.
         let twice = |after: Option<u64>| after.map(|after| 2 * (after + kernel.most_late()));
         let progress = match world.tells_delivery {
             true => wire.acknowledged_at,

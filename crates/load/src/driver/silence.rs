@@ -23,7 +23,7 @@ pub(super) enum Late {
 pub(super) struct Silence {
     /// The greatest age of a message.
     timeout_ns: u64,
-    /// How long no byte may come while a message is under way: longer than that is an error.
+    /// The longest silence that is allowed while a message is under way. A longer silence is an error.
     longest_ns: u64,
     /// When the wait for the messages under way began, if the run ended as planned.
     grace_began_ns: Option<u64>,
@@ -76,8 +76,8 @@ impl Silence {
         }
     }
 
-    /// Returns the fault of a connection whose bytes are right, at the end of the run: a part of an echo came before
-    /// the grace period, and then nothing within it and for a second.
+    /// Returns the fault of a connection whose bytes are right, at the end of the run. A part of an echo came, and its
+    /// last byte came before the grace period and at least a second ago.
     pub(super) fn fault_at_the_end(&self, exchange: &Exchange, now_ns: u64) -> Option<Fault> {
         let silent_ns = silent_ns(exchange, now_ns)?;
         let is_broken_off = exchange.is_within_an_echo()

@@ -26,8 +26,8 @@ pub(super) struct Slot<S> {
     pub(super) diagnose_ns: u64,
     /// The start of the last silence that was reported as an error; `u64::MAX` if there is none.
     pub(super) reported_silence_ns: u64,
-    /// The start of the silence after which a message timed out, if no byte has come since then on any connection of
-    /// the slot; otherwise `u64::MAX`.
+    /// When the current silence began, if a message timed out in it. A silence ends with the first byte on any
+    /// connection of the slot. `u64::MAX` if no message timed out in the current silence.
     pub(super) unanswered_since_ns: u64,
     /// Messages that came back, without those of the warm-up.
     pub(super) ok: u64,

@@ -173,8 +173,8 @@ impl Assertion {
     }
 
     /// Whether the true percentile may be above the limit, because messages that did not come back count with their
-    /// age. A service time is shorter than the age, and the run does not say by how much: any of the service times may
-    /// be a lower bound.
+    /// age. The run has only the ages from the due times. The age from the sending is shorter, and the run does not say
+    /// by how much. So each service time up to the limit may be such an age.
     fn may_be_slower(&self, times: Times, percent: f64, run: &Run) -> bool {
         let lost = &run.latency.lower_bounds;
         let bounds = match times {

@@ -192,7 +192,7 @@ impl DocumentBuilder {
             validity.reasons.push("nothing was measured".to_owned());
         }
         validity.reasons.extend(self.reasons.iter().cloned());
-        // Without the reasons of its runs, the document has its own reasons only.
+        // In these cases the verdicts of the runs do not decide. The document is invalid if it has a reason.
         if self.find_max.is_some() || !self.reasons.is_empty() || self.runs.is_empty() {
             validity.verdict = match validity.reasons.is_empty() {
                 true => Verdict::Valid,

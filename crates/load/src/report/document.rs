@@ -29,8 +29,8 @@ pub struct Document {
     pub options: Options,
     /// The system on which the generator ran.
     pub environment: Environment,
-    /// Whether the whole report is valid. All its runs must be valid, except the runs of `--find-max`, which also tries
-    /// rates that are too high.
+    /// Whether the whole report is valid. All its runs must be valid, with two exceptions. The runs of `--find-max` may
+    /// have any verdict, because it also tries rates that are too high. The runs of `--sweep` may be overloaded.
     pub validity: Validity,
     /// The measured runs, in the order in which they were made.
     pub runs: Vec<Run>,

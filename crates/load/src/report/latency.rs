@@ -59,8 +59,8 @@ impl Latency {
         percentile(&self.histogram, percent)
     }
 
-    /// Returns true if a share of the values, in per cent, is at most `limit`, even if `bounds` of the values that are
-    /// at most `limit` are in truth above it.
+    /// Returns true if at least `percent` per cent of the values are certainly at most `limit`. `bounds` of the values
+    /// up to `limit` are only lower bounds: their true values may be above `limit`.
     pub(super) fn is_certainly_at_most(&self, percent: f64, limit: f64, bounds: u64) -> bool {
         let at_most = self.histogram.count_between(0, limit as u64);
         let needed = self.count as f64 * percent / 100.0;

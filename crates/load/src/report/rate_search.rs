@@ -55,8 +55,8 @@ impl RateSearch {
         self.next
     }
 
-    /// Takes the run that was made at [`next_rate`](RateSearch::next_rate). If the run is invalid, the condition counts
-    /// as not held.
+    /// Takes the run that was made at [`next_rate`](RateSearch::next_rate). If the run is overloaded or invalid,
+    /// the condition counts as not held.
     pub fn judge(&mut self, run: &Run) {
         let Some(rate) = self.next else { return };
         let valid = run.validity.verdict == Verdict::Valid;

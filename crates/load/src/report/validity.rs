@@ -466,8 +466,8 @@ fn plural(n: u64, one: &str, many: &str) -> String {
 /// How far the achieved rate may be below the rate that was asked for, as a share.
 const RATE_TOLERANCE: f64 = 0.005;
 
-/// If fewer messages than this are missing at the end of the window, and a smaller share of the scheduled ones than
-/// this, the rate counts as reached.
+/// If fewer than [`FEW_MESSAGES`] are missing at the end of the window, and less than [`FEW_SHARE`] of the scheduled
+/// messages, the rate counts as reached.
 const FEW_MESSAGES: f64 = 10.0;
 const FEW_SHARE: f64 = 0.05;
 
@@ -480,8 +480,8 @@ const DOWN_SHARE: f64 = 0.1;
 /// If a larger share of the messages is lost, the remaining messages do not represent all messages.
 const LOST_SHARE: f64 = 0.01;
 
-/// An absence of the generator makes a run invalid if it is longer than both limits. If it is longer than this share of
-/// the window, it shows in the p99 of all times.
+/// An absence of the generator makes a run invalid if it is longer than [`ABSENT_NS`] and longer than [`ABSENT_SHARE`]
+/// of the window. An absence of more than that share shows in the p99 of all times.
 const ABSENT_NS: u64 = 100_000_000;
 const ABSENT_SHARE: f64 = 0.01;
 

@@ -63,7 +63,7 @@ pub struct ConnectionLedger {
     pub unused_room_ns: Option<u64>,
     /// The time since which the receive queue holds bytes or the end of the stream. `None`: it holds neither.
     pub unread_ns: Option<u64>,
-    /// The longest of these times that ended with a read.
+    /// The longest time for which the receive queue held bytes or the end of the stream before a read emptied it.
     pub longest_unread_ns: u64,
     /// The bytes that were written and are not compared with the echo yet.
     expected: VecDeque<u8>,

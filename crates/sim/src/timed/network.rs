@@ -76,7 +76,7 @@ struct Connection {
     ends: [End; 2],
     /// Whether the client's handshake is over.
     is_established: bool,
-    /// Bytes in the server's receive queue that are not part of a service.
+    /// Bytes that the built-in server has read and not begun to serve: the start of a message that is not complete.
     unserved: usize,
     /// How many bytes the server has echoed.
     echoed: u64,
@@ -110,7 +110,7 @@ enum Happening {
         to: usize,
         n: usize,
     },
-    /// The server has served so many bytes.
+    /// The server has served `n` bytes.
     Served { connection: usize, n: usize },
     /// The end of the stream arrives at this end.
     End { connection: usize, to: usize },

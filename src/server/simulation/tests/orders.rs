@@ -89,9 +89,9 @@ fn a_half_close_in_every_order() {
     }
 }
 
-/// Fault 28. The key of the first peer is freed and given to the second peer within one batch of events. The batch has
-/// another event for this key. The second peer gets its own bytes and its own end of stream, and none of the first
-/// peer's.
+/// Fault 28 (docs/FAULTS.md). The key of the first peer is freed and given to the second peer within one batch of
+/// events. The batch has another event for this key. The second peer gets its own bytes and its own end of stream, and
+/// none of the first peer's.
 #[test]
 fn a_key_reused_within_one_batch_gives_the_new_peer_nothing_of_the_old() {
     for selector in [Selector::Edge, Selector::Rearm] {

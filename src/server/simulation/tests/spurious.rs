@@ -1,4 +1,4 @@
-//! Fault 29: spurious events, for listeners and for streams.
+//! Fault 29 (docs/FAULTS.md): spurious events, for listeners and for streams.
 
 use sim::script::{Action, Faults, Script, Selector};
 
