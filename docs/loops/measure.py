@@ -110,7 +110,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--seconds", type=int, default=3)
-    parser.add_argument("--before", help="another build of the program: its one loop is compared with that of this build")
+    parser.add_argument("--before", help="another build of the program, whose one loop is compared too")
     args = parser.parse_args()
     load = lambda connections: ["-c", str(connections), "-d", f"{args.seconds}s", "-w", "500ms"]
     one, two, shown = (PROGRAM, []), (PROGRAM, ["--threads", "2"]), (PROGRAM, ["--metrics", "auto"])

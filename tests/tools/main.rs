@@ -24,6 +24,8 @@ mod page;
 mod ports;
 #[cfg(all(target_os = "linux", feature = "metrics"))]
 mod site;
+#[cfg(all(target_os = "linux", feature = "load"))]
+mod slurm;
 #[cfg(target_os = "linux")]
 mod units;
 #[cfg(target_os = "linux")]
@@ -47,6 +49,9 @@ enum Needs {
     Repair,
     /// Chromium.
     Browser,
+    /// Slurm's daemons and commands, munge, and the permission to make a network namespace.
+    #[cfg(feature = "load")]
+    Slurm,
     /// Prometheus and promtool.
     #[cfg(feature = "metrics")]
     Prometheus,
@@ -78,6 +83,11 @@ impl Needs {
             Needs::Prometheus if !site::prometheus_works() => {
                 Some("Prometheus is missing: apt-get install prometheus")
             }
+            #[cfg(feature = "load")]
+            Needs::Slurm if !(slurm::slurm_works() && vanished::namespaces_work()) => Some(
+                "Slurm is missing, or no network namespace can be made: run as root, \
+                 apt-get install slurmctld slurmd slurm-client munge iproute2",
+            ),
             Needs::Browser if !browser::browser_works() => {
                 Some("Chromium is missing: apt-get install chromium")
             }
@@ -122,7 +132,7 @@ macro_rules! trials {
 }
 
 fn main() -> ExitCode {
-    let trials = [of_linux(), of_epoll(), of_check(), of_metrics()]
+    let trials = [of_linux(), of_epoll(), of_check(), of_metrics(), of_slurm()]
         .into_iter()
         .flatten()
         .collect();
@@ -191,6 +201,21 @@ fn of_check() -> Vec<Trial> {
             check_page::the_survival_grid_is_shown_without_the_network,
         }
     }
+}
+
+/// Tests of the jobs in `deploy/slurm`.
+#[cfg(all(target_os = "linux", feature = "load"))]
+fn of_slurm() -> Vec<Trial> {
+    trials! {
+        Slurm {
+            slurm::four_hosts_measure_together,
+        }
+    }
+}
+
+#[cfg(not(all(target_os = "linux", feature = "load")))]
+fn of_slurm() -> Vec<Trial> {
+    Vec::new()
 }
 
 /// Tests of `--metrics`.
