@@ -8,12 +8,11 @@ use std::time::{Instant, SystemTime};
 
 use mio_echo::load::{Plan, Progress, Recording};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, text};
-use prometheus_client::registry::Registry;
+use prometheus_client::encoding::DescriptorEncoder;
 
 use super::http::Source;
 use super::measured::{self, About, Kind, Quantity};
-use super::status::{Cell, Chart, Status, Table, Value, series};
+use super::status::{Cell, Chart, Status, Table, Value, chart, series};
 
 /// A running load, as its metrics show it.
 ///
@@ -114,11 +113,7 @@ impl Load {
 
 impl Source for Load {
     fn open_metrics(&self) -> Result<String, fmt::Error> {
-        let mut registry = Registry::with_prefix("mio_echo_bench");
-        registry.register_collector(Box::new(self.clone()));
-        let mut metrics = String::new();
-        text::encode(&mut metrics, &registry)?;
-        Ok(metrics)
+        measured::text("mio_echo_bench", self.clone())
     }
 
     fn status(&self) -> serde_json::Result<String> {
@@ -199,11 +194,6 @@ impl Live {
 
     fn charts(&self) -> Vec<Chart> {
         let total = |n: u64| Value::Total(n as f64);
-        let chart = |title, unit, series| Chart {
-            title,
-            unit,
-            series,
-        };
         vec![
             chart(
                 "Messages",

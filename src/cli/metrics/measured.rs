@@ -4,9 +4,19 @@ use std::fmt;
 use std::ops::Range;
 use std::time::SystemTime;
 
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{self, DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::Unit;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Returns the numbers of a collector as OpenMetrics. The name of each metric starts with `prefix`.
+pub(super) fn text(prefix: &str, numbers: impl Collector) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix(prefix);
+    registry.register_collector(Box::new(numbers));
+    let mut text = String::new();
+    encoding::text::encode(&mut text, &registry)?;
+    Ok(text)
+}
 
 /// The name of a metric, its help and its unit.
 #[derive(Clone, Copy, Debug)]

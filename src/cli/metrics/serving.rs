@@ -6,12 +6,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mio_echo::{Config, Handle, Histogram, Stats};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, text};
-use prometheus_client::registry::Registry;
+use prometheus_client::encoding::DescriptorEncoder;
 
 use super::http::Source;
 use super::measured::{self, About, Kind, Quantity};
-use super::status::{Cell, Chart, Status, Table, Value, series};
+use super::status::{Cell, Chart, Status, Table, Value, chart, series};
 
 /// A running server, as its metrics show it.
 #[derive(Clone, Debug)]
@@ -39,11 +38,7 @@ impl Serving {
 
 impl Source for Serving {
     fn open_metrics(&self) -> Result<String, fmt::Error> {
-        let mut registry = Registry::with_prefix("mio_echo");
-        registry.register_collector(Box::new(self.clone()));
-        let mut metrics = String::new();
-        text::encode(&mut metrics, &registry)?;
-        Ok(metrics)
+        measured::text("mio_echo", self.clone())
     }
 
     fn status(&self) -> serde_json::Result<String> {
@@ -157,11 +152,6 @@ impl Serving {
         let (durations, events) = self.turns();
         let total = |n: u64| Value::Total(n as f64);
         let gauge = |n: u64| Value::Gauge(n as f64);
-        let chart = |title, unit, series| Chart {
-            title,
-            unit,
-            series,
-        };
         vec![
             chart(
                 "Open connections",
@@ -323,9 +313,11 @@ const fn counter(
     unit: Option<Quantity>,
     of: fn(&Stats) -> u64,
 ) -> Number {
-    let about = About { name, help, unit };
-    let kind = Kind::Counter;
-    Number { about, kind, of }
+    Number {
+        about: About { name, help, unit },
+        kind: Kind::Counter,
+        of,
+    }
 }
 
 const fn gauge(
@@ -334,9 +326,10 @@ const fn gauge(
     unit: Option<Quantity>,
     of: fn(&Stats) -> u64,
 ) -> Number {
-    let about = About { name, help, unit };
-    let kind = Kind::Gauge;
-    Number { about, kind, of }
+    Number {
+        kind: Kind::Gauge,
+        ..counter(name, help, unit, of)
+    }
 }
 
 /// The powers of two that bound the buckets of durations: 1 µs to 1 s.

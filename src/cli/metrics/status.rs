@@ -79,6 +79,15 @@ impl From<u64> for Cell {
     }
 }
 
+/// Returns a chart.
+pub(super) fn chart(title: &'static str, unit: &'static str, series: Vec<Series>) -> Chart {
+    Chart {
+        title,
+        unit,
+        series,
+    }
+}
+
 /// Returns a series.
 pub(super) fn series(name: &'static str, value: Value) -> Series {
     Series { name, value }
