@@ -224,7 +224,7 @@ fn a_backlog_that_cannot_be_accepted_is_counted_and_logged() {
     let stats = server.counts();
     assert_eq!(stats["left_in_backlog"], 15, "{stats}");
     let said = said.lock().unwrap();
-    assert!(said.contains("unanswered: 15"), "{said}");
+    assert!(said.contains("without an echo: 15"), "{said}");
 }
 
 /// Stops the server (SIGSTOP), connects 20 clients that send, sends SIGTERM and continues the server (SIGCONT).

@@ -156,3 +156,69 @@ fn unix_domain_paths_are_dealt_out_to_the_loops() {
     assert_eq!(accepted, [2, 1]);
     server.stop().unwrap();
 }
+
+/// Loop i runs on the i-th processor that the process may use, and on no other.
+#[test]
+fn a_pinned_loop_has_one_processor() {
+    let mut server = Process::serve(&["--threads", "2", "--pin"]);
+    assert!(server.is_running());
+    let allowed = eventually("two pinned threads", || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid().as_raw_nonzero()));
+        let status = tasks.unwrap().map(|task| {
+            let text = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+            let field = |name| {
+                let line = text.lines().find_map(|line| line.strip_prefix(name));
+                line.unwrap().trim().to_owned()
+            };
+            (field("Name:"), field("Cpus_allowed_list:"))
+        });
+        let loops: Vec<_> = status.filter(|(name, _)| name != "log").collect();
+        let is_one = |(_, cpus): &(String, String)| cpus.parse::<u32>().is_ok();
+        match loops.len() == 2 && loops.iter().all(is_one) {
+            true => Ok(loops),
+            false => Err(loops),
+        }
+    });
+    let processors = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(
+        allowed[0].1 != allowed[1].1,
+        processors > 1,
+        "{allowed:?} of {processors} processors"
+    );
+}
+
+/// Without a timer and without a heartbeat, no idle loop wakes up. With a heartbeat, each of them does.
+#[test]
+fn idle_loops_wake_up_only_for_a_heartbeat() {
+    let polls = |server: &Embedded| -> Vec<u64> {
+        let loops = server.handle.loop_stats();
+        loops.iter().map(|stats| stats.polls).collect()
+    };
+    let config = Config {
+        stall_timeout: None,
+        ..with_threads(2)
+    };
+    let silent = Embedded::with(&config);
+    let beating = Embedded::with(&Config {
+        heartbeat: Some(std::time::Duration::from_millis(10)),
+        ..config
+    });
+    let before = (polls(&silent), polls(&beating));
+    eventually("ten turns of each loop", || {
+        let now = polls(&beating);
+        let has_turned = now
+            .iter()
+            .zip(&before.1)
+            .all(|(now, before)| *now >= before + 10);
+        if has_turned { Ok(()) } else { Err(now) }
+    });
+    // The first poll of a loop may have begun after the first look.
+    let turned = polls(&silent);
+    assert!(
+        turned
+            .iter()
+            .zip(&before.0)
+            .all(|(now, before)| *now <= before + 1),
+        "{before:?}, {turned:?}"
+    );
+}

@@ -293,9 +293,9 @@ mod tests {
         unix_mode: None,
     };
 
-    #[test]
-    fn accepted_streams_inherit_the_listeners_options() {
-        let listener = listen_tcp("127.0.0.1:0".parse().unwrap(), OPTIONS).unwrap();
+    /// Accepts a stream of a listener, and checks the options that it inherits.
+    #[track_caller]
+    fn assert_that_streams_have_the_options(listener: &Listener) {
         let crate::address::Address::Tcp { port, .. } = listener.local_address().unwrap() else {
             panic!("not a TCP address");
         };
@@ -311,6 +311,22 @@ mod tests {
         assert!(options.out_of_band_inline().unwrap());
         #[cfg(target_os = "linux")]
         assert_eq!(options.tcp_user_timeout().unwrap(), OPTIONS.give_up_after);
+    }
+
+    #[test]
+    fn accepted_streams_inherit_the_listeners_options() {
+        let listener = listen_tcp("127.0.0.1:0".parse().unwrap(), OPTIONS).unwrap();
+        assert_that_streams_have_the_options(&listener);
+    }
+
+    /// A passed socket is blocking, and has none of the options.
+    #[test]
+    fn a_passed_socket_gets_the_same_options() {
+        let passed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let same = passed.try_clone().unwrap();
+        let listener = adopt_tcp(passed, OPTIONS.give_up_after).unwrap();
+        assert!(SockRef::from(&same).nonblocking().unwrap());
+        assert_that_streams_have_the_options(&listener);
     }
 
     /// The files in a folder, sorted.
