@@ -74,9 +74,9 @@ pub(super) fn run(args: &GenerateArgs, mut program: Command) -> Result<(), Failu
     }
 }
 
-/// Gives the values of all arguments candidates, which the shells offer: the forms of an address, and values that a
-/// user often needs. The generated text is all that this command is for, so it does not matter that it would accept
-/// nothing else.
+/// Adds candidates to the arguments that have an entry in [`CANDIDATES`]: the forms of an address, and values that a
+/// user often needs. The shells offer them. File arguments get a hint for paths instead. The changed program accepts
+/// only the candidates. This does not matter, because it is used only to generate the text.
 fn with_candidates(program: Command) -> Command {
     let accepting = program.clone();
     let accepts = move |command: &str, argument: &Arg, value: &str| {

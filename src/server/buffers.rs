@@ -137,7 +137,8 @@ impl PendingWrites {
     /// Returns true if the budget allows one more pending write, and reserves it. The connection asks before each read,
     /// because it must store the bytes of the read if the kernel does not accept them.
     ///
-    /// The budget counts whole buffers. So it bounds the memory itself, and not only the bytes in it.
+    /// The budget counts whole buffers in use, not the bytes in them. It does not count free buffers. So with several
+    /// loops, the memory can exceed the budget until [`trim`](PendingWrites::trim) has freed them.
     pub(crate) fn has_room(&mut self) -> bool {
         self.is_reserved = self.is_reserved || self.budget.take();
         self.is_reserved

@@ -59,7 +59,8 @@ pub(crate) struct Connection {
 /// The limits of one call of [`pump`](Connection::pump).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PumpLimits {
-    /// The number of bytes that the pump may read, at least 1.
+    /// The number of bytes after which the pump stops, at least 1. A read is not shortened to it, so the last read may
+    /// exceed it. A read counts as at least [`LEAST_CHARGE`] bytes.
     pub(crate) budget: usize,
     /// Whether the connection used up its budget in the last turn and continues in this one.
     pub(crate) continues: bool,
@@ -408,12 +409,12 @@ impl Connection {
     /// Decides whether the connection echoes its next bytes through the pipe. In this turn, `bulk` bytes have come
     /// through the pipe or in reads that filled the buffer.
     ///
-    /// A connection starts to use the pipe if three conditions hold. It continues while the second one holds, and until
-    /// a burst is below the threshold or a splice needs a read:
+    /// A connection starts to use the pipe if all three conditions hold. It stops when the peer no longer keeps up,
+    /// when the receive queue is empty after a burst below the threshold, or when a splice needs a read:
     ///
     /// - The peer sends bulk: reads that filled the buffer moved `threshold` bytes in this turn, and the connection
-    ///   used up its budget in the turn before. Measurements without the second requirement showed that the pipe made
-    ///   messages of 1 MiB faster, but messages of 256 KiB slower.
+    ///   used up its budget in the turn before. Measurements without the requirement about the turn before showed that
+    ///   the pipe made messages of 1 MiB faster, but messages of 256 KiB slower.
     /// - The peer keeps up with its echo: less than [`KEEPS_UP`] thresholds are unacknowledged. If the peer is behind,
     ///   its own reads limit the throughput, and reads of spliced pages are slower.
     /// - The peer's packets arrive on another processor. If the peer shares our processor, its slower reads cost more

@@ -814,7 +814,7 @@ fn kernel_timeout(stall: Duration, undelivered_looks: u8) -> Option<Duration> {
     let looks = stall.saturating_mul(u32::from(undelivered_looks) + 2);
     match undelivered_looks {
         0 | 1 => Some(looks),
-        // After 255 looks or more, the system's default is enough, and the limit need not be set at every look.
+        // The count of looks stops at 255. From then on the system's default is enough.
         u8::MAX => None,
         _ => Some(looks.saturating_add(GRACE)),
     }

@@ -69,8 +69,8 @@ impl Server {
         Server::bind_with_limits(config, passed, Limits::of(config))
     }
 
-    /// As [`bind`](Server::bind), but a connection has no budget in a turn. The benches use it to measure the effect of
-    /// the budget.
+    /// As [`bind`](Server::bind), but the budget of a connection in a turn is unlimited. The benches use it to measure
+    /// the effect of the budget.
     #[cfg(feature = "bench_support")]
     pub(crate) fn bind_without_budget(config: &Config) -> Result<Server, BindError> {
         let (mut limits, worst_case) = Limits::of(config);

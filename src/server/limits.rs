@@ -52,8 +52,9 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Returns the limits, and the most memory that a server with these limits can use, in bytes. Logs a warning if the
-    /// descriptor limit allows fewer connections than the configuration.
+    /// Returns the limits, and an estimate of the memory that the server uses if every connection stalls, in bytes. It
+    /// does not include free buffers. Logs a warning if the descriptor limit allows fewer connections than the
+    /// configuration.
     pub(super) fn of(config: &Config) -> (Limits, usize) {
         let threads = config.threads.max(1);
         // Each further loop has a selector, a waker, a pipe and a listener for each address.
@@ -80,7 +81,9 @@ impl Limits {
             pending_writes: Arc::new(Quota::new(config.memory / read_buffer)),
             splice_threshold: (config.splice && config.read_buffer >= LEAST_READ)
                 .then_some(TURN_BUDGET),
-            idle_timeout: config.idle_timeout.map(|after| after.max(SHORTEST)),
+            idle_timeout: config
+                .idle_timeout
+                .map(|after| after.clamp(SHORTEST, timeouts::LONGEST)),
             stall_timeout: config
                 .stall_timeout
                 .map(|after| after.clamp(SHORTEST_STALL, timeouts::LONGEST)),
@@ -143,3 +146,32 @@ const MOST_EXPECTED: usize = 1 << 20;
 /// The memory of a connection, in bytes: its entry in the table, its link in the timeouts, and the unused space that
 /// growing tables leave.
 const BYTES_A_CONNECTION: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A longer timeout would compare times that the timers cannot have.
+    #[test]
+    fn a_duration_outside_its_range_counts_as_the_nearest_value() {
+        let of = |time: Duration| {
+            let config = Config {
+                idle_timeout: Some(time),
+                stall_timeout: Some(time),
+                drain_timeout: time,
+                stats_every: Some(time),
+                heartbeat: Some(time),
+                ..Config::default()
+            };
+            Limits::of(&config).0
+        };
+        let long = of(Duration::MAX);
+        let some = Some(timeouts::LONGEST);
+        assert_eq!((long.idle_timeout, long.stall_timeout), (some, some));
+        assert_eq!((long.stats_every, long.heartbeat), (some, some));
+        assert_eq!(long.drain_timeout, timeouts::LONGEST);
+        let short = of(Duration::ZERO);
+        assert_eq!(short.idle_timeout, Some(SHORTEST));
+        assert_eq!(short.stall_timeout, Some(SHORTEST_STALL));
+    }
+}

@@ -1,8 +1,9 @@
 //! The keys of connections and listeners that must run without a new event.
 //!
-//! A connection is in the queue when it used up its budget of a turn, and a listener when it used up its quota. Under
-//! edge triggering, no further event reports the bytes or connections that are left in the kernel (epoll(7)). The queue
-//! holds only keys. It does not know the connections and listeners.
+//! A connection is in the queue when it used up its budget of a turn, and a listener when it used up its quota. The end
+//! of a pause adds the listeners that waited for it. The start of a drain adds all connections. Under edge triggering,
+//! no further event reports the bytes or connections that are left in the kernel (epoll(7)). The queue holds only keys.
+//! It does not know the connections and listeners.
 
 #![allow(
     clippy::indexing_slicing,

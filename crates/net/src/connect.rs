@@ -117,8 +117,9 @@ impl Connector for MioPoller {
         attempt(stream)
     }
 
-    /// epoll waits in whole milliseconds, and mio rounds a timeout up to the next millisecond. So this function sleeps
-    /// for a shorter time, and polls without waiting near the end.
+    /// mio rounds a timeout up to whole milliseconds, so its poll would return late. This function uses
+    /// `MioPoller::sleep`, which does not round up. Near the end it polls without waiting, because a thread takes some
+    /// time to wake up.
     fn poll_punctually(
         &mut self,
         events: &mut Vec<Event>,

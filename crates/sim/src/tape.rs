@@ -2,8 +2,8 @@
 //!
 //! A tape has three lanes: the world, the actions of the peers, and the decisions of the kernel during the run. If a
 //! word is removed from one lane, the others do not change. Zero is the simplest choice everywhere: no fault, no limit
-//! that matters, no reordering. Every word after the end of a lane counts as zero, so a run becomes simpler while its
-//! tape shrinks.
+//! that matters, no reordering. After the end of the world or of the decisions, every word counts as zero. After the
+//! end of the actions, there are no more actions. So a run becomes simpler while its tape shrinks.
 
 use std::fmt;
 use std::str::FromStr;

@@ -33,7 +33,7 @@ pub(in crate::cli) trait Source: Send + Sync + 'static {
 }
 
 /// The descriptors that a [`Site`] uses: those of its clients, one for a client that is closed, its listener, its
-/// selector and two wakers.
+/// selector, tokio's duplicate of the selector, and its waker. One is spare.
 pub(in crate::cli) const DESCRIPTORS: usize = MOST_CONNECTIONS + 6;
 
 /// A site that is bound and does not answer yet.

@@ -16,8 +16,8 @@ use super::status::{Cell, Chart, Status, Table, Value, chart, series};
 
 /// A running load, as its metrics show it.
 ///
-/// The drivers know nothing of it. The thread that shows the progress adds each second to it, so the numbers are at
-/// most one second old.
+/// The drivers know nothing of it. After each second, the thread that shows the progress adds the results of that
+/// second. So the numbers are at most one second old.
 #[derive(Clone, Debug)]
 pub(in crate::cli) struct Load {
     live: Arc<Mutex<Live>>,
@@ -25,7 +25,7 @@ pub(in crate::cli) struct Load {
     since: Instant,
 }
 
-/// The seconds of all runs so far, added up.
+/// The sums over all runs so far, and the state of the current run.
 #[derive(Debug, Default)]
 struct Live {
     /// The number of the run, from 1.

@@ -96,7 +96,8 @@ impl Kind {
     }
 }
 
-/// Writes a histogram. Each bucket is its upper bound and the number of values above the bound before and up to it.
+/// Writes a histogram. Each bucket has its upper bound, and the number of values above the previous bound and not above
+/// its own.
 pub(super) fn histogram(
     to: &mut DescriptorEncoder<'_>,
     about: About<'_>,
@@ -110,8 +111,9 @@ pub(super) fn histogram(
 }
 
 /// Returns upper bounds, in the unit of the metric, and the number of values in each bucket. `counts[i]` is the number
-/// of values below 2^i that are not below 2^(i - 1). `per_unit` values make one unit. The smaller values are in the
-/// first bucket of `range`, and the larger ones in a last bucket without a bound.
+/// of values below 2^i that are not below 2^(i - 1). A value of `per_unit` is one unit of the metric, such as 1e9 for
+/// nanoseconds and seconds. Values below `range` are in its first bucket. Values above it are in a last bucket without
+/// a bound.
 pub(super) fn buckets(counts: &[u64], range: Range<usize>, per_unit: f64) -> Vec<(f64, u64)> {
     let mut buckets = Vec::with_capacity(range.len() + 1);
     let (mut sum, mut before) = (0, 0);

@@ -40,8 +40,8 @@ pub(super) enum Value {
     Gauge(f64),
     /// A total that only grows. The page draws its growth a second.
     Total(f64),
-    /// Each bucket is its upper bound and the number of values above the bound before and up to it. The page draws the
-    /// median and the 99th percentile of the values since it last asked.
+    /// Each bucket has its upper bound, and the number of values above the previous bound and not above its own. The
+    /// page draws the median and the 99th percentile of the values since it last asked.
     Buckets(Vec<(f64, u64)>),
 }
 

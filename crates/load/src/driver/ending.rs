@@ -84,7 +84,8 @@ impl<S> Endings<S> {
         self.by_token.is_empty()
     }
 
-    /// Adds a connection. Its time is over at `until_ns`, or with that of the last one if that is later.
+    /// Adds a connection. Its time is over at `until_ns`, or later: never before the time of the connection that was
+    /// added before it.
     pub(super) fn add(&mut self, token: usize, ending: Ending<S>, until_ns: u64) {
         let last_ns = self.until_ns.back().map_or(0, |(last_ns, _)| *last_ns);
         self.by_token.insert(token, ending);

@@ -76,8 +76,9 @@ impl Silence {
         }
     }
 
-    /// Returns the fault of a connection whose bytes are right, at the end of the run. A part of an echo came, and its
-    /// last byte came before the grace period and at least a second ago.
+    /// Returns the fault of a connection at the end of the run; `None` if there is none. The caller has checked that
+    /// the received bytes are right. It is a fault if only a part of an echo came, and the last byte of that part came
+    /// before the grace period and at least a second ago.
     pub(super) fn fault_at_the_end(&self, exchange: &Exchange, now_ns: u64) -> Option<Fault> {
         let silent_ns = silent_ns(exchange, now_ns)?;
         let is_broken_off = exchange.is_within_an_echo()
