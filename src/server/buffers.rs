@@ -172,7 +172,12 @@ impl PendingWrites {
     #[inline]
     pub(crate) fn release(&mut self, mut pending: Box<PendingWrite>) {
         self.in_use -= 1;
-        self.budget.release();
+        if self.is_reserved {
+            self.budget.release();
+        }
+        // Otherwise its part of the budget is reserved for the next pending write. So a connection that stalls again
+        // and again touches the shared number only once.
+        self.is_reserved = true;
         self.pending -= pending.length - pending.written;
         (pending.length, pending.written) = (0, 0);
         self.free.push(pending);
@@ -258,11 +263,24 @@ mod tests {
         assert!(!loops[0].has_room() && loops[1].has_room());
         let other = loops[1].acquire(b"pending");
         assert!(!loops[1].has_room());
+        // Each loop keeps one part for its next pending write, and releases the others.
         loops[0].release(pending);
-        assert!(loops[1].has_room() && !loops[0].has_room());
+        assert!(loops[0].has_room() && !loops[1].has_room());
         loops[1].release(other);
-        assert!(loops[0].has_room());
+        assert!(loops[1].has_room());
         assert_eq!(budget.in_use(), 2);
+        let budget = Arc::new(Quota::new(3));
+        let mut alone =
+            Buffers::<crate::server::scripted::Bytes>::new(8, budget.clone()).pending_writes;
+        let two = [(); 2].map(|()| {
+            assert!(alone.has_room());
+            alone.acquire(b"pending")
+        });
+        assert_eq!(budget.in_use(), 2);
+        for pending in two {
+            alone.release(pending);
+        }
+        assert_eq!(budget.in_use(), 1);
     }
 
     fn use_and_release(pending_writes: &mut PendingWrites, n: usize) {

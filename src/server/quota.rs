@@ -34,7 +34,10 @@ impl Quota {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
         {
             Ok(before) => {
-                self.peak.fetch_max(before + 1, Ordering::Relaxed);
+                // A read is cheaper than a locked instruction, and the peak seldom changes.
+                if before + 1 > self.peak() {
+                    self.peak.fetch_max(before + 1, Ordering::Relaxed);
+                }
                 true
             }
             Err(_) => false,
