@@ -154,6 +154,7 @@ fn of_linux() -> Vec<Trial> {
             owners::a_lock_file_that_its_owner_removed_is_not_taken,
             owners::a_server_owns_its_path_until_its_lock_file_is_removed,
             owners::the_mode_is_set_between_bind_and_listen,
+            units::one_loop_that_hangs_is_enough_to_stop_the_watchdog,
         }
         Namespace {
             vanished::a_peer_that_vanishes_with_output_pending_is_reaped,
