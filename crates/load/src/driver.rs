@@ -179,7 +179,7 @@ impl<K: Connector> Driver<K> {
             dialing: Dialing::new(&plan, common.target.clone(), thread, slots.len()),
             pace: Pace::new(remaining, slots.len()),
             slots,
-            recorder: Recorder::new(plan.rate.is_some()),
+            recorder: Recorder::new(plan.rate.is_some(), plan.sizes.classes()),
             updates,
             phase: Phase::Connecting,
             now_ns: 0,
@@ -372,13 +372,13 @@ impl<K: Connector> Driver<K> {
             )]
             let bytes = &self.scratch[..n];
             let before = slot.exchange.outstanding();
-            let received = slot
-                .exchange
-                .received(bytes, now_ns, check, |echo| recorder.echo(&echo));
+            let ok = &mut slot.ok;
+            let received = slot.exchange.received(bytes, now_ns, check, |echo| {
+                *ok += u64::from(recorder.echo(&echo));
+            });
             slot.unanswered_since_ns = u64::MAX;
             let echoes = before - slot.exchange.outstanding();
             if echoes > 0 {
-                slot.ok += echoes as u64;
                 if before >= self.common.plan.pipeline {
                     slot.free_ns = now_ns;
                 }
@@ -568,6 +568,9 @@ impl<K: Connector> Driver<K> {
     /// Ends a connection that has sent all its messages, and makes a new one.
     #[inline(never)]
     fn reconnect(&mut self, key: usize) {
+        let slot = &self.slots[key];
+        self.recorder
+            .cycle(slot.connect_ns, slot.exchange.last_byte_ns());
         self.open -= 1;
         self.end_as_planned(key, State::New);
         self.redial(key);
@@ -693,7 +696,7 @@ impl<K: Connector> Driver<K> {
     }
 
     fn dial(&mut self, key: usize) {
-        let since_ns = self.read_clock();
+        self.read_clock();
         let number = self.common.numbers.fetch_add(1, Ordering::Relaxed) % MOST_CONNECTIONS;
         let plan = &self.common.plan;
         self.slots[key].exchange = Exchange::new(number, plan.seed, plan.pipeline);
@@ -702,13 +705,16 @@ impl<K: Connector> Driver<K> {
         // server's end of stream under this token must be closed first.
         self.ended(token, End::NotEnded);
         let kernel = &mut self.kernel;
-        let made = self.dialing.connect(kernel).and_then(|mut stream| {
-            kernel.register_stream(&mut stream, token)?;
-            Ok(stream)
-        });
+        let made = self
+            .dialing
+            .connect(kernel)
+            .and_then(|(mut stream, began_ns)| {
+                kernel.register_stream(&mut stream, token)?;
+                Ok((stream, began_ns))
+            });
         match made {
-            Ok(stream) => {
-                self.slots[key].connecting(stream, since_ns);
+            Ok((stream, began_ns)) => {
+                self.slots[key].connecting(stream, began_ns);
                 self.dialing.attempt_began();
                 // On loopback the handshake is over when connect(2) returns.
                 self.check_attempt(key);
@@ -744,7 +750,7 @@ impl<K: Connector> Driver<K> {
             self.recorder.down(now_ns, -1);
         }
         self.open += 1;
-        self.recorder.connected(now_ns - since_ns);
+        self.recorder.connected(since_ns, now_ns);
         self.send(key);
     }
 
@@ -909,8 +915,6 @@ impl<K: Connector> Driver<K> {
     fn end_if_due(&mut self) {
         if self.presence.has_not_begun() && self.now_ns >= self.recorder.start_ns() {
             self.read_presence();
-            // Echoes of the warm-up are not part of the measurement.
-            self.slots.iter_mut().for_each(|slot| slot.ok = 0);
         }
         let plan = &self.common.plan;
         let timeout_ns = ns(plan.timeout);

@@ -82,6 +82,8 @@ pub(crate) struct UnderWay {
     pub(crate) begun_ns: u64,
     /// When the first byte of the echo was read; `None` before that.
     pub(crate) first_byte_ns: Option<u64>,
+    /// The length of the message.
+    pub(crate) bytes: u64,
 }
 
 /// What the run checks of each echo.
@@ -190,6 +192,7 @@ impl Exchange {
             intended_ns: message.intended_ns,
             begun_ns: message.begun_ns,
             first_byte_ns: (message.first_byte_ns != u64::MAX).then_some(message.first_byte_ns),
+            bytes: message.end - message.start,
         })
     }
 
@@ -197,6 +200,11 @@ impl Exchange {
     pub(crate) fn silent_since_ns(&self) -> Option<u64> {
         let oldest_ns = self.oldest_ns()?;
         Some(oldest_ns.max(self.last_byte_ns))
+    }
+
+    /// Returns when the last byte was read; 0 before the first one.
+    pub(crate) fn last_byte_ns(&self) -> u64 {
+        self.last_byte_ns
     }
 
     /// Returns how many bytes of the stream came back right.

@@ -11,6 +11,7 @@ use super::schedule::Arrivals;
 use super::sizes::Sizes;
 use net::address::{Address, Host, Port};
 use net::descriptors;
+use net::threads::processors;
 
 /// The options of one run. [`Plan::new`] has the defaults. Change the fields that matter, and pass the plan to
 /// [`run`](crate::run).
@@ -48,6 +49,9 @@ pub struct Plan {
     /// Whether the load generator polls without sleeping while it measures. Its processors are busy then. In return, no
     /// latency contains the tens of microseconds that an idle processor takes to wake up. Default: off.
     pub never_sleep: bool,
+    /// The processors of the threads, by the system's numbers: thread i uses the i-th one, and the list begins again
+    /// after its end. Empty: the system chooses. Linux only. Default: empty.
+    pub pin: Vec<usize>,
     /// `SO_SNDBUF` of the client's sockets, in bytes. Default: the system's value.
     pub send_buffer: Option<usize>,
     /// `SO_RCVBUF` of the client's sockets, in bytes. Default: the system's value.
@@ -109,6 +113,7 @@ impl Plan {
             sources: Vec::new(),
             no_delay: true,
             never_sleep: false,
+            pin: Vec::new(),
             send_buffer: None,
             receive_buffer: None,
             warmup: Duration::from_secs(1),
@@ -142,6 +147,7 @@ impl Plan {
         {
             return Err(PlanError::NoMessageDue);
         }
+        self.check_processors()?;
         self.check_descriptors()
     }
 
@@ -214,6 +220,20 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    fn check_processors(&self) -> Result<(), PlanError> {
+        if self.pin.is_empty() {
+            return Ok(());
+        }
+        let allowed = processors().map_err(|error| PlanError::NoPinning(error.kind()))?;
+        match self.pin.iter().find(|number| !allowed.contains(number)) {
+            None => Ok(()),
+            Some(number) => Err(PlanError::Processor {
+                number: *number,
+                allowed,
+            }),
+        }
     }
 
     fn check_descriptors(&self) -> Result<(), PlanError> {
@@ -295,6 +315,15 @@ pub enum PlanError {
         /// Descriptors that the process may still open.
         room: usize,
     },
+    /// This process may not use a processor of [`pin`](Plan::pin).
+    Processor {
+        /// The system's number of the processor.
+        number: usize,
+        /// The processors that this process may use.
+        allowed: Vec<usize>,
+    },
+    /// This system has no way to bind a thread to a processor, or it failed.
+    NoPinning(std::io::ErrorKind),
     /// The plan has [`Arrivals::Poisson`] and no rate.
     PoissonWithoutRate,
     /// The plan's count of messages is 0.
@@ -360,6 +389,15 @@ impl fmt::Display for PlanError {
                 "{connections} connections need {needed} descriptors, including those of the event loops, and the \
                  limit leaves {room} (see ulimit -n): raise it, or run several processes and merge their reports"
             ),
+            Processor { number, allowed } => {
+                let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+                write!(
+                    f,
+                    "this process may not use processor {number}, only {}",
+                    allowed.join(", ")
+                )
+            }
+            NoPinning(why) => write!(f, "threads cannot be bound to processors here: {why}"),
             PoissonWithoutRate => f.write_str(
                 "Poisson arrivals need a rate: a closed loop sends when an echo comes back",
             ),
@@ -404,7 +442,7 @@ mod tests {
     #[test]
     fn contradictions_are_refused_with_the_reason() {
         type Change = fn(&mut Plan);
-        let changes: [(Change, &str); 12] = [
+        let changes: [(Change, &str); 13] = [
             (|p| p.connections = 0, "at least one connection"),
             (|p| p.pipeline = 0, "at least one message"),
             (|p| p.threads = 51, "some threads would have none"),
@@ -414,6 +452,7 @@ mod tests {
             (|p| p.until = Until::Count(5), "no warm-up"),
             (|p| p.rate = Some(0.05), "no message is due"),
             (|p| p.reconnect = Some(0), "never send one"),
+            (|p| p.pin = vec![100_000], "may not use processor 100000"),
             (|p| p.connections = 1_000_000, "descriptors"),
             (
                 |p| p.sources = vec!["::1".parse().unwrap()],

@@ -7,6 +7,7 @@ use super::diagnosis::Fault;
 use super::exchange::{Echo, UnderWay};
 use super::presence::{Period, Totals};
 use super::recording::{Faults, FirstFault, Interval, Recording, record};
+use super::sizes::SizeClasses;
 
 /// Makes the [`Recording`] of one driver. A message counts if it was due within the window.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct Recorder {
     open_loop: bool,
     /// The measured part of the run.
     window: Window,
+    /// The size classes whose response times are recorded apart.
+    classes: SizeClasses,
     /// The recording so far.
     made: Recording,
     /// The current second of the window. After the last second it holds the messages that come back after the window.
@@ -49,7 +52,7 @@ pub(crate) struct Window {
 
 impl Recorder {
     /// Makes a recorder whose window is not known yet.
-    pub(crate) fn new(open_loop: bool) -> Recorder {
+    pub(crate) fn new(open_loop: bool, classes: SizeClasses) -> Recorder {
         let window = Window {
             schedule_ns: u64::MAX,
             start_ns: u64::MAX,
@@ -58,7 +61,8 @@ impl Recorder {
         Recorder {
             open_loop,
             window,
-            made: Recording::empty(),
+            made: Recording::of_classes(&classes),
+            classes,
             current: Interval::starting(0, 0),
             finished: Vec::new(),
             in_flight: 0,
@@ -115,24 +119,33 @@ impl Recorder {
         }
     }
 
-    /// Counts a message that came back complete and right.
+    /// Counts a message that came back complete and right. Returns whether it was due within the window.
     #[inline]
-    pub(crate) fn echo(&mut self, echo: &Echo) {
+    pub(crate) fn echo(&mut self, echo: &Echo) -> bool {
         let now_ns = echo.last_byte_ns;
         if now_ns >= self.current_end_ns() {
             self.end_intervals(now_ns);
         }
         self.change_in_flight(now_ns, -1);
         self.end_silence(now_ns);
+        let counts = self.counts(echo.intended_ns);
         if now_ns >= self.window.start_ns && now_ns < self.window.end_ns {
-            self.made.completed += 1;
-            self.made.completed_bytes += echo.bytes;
-            self.current.ok += 1;
+            // In an open loop, an echo of the warm-up that comes late is a backlog. With it, the rate would be above
+            // the rate that was asked for. In a closed loop, as many messages of the window come back after its end.
+            if counts || !self.open_loop {
+                self.made.completed += 1;
+                self.made.completed_bytes += echo.bytes;
+                self.current.ok += 1;
+            } else {
+                self.made.backlog += 1;
+            }
         }
-        if self.counts(echo.intended_ns) {
+        if counts {
             self.made.counts.ok += 1;
             let response_ns = now_ns - echo.intended_ns;
             record(&mut self.current.response, response_ns);
+            self.made
+                .record_size(self.classes.of(echo.bytes), response_ns);
             let service_ns = now_ns - echo.begun_ns;
             let fastest_ns = &mut self.made.health.fastest_service_ns;
             *fastest_ns = (*fastest_ns).min(service_ns);
@@ -148,12 +161,26 @@ impl Recorder {
                 );
             }
         }
+        counts
     }
 
-    /// Counts a connection that was made, and the time that it took.
-    pub(crate) fn connected(&mut self, took_ns: u64) {
+    /// Counts a connection that was made. `began_ns` is when connect(2) was called.
+    pub(crate) fn connected(&mut self, began_ns: u64, now_ns: u64) {
         self.made.health.connections += 1;
-        record(&mut self.made.connect, took_ns);
+        let took_ns = now_ns.saturating_sub(began_ns);
+        if self.counts(began_ns) {
+            record(&mut self.made.connect, took_ns);
+        } else if began_ns < self.window.schedule_ns {
+            record(&mut self.made.opening, took_ns);
+        }
+    }
+
+    /// Records the time of a connection that has sent all its messages: from connect(2) at `began_ns` to the last byte
+    /// of the last echo.
+    pub(crate) fn cycle(&mut self, began_ns: u64, last_byte_ns: u64) {
+        if self.counts(began_ns) {
+            record(&mut self.made.cycle, last_byte_ns.saturating_sub(began_ns));
+        }
     }
 
     /// Counts an error of a connection, and the messages under way that it lost. Their ages are lower bounds of their
@@ -209,6 +236,9 @@ impl Recorder {
     fn at_least(&mut self, message: &UnderWay, now_ns: u64) -> bool {
         let counts = self.age(message.intended_ns, now_ns);
         if counts {
+            let age_ns = now_ns.saturating_sub(message.intended_ns);
+            self.made
+                .record_size(self.classes.of(message.bytes), age_ns);
             let service_ns = now_ns.saturating_sub(message.begun_ns);
             if self.open_loop {
                 record(&mut self.made.service, service_ns);

@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::diagnosis::FaultKind;
+use super::sizes::{SizeClass, SizeClasses};
 
 /// The measured figures of one thread, or of all threads together. All times are in nanoseconds.
 #[derive(Clone, Debug)]
@@ -17,9 +18,12 @@ pub struct Recording {
     pub window_ns: u64,
     /// The messages that were due within the window, by their outcome.
     pub counts: Counts,
-    /// Messages that came back within the window, including those that were due before it.
+    /// Messages that came back within the window. In a closed loop this includes those that were sent before it. In an
+    /// open loop, only those that were due within the window count.
     pub completed: u64,
-    /// The bytes of these messages, counted in one direction.
+    /// In an open loop: messages that came back within the window and were due before it. In a closed loop 0.
+    pub backlog: u64,
+    /// The bytes of the `completed` messages, counted in one direction.
     pub completed_bytes: u64,
     /// Response times: from the time when a message was due to the last byte of its echo. For a message that did not
     /// come back: to the error of its connection or to the end of the run. In a closed loop the same as `service`.
@@ -33,8 +37,16 @@ pub struct Recording {
     /// first byte. For a message without any byte, it is a lower bound of that time.
     /// [`complete`](Recording::complete) adds the service times of these messages to `first_byte`.
     pub(crate) in_parts: Histogram<u64>,
-    /// Times from connect(2) to the established connection.
+    /// Times from connect(2) to the established connection, of the connections whose connect(2) was within the window.
     pub connect: Histogram<u64>,
+    /// The same times of the connections that were made before the start of the schedule.
+    pub opening: Histogram<u64>,
+    /// Times from connect(2) within the window to the last byte of the connection's last echo, of connections that sent
+    /// all their messages ([`Plan::reconnect`](crate::Plan::reconnect)).
+    pub cycle: Histogram<u64>,
+    /// The response times of each size class, if the messages have several sizes. Messages that were never sent have no
+    /// size, and are in `response` alone.
+    pub sizes: Vec<(SizeClass, Histogram<u64>)>,
     /// The generator's own delays. Each starts when a message was due and its connection could begin it, and ends when
     /// the message began. Empty in a closed loop.
     pub lateness: Histogram<u64>,
@@ -174,12 +186,16 @@ impl Recording {
             window_ns: 0,
             counts: Counts::default(),
             completed: 0,
+            backlog: 0,
             completed_bytes: 0,
             response: histogram(),
             service: histogram(),
             first_byte: histogram(),
             in_parts: histogram(),
             connect: histogram(),
+            opening: histogram(),
+            cycle: histogram(),
+            sizes: Vec::new(),
             lateness: histogram(),
             lower_bounds: histogram(),
             intervals: Vec::new(),
@@ -192,11 +208,29 @@ impl Recording {
         }
     }
 
+    /// Makes a recording without any figures, with a place for each size class.
+    pub(crate) fn of_classes(classes: &SizeClasses) -> Recording {
+        let places = classes.iter().map(|class| (*class, histogram()));
+        Recording {
+            sizes: places.collect(),
+            ..Recording::empty()
+        }
+    }
+
+    /// Records a response time of a size class. Without a class it does nothing.
+    #[inline]
+    pub(crate) fn record_size(&mut self, class: Option<usize>, value_ns: u64) {
+        if let Some((_, times)) = class.and_then(|class| self.sizes.get_mut(class)) {
+            record(times, value_ns);
+        }
+    }
+
     /// Adds the recording of another thread of the same run.
     pub(crate) fn add(&mut self, other: Recording) {
         self.window_ns = self.window_ns.max(other.window_ns);
         self.counts.add(other.counts);
         self.completed += other.completed;
+        self.backlog += other.backlog;
         self.completed_bytes += other.completed_bytes;
         for (ours, theirs) in [
             (&mut self.response, &other.response),
@@ -204,10 +238,18 @@ impl Recording {
             (&mut self.first_byte, &other.first_byte),
             (&mut self.in_parts, &other.in_parts),
             (&mut self.connect, &other.connect),
+            (&mut self.opening, &other.opening),
+            (&mut self.cycle, &other.cycle),
             (&mut self.lateness, &other.lateness),
             (&mut self.lower_bounds, &other.lower_bounds),
         ] {
             add(ours, theirs);
+        }
+        for (class, theirs) in other.sizes {
+            match self.sizes.iter_mut().find(|(known, _)| *known == class) {
+                Some((_, ours)) => add(ours, &theirs),
+                None => self.sizes.push((class, theirs)),
+            }
         }
         for interval in other.intervals {
             self.add_interval(interval);

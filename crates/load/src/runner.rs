@@ -20,6 +20,7 @@ use crate::stopper::Stopper;
 use net::address::{Address, Host};
 use net::connect::{self, Connector, Target};
 use net::poller::MioPoller;
+use net::threads::pin_this_thread_to;
 
 /// A report of a run that is going on.
 #[derive(Debug)]
@@ -247,7 +248,18 @@ fn start_driver(
     let driver = Driver::new(kernel, common.clone(), thread, sender.clone())?;
     let sender = sender.clone();
     let name = format!("load-{thread}");
+    let pin = common
+        .plan
+        .pin
+        .get(thread % common.plan.pin.len().max(1))
+        .copied();
     thread::Builder::new().name(name).spawn(move || {
+        if let Some(processor) = pin
+            && let Err(error) = pin_this_thread_to(processor)
+        {
+            let _ = sender.send(Update::Over(Box::new(Err(DriveError::Poll(error)))));
+            return;
+        }
         let ran = catch_unwind(AssertUnwindSafe(|| driver.run()));
         if ran.is_err() {
             // The panic hook has already printed the message.

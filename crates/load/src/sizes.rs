@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
 
 use super::payload::Rng;
 
@@ -108,6 +109,100 @@ impl Sizes {
         }
     }
 }
+
+/// A class of message sizes: all sizes from `smallest` to `largest` bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SizeClass {
+    /// The smallest size of the class, in bytes.
+    pub smallest: u32,
+    /// The largest size of the class, in bytes.
+    pub largest: u32,
+}
+
+/// Writes the class as in `--size`: `64`, or `65-128`.
+impl fmt::Display for SizeClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.smallest == self.largest {
+            true => self.smallest.fmt(f),
+            false => write!(f, "{}-{}", self.smallest, self.largest),
+        }
+    }
+}
+
+/// The size classes of a run, in ascending order. Empty if all messages have one size.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SizeClasses(Vec<SizeClass>);
+
+impl SizeClasses {
+    /// Returns the number of the class that a message of this many bytes belongs to.
+    #[inline]
+    pub(crate) fn of(&self, bytes: u64) -> Option<usize> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let smaller = |class: &SizeClass| u64::from(class.largest) < bytes;
+        Some(self.0.partition_point(smaller))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &SizeClass> {
+        self.0.iter()
+    }
+}
+
+impl Sizes {
+    /// Returns the classes whose response times are reported apart: each size of a few weighted ones, otherwise the
+    /// sizes up to each power of two.
+    pub(crate) fn classes(&self) -> SizeClasses {
+        let mut sizes: Vec<u32> = match &self.kind {
+            Kind::One(_) => return SizeClasses::default(),
+            Kind::Range(smallest, largest) => return SizeClasses(doublings(*smallest, *largest)),
+            Kind::Weighted(sizes, _) => sizes.iter().map(|(size, _)| *size).collect(),
+        };
+        sizes.sort_unstable();
+        sizes.dedup();
+        SizeClasses(match sizes.as_slice() {
+            [_] => Vec::new(),
+            [smallest, .., largest] if sizes.len() > MOST_CLASSES => {
+                let within = |class: &SizeClass| {
+                    let sizes = sizes.iter();
+                    sizes
+                        .copied()
+                        .any(|size| (class.smallest..=class.largest).contains(&size))
+                };
+                doublings(*smallest, *largest)
+                    .into_iter()
+                    .filter(within)
+                    .collect()
+            }
+            sizes => sizes
+                .iter()
+                .map(|size| SizeClass {
+                    smallest: *size,
+                    largest: *size,
+                })
+                .collect(),
+        })
+    }
+}
+
+/// Divides a range of sizes at the powers of two.
+fn doublings(smallest: u32, largest: u32) -> Vec<SizeClass> {
+    let mut classes = Vec::new();
+    let mut from = smallest;
+    while from <= largest {
+        let to = from.next_power_of_two().min(largest);
+        classes.push(SizeClass {
+            smallest: from,
+            largest: to,
+        });
+        from = to + 1;
+    }
+    classes
+}
+
+/// More weighted sizes than this are divided at the powers of two.
+const MOST_CLASSES: usize = 16;
 
 fn draw_weighted(sizes: &[(u32, u32)], number: u64) -> u32 {
     let mut passed = 0;

@@ -33,7 +33,8 @@ pub trait Connector: Poller {
     /// The errors of eventfd(2), or of the corresponding call of another system.
     fn waker(&self) -> io::Result<Self::Waker>;
 
-    /// Starts to connect, from the address `source` if there is one. Does not wait for the connection.
+    /// Starts to connect, from the address `source` if there is one. Does not wait for the connection. Returns the
+    /// stream, and the time of the clock right before connect(2).
     ///
     /// # Errors
     /// The errors of socket(2), setsockopt(2), bind(2) and connect(2). `EAGAIN` from a Unix-domain socket means that
@@ -43,7 +44,7 @@ pub trait Connector: Poller {
         target: &Target,
         source: Option<IpAddr>,
         options: &ConnectOptions,
-    ) -> io::Result<Self::Stream>;
+    ) -> io::Result<(Self::Stream, u64)>;
 
     /// Returns the state of a connection attempt. The caller asks after an event, because an event is only a hint.
     fn attempt(&self, stream: &Self::Stream) -> Attempt;
@@ -109,7 +110,7 @@ impl Connector for MioPoller {
         target: &Target,
         source: Option<IpAddr>,
         options: &ConnectOptions,
-    ) -> io::Result<Stream> {
+    ) -> io::Result<(Stream, u64)> {
         connect(target, source, options)
     }
 
@@ -199,7 +200,7 @@ fn connect(
     target: &Target,
     source: Option<IpAddr>,
     options: &ConnectOptions,
-) -> io::Result<Stream> {
+) -> io::Result<(Stream, u64)> {
     match target {
         Target::Tcp(address) => connect_tcp(*address, source, options),
         #[cfg(unix)]
@@ -221,7 +222,7 @@ fn connect_tcp(
     target: SocketAddr,
     source: Option<IpAddr>,
     options: &ConnectOptions,
-) -> io::Result<Stream> {
+) -> io::Result<(Stream, u64)> {
     let socket = nonblocking(Domain::for_address(target))?;
     socket.set_tcp_nodelay(options.no_delay)?;
     set_buffers(&socket, options)?;
@@ -229,21 +230,25 @@ fn connect_tcp(
         choose_the_port_late(&socket)?;
         socket.bind(&SocketAddr::new(source, 0).into())?;
     }
+    let began_ns = clock::monotonic_ns();
     match socket.connect(&target.into()) {
         Ok(()) => {}
         Err(error) if is_in_progress(&error) => {}
         Err(error) => return Err(error),
     }
-    Ok(Stream::Tcp(mio::net::TcpStream::from_std(socket.into())))
+    let stream = mio::net::TcpStream::from_std(socket.into());
+    Ok((Stream::Tcp(stream), began_ns))
 }
 
 #[cfg(unix)]
-fn connect_unix(path: &std::path::Path, options: &ConnectOptions) -> io::Result<Stream> {
+fn connect_unix(path: &std::path::Path, options: &ConnectOptions) -> io::Result<(Stream, u64)> {
     let socket = nonblocking(Domain::UNIX)?;
     set_buffers(&socket, options)?;
+    let began_ns = clock::monotonic_ns();
     socket.connect(&SockAddr::unix(path)?)?;
     let stream = std::os::unix::net::UnixStream::from(socket);
-    Ok(Stream::Unix(mio::net::UnixStream::from_std(stream)))
+    let stream = mio::net::UnixStream::from_std(stream);
+    Ok((Stream::Unix(stream), began_ns))
 }
 
 /// Creates a nonblocking socket, with one system call where the system can (`SOCK_NONBLOCK`, socket(2)).
@@ -352,7 +357,8 @@ mod tests {
 
     /// Starts to connect to `target`, from `source` if there is one.
     fn to(target: SocketAddr, source: Option<IpAddr>) -> Stream {
-        connect(&Target::Tcp(target), source, &ConnectOptions::default()).unwrap()
+        let connected = connect(&Target::Tcp(target), source, &ConnectOptions::default());
+        connected.unwrap().0
     }
 
     #[test]
@@ -391,7 +397,7 @@ mod tests {
         let target = Target::Tcp(address);
         let error = match connect(&target, None, &ConnectOptions::default()) {
             Err(error) => error,
-            Ok(stream) => loop {
+            Ok((stream, _)) => loop {
                 match attempt(&stream) {
                     Attempt::Failed(error) => break error,
                     Attempt::Pending => std::thread::yield_now(),

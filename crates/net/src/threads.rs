@@ -30,17 +30,39 @@ pub fn leave_signals_to_others() -> io::Result<()> {
 /// The errors of sched_getaffinity(2) and sched_setaffinity(2). `Unsupported` on a system other than Linux.
 #[cfg(target_os = "linux")]
 pub fn pin_this_thread(number: usize) -> io::Result<usize> {
-    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-    let allowed = sched_getaffinity(None)?;
-    let processors: Vec<usize> = (0..CpuSet::MAX_CPU)
-        .filter(|n| allowed.is_set(*n))
-        .collect();
+    let processors = processors()?;
     let chosen = processors.get(number % processors.len().max(1));
     let processor = *chosen.ok_or(io::ErrorKind::NotFound)?;
+    pin_this_thread_to(processor)?;
+    Ok(processor)
+}
+
+/// Binds the calling thread to the processor with this number of the system.
+///
+/// # Errors
+/// The errors of sched_setaffinity(2): `EINVAL` for a processor that this process may not use. `Unsupported` on a
+/// system other than Linux.
+#[cfg(target_os = "linux")]
+pub fn pin_this_thread_to(processor: usize) -> io::Result<()> {
+    use rustix::thread::{CpuSet, sched_setaffinity};
+    if processor >= CpuSet::MAX_CPU {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     let mut only = CpuSet::new();
     only.set(processor);
-    sched_setaffinity(None, &only)?;
-    Ok(processor)
+    Ok(sched_setaffinity(None, &only)?)
+}
+
+/// Returns the system's numbers of the processors that the calling thread may use.
+///
+/// # Errors
+/// The errors of sched_getaffinity(2). `Unsupported` on a system other than Linux.
+#[cfg(target_os = "linux")]
+pub fn processors() -> io::Result<Vec<usize>> {
+    use rustix::thread::{CpuSet, sched_getaffinity};
+    let allowed = sched_getaffinity(None)?;
+    let numbers = 0..CpuSet::MAX_CPU;
+    Ok(numbers.filter(|n| allowed.is_set(*n)).collect())
 }
 
 /// Binds the calling thread to a processor.
@@ -49,6 +71,24 @@ pub fn pin_this_thread(number: usize) -> io::Result<usize> {
 /// `Unsupported`: this system has no such call.
 #[cfg(not(target_os = "linux"))]
 pub fn pin_this_thread(_: usize) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Binds the calling thread to a processor.
+///
+/// # Errors
+/// `Unsupported`: this system has no such call.
+#[cfg(not(target_os = "linux"))]
+pub fn pin_this_thread_to(_: usize) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Returns the processors that the calling thread may use.
+///
+/// # Errors
+/// `Unsupported`: this system has no such call.
+#[cfg(not(target_os = "linux"))]
+pub fn processors() -> io::Result<Vec<usize>> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

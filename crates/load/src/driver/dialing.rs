@@ -136,7 +136,8 @@ impl Dialing {
     }
 
     /// Begins to connect from the next source. If no source in use has a free port, starts to use one more source.
-    pub(super) fn connect<K: Connector>(&mut self, kernel: &mut K) -> io::Result<K::Stream> {
+    /// Returns the stream, and when connect(2) was called.
+    pub(super) fn connect<K: Connector>(&mut self, kernel: &mut K) -> io::Result<(K::Stream, u64)> {
         let mut tried = 0;
         loop {
             self.current = (self.current + 1) % self.in_use;

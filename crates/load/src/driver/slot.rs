@@ -29,7 +29,9 @@ pub(super) struct Slot<S> {
     /// When the current silence began, if a message timed out in it. A silence ends with the first byte on any
     /// connection of the slot. `u64::MAX` if no message timed out in the current silence.
     pub(super) unanswered_since_ns: u64,
-    /// Messages that came back, without those of the warm-up.
+    /// When connect(2) of the open connection was called.
+    pub(super) connect_ns: u64,
+    /// Messages that were due within the window and came back.
     pub(super) ok: u64,
 }
 
@@ -93,6 +95,7 @@ impl<S> Slot<S> {
             diagnose_ns: u64::MAX,
             reported_silence_ns: u64::MAX,
             unanswered_since_ns: u64::MAX,
+            connect_ns: 0,
             ok: 0,
         }
     }
@@ -140,6 +143,7 @@ impl<S> Slot<S> {
                 let sending = Sending::Writable;
                 self.state = State::Open { stream, sending };
                 self.free_ns = now_ns;
+                self.connect_ns = since_ns;
                 Some(Opened { since_ns, replaces })
             }
             other => {

@@ -7,7 +7,7 @@ const SECOND: u64 = 1_000_000_000;
 
 /// Makes a recorder with a window of two seconds, after a warm-up of one.
 fn recorder(open_loop: bool) -> Recorder {
-    let mut recorder = Recorder::new(open_loop);
+    let mut recorder = Recorder::new(open_loop, SizeClasses::default());
     let window = Window {
         schedule_ns: SECOND,
         start_ns: 2 * SECOND,
@@ -145,6 +145,7 @@ fn under_way(intended_ns: u64) -> UnderWay {
         intended_ns,
         begun_ns: intended_ns,
         first_byte_ns: None,
+        bytes: 64,
     }
 }
 

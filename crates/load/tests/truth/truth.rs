@@ -15,11 +15,14 @@ use super::due::due_ns;
 pub(crate) struct Truth {
     pub(crate) counts: Counts,
     pub(crate) completed: u64,
+    pub(crate) backlog: u64,
     pub(crate) response: Histogram<u64>,
     pub(crate) service: Histogram<u64>,
     pub(crate) first_byte: Histogram<u64>,
     pub(crate) lower_bounds: Histogram<u64>,
     pub(crate) connect: Histogram<u64>,
+    pub(crate) opening: Histogram<u64>,
+    pub(crate) cycle: Histogram<u64>,
     /// The response times of the messages that came back, in the order of their due times.
     pub(crate) responses_ns: Vec<(u64, u64)>,
 }
@@ -76,6 +79,13 @@ pub(crate) fn violation_of(case: &Case, outcome: &Outcome) -> Option<String> {
         .or_else(|| buckets_differ("first byte", &recording.first_byte, &truth.first_byte))
         .or_else(|| buckets_differ("lower bounds", &recording.lower_bounds, &truth.lower_bounds))
         .or_else(|| buckets_differ("connect", &recording.connect, &truth.connect))
+        .or_else(|| buckets_differ("opening", &recording.opening, &truth.opening))
+        .or_else(|| buckets_differ("cycle", &recording.cycle, &truth.cycle))
+        .or_else(|| differ("backlog", recording.backlog, truth.backlog))
+        .or_else(|| {
+            let shares: u64 = recording.shares.iter().sum();
+            differ("messages of all connections", shares, ours.ok)
+        })
         .or_else(|| neglected(case, ledger))
         .or_else(|| wrong_lateness(case, outcome))
         .or_else(|| wrong_faults(case, outcome))
@@ -87,19 +97,32 @@ impl Truth {
         let mut truth = Truth {
             counts: Counts::default(),
             completed: 0,
+            backlog: 0,
             response: histogram(),
             service: histogram(),
             first_byte: histogram(),
             lower_bounds: histogram(),
             connect: histogram(),
+            opening: histogram(),
+            cycle: histogram(),
             responses_ns: Vec::new(),
         };
+        let start_ns = schedule_start_ns(ledger);
+        let window_ns = window_ns(case, start_ns);
         for connection in &ledger.connections {
-            if let Some(made_ns) = connection.made_ns {
-                record(&mut truth.connect, made_ns - connection.connect_ns);
+            let connect_ns = connection.connect_ns;
+            let Some(made_ns) = connection.made_ns else {
+                continue;
+            };
+            if window_ns.contains(&connect_ns) {
+                record(&mut truth.connect, made_ns - connect_ns);
+                if let Some(last_ns) = last_of_all(case, connection) {
+                    record(&mut truth.cycle, last_ns - connect_ns);
+                }
+            } else if connect_ns < start_ns {
+                record(&mut truth.opening, made_ns - connect_ns);
             }
         }
-        let start_ns = schedule_start_ns(ledger);
         for slot in 0..case.plan.connections {
             truth.add_slot(case, ledger, slot, start_ns);
         }
@@ -127,7 +150,12 @@ impl Truth {
                 // The driver counts the unfinished messages right before it ends its streams.
                 let end_ns = connection.shut_down_ns.unwrap_or(end_ns);
                 if let Fate::Back(back_ns) = fate {
-                    self.completed += u64::from(window_ns.contains(&back_ns));
+                    let is_earlier = schedule.is_some() && due_ns < window_ns.start;
+                    let within = u64::from(window_ns.contains(&back_ns));
+                    match is_earlier {
+                        true => self.backlog += within,
+                        false => self.completed += within,
+                    }
                 }
                 if window_ns.contains(&due_ns) {
                     self.counts.sent += 1;
@@ -181,6 +209,21 @@ impl Truth {
             }
         }
     }
+}
+
+/// Returns when the last echo of a connection came back, if the connection has sent all its messages and each came back
+/// before its planned end.
+fn last_of_all(case: &Case, connection: &ConnectionLedger) -> Option<u64> {
+    let all = case.plan.reconnect?;
+    if connection.messages.len() as u64 != all {
+        return None;
+    }
+    let back_ns = |message: &MessageTimes| match fate(connection, message) {
+        Fate::Back(back_ns) => Some(back_ns),
+        Fate::Failed(_) | Fate::Unfinished => None,
+    };
+    let back: Option<Vec<u64>> = connection.messages.iter().map(back_ns).collect();
+    back?.into_iter().max()
 }
 
 /// Returns the slot of a connection. The other bits of its key count the connections of the slot.

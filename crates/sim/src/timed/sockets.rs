@@ -102,13 +102,15 @@ impl Connector for TimedPoller {
         _: &Target,
         _: Option<IpAddr>,
         _: &ConnectOptions,
-    ) -> io::Result<TimedStream> {
+    ) -> io::Result<(TimedStream, u64)> {
+        let began_ns = self.now_ns();
         let connection = self.network.call(CLIENT, |state| state.connect())?;
-        Ok(TimedStream {
+        let stream = TimedStream {
             network: self.network.clone(),
             connection,
             end: CLIENT,
-        })
+        };
+        Ok((stream, began_ns))
     }
 
     fn attempt(&self, stream: &TimedStream) -> Attempt {

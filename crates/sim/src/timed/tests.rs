@@ -15,7 +15,7 @@ fn connected(settings: NetworkSettings) -> (Network, TimedPoller, TimedStream) {
     let mut poller = network.client();
     let target = Target::Tcp(SocketAddr::from(([127, 0, 0, 1], 7007)));
     let options = ConnectOptions::default();
-    let mut stream = poller.connect(&target, None, &options).unwrap();
+    let (mut stream, _) = poller.connect(&target, None, &options).unwrap();
     poller.register_stream(&mut stream, 0).unwrap();
     let [event] = poll(&mut poller, 0)[..] else {
         panic!("the registration reports the state of the stream once");
@@ -85,7 +85,7 @@ fn room_is_reported_after_a_write_that_would_block() {
     let network = Network::new(settings);
     let mut poller = network.client();
     let target = Target::Tcp(SocketAddr::from(([127, 0, 0, 1], 7007)));
-    let mut stream = poller
+    let (mut stream, _) = poller
         .connect(&target, None, &ConnectOptions::default())
         .unwrap();
     poller.register_stream(&mut stream, 0).unwrap();
