@@ -4,8 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::document::{Document, Run};
-use super::findings::{AssertionResult, Comparison};
+use super::findings::{AssertionResult, Comparison, RATE};
 use super::latency::Latency;
+use super::student::{POWER, runs_that_decide};
 use super::units;
 use crate::{FaultKind, Number, ParseNumberError};
 
@@ -45,9 +46,8 @@ pub enum Quantity {
     Percentile(Times, f64),
     /// The longest of these times.
     Max(Times),
-    /// By how much the second side of a comparison is worse than the first. The text is the name of the figure: `rate`,
-    /// `p50` or `p99`.
-    Regression(String),
+    /// By how much a target is worse than the first one in this figure: a rate, a percentile or a maximum.
+    Regression(Box<Quantity>),
 }
 
 /// The figure of one run, and whether it meets a condition.
@@ -66,8 +66,14 @@ pub enum Times {
     Response,
     /// From when a message was sent to the last byte of its echo: `service.p99`.
     Service,
-    /// From connect(2) to the established connection: `connect.p99`.
+    /// From when a message was sent to the first byte of its echo: `first_byte.p99`.
+    FirstByte,
+    /// From connect(2) within the measured time to the established connection: `connect.p99`.
     Connect,
+    /// The same of the connections that were made before the start of the schedule: `opening.p99`.
+    Opening,
+    /// From connect(2) to the last echo of a connection that sent all its messages: `cycle.p99`.
+    Cycle,
 }
 
 impl Times {
@@ -75,7 +81,22 @@ impl Times {
         match self {
             Times::Response => &run.latency.response,
             Times::Service => &run.latency.service,
+            Times::FirstByte => &run.latency.first_byte,
             Times::Connect => &run.latency.connect,
+            Times::Opening => &run.latency.opening,
+            Times::Cycle => &run.latency.cycle,
+        }
+    }
+
+    /// Returns the name in a condition.
+    fn name(self) -> &'static str {
+        match self {
+            Times::Response => "response",
+            Times::Service => "service",
+            Times::FirstByte => "first_byte",
+            Times::Connect => "connect",
+            Times::Opening => "opening",
+            Times::Cycle => "cycle",
         }
     }
 }
@@ -106,7 +127,15 @@ impl Assertion {
     /// Returns true for a `regress` condition, which needs a comparison.
     #[must_use]
     pub fn is_about_a_comparison(&self) -> bool {
-        matches!(self.quantity, Quantity::Regression(_))
+        self.regression().is_some()
+    }
+
+    /// Returns the figure of a `regress` condition.
+    pub(super) fn regression(&self) -> Option<&Quantity> {
+        match &self.quantity {
+            Quantity::Regression(figure) => Some(figure),
+            _ => None,
+        }
     }
 
     /// Returns true if the condition limits response times from above, such as `p99<2ms`. Such a condition holds at low
@@ -121,8 +150,8 @@ impl Assertion {
     /// none meets it and one is undecided.
     #[must_use]
     pub fn check(&self, document: &Document) -> AssertionResult {
-        if let Quantity::Regression(name) = &self.quantity {
-            return self.check_regression(name, document.comparison.as_ref());
+        if let Quantity::Regression(figure) = &self.quantity {
+            return self.check_regression(&figure.to_string(), &document.comparisons);
         }
         let seen: Vec<Checked> = document
             .runs
@@ -157,7 +186,7 @@ impl Assertion {
     /// decide, or if the condition needs a comparison.
     #[must_use]
     pub fn check_run(&self, run: &Run) -> Option<Checked> {
-        let value = self.value(run)?;
+        let value = self.quantity.value(run)?;
         let is_lower_bound = match &self.quantity {
             Quantity::Percentile(times, percent) => self.may_be_slower(*times, *percent, run),
             Quantity::Max(times) => self.may_be_slower(*times, 100.0, run),
@@ -179,18 +208,105 @@ impl Assertion {
         let lost = &run.latency.lower_bounds;
         let bounds = match times {
             _ if lost.count == 0 => return false,
-            Times::Connect => return false,
+            Times::Connect | Times::Opening | Times::Cycle => return false,
             Times::Response => lost.histogram.count_between(0, self.limit as u64),
-            Times::Service => lost.count,
+            Times::Service | Times::FirstByte => lost.count,
         };
         !times
             .of(run)
             .is_certainly_at_most(percent, self.limit, bounds)
     }
 
-    fn value(&self, run: &Run) -> Option<f64> {
+    /// Checks the condition on each comparison. It is met if any comparison meets it. It is undecided if none meets it
+    /// and one is undecided.
+    fn check_regression(&self, figure: &str, comparisons: &[Comparison]) -> AssertionResult {
+        let checked: Vec<AssertionResult> = comparisons
+            .iter()
+            .map(|comparison| self.check_comparison(figure, comparison))
+            .collect();
+        let with = |met| checked.iter().find(|result| result.met == met);
+        let decisive = with(Some(true)).or(with(None)).or(checked.first());
+        match decisive {
+            None => self.result(None, "there is no comparison".to_owned()),
+            Some(result) => result.clone(),
+        }
+    }
+
+    /// Checks the condition on one comparison. It is decided if every ratio of the interval has the same result.
+    fn check_comparison(&self, figure: &str, comparison: &Comparison) -> AssertionResult {
+        let Some(metric) = comparison.metrics.iter().find(|m| m.name == figure) else {
+            return self.result(None, format!("there is no comparison of {figure}"));
+        };
+        let percent = units::change;
+        let target = match comparison.side {
+            Some(_) => format!("{} ", comparison.letter()),
+            None => String::new(),
+        };
+        let observed = format!("{target}{}", percent(metric.worse_by()));
+        let Some(interval) = &metric.interval else {
+            return self.result(None, format!("{observed}, but two sittings cannot tell"));
+        };
+        let options = comparison.different_options();
+        if let Some(first) = options.first() {
+            let (name, a, b) = (&first.name, &first.a, &first.b);
+            let why = format!("{observed}, but the loads differ: --{name} {a} and {b}");
+            return self.result(None, why);
+        }
+        let (low, high) = (
+            metric.worse_at(interval.low),
+            metric.worse_at(interval.high),
+        );
+        let observed = format!(
+            "{observed} ({} to {})",
+            percent(low.min(high)),
+            percent(low.max(high))
+        );
+        let holds = |worse| self.operator.holds(worse, self.limit);
+        if holds(low) == holds(high) {
+            return self.result(Some(holds(low)), observed);
+        }
+        // The ratio at which the condition changes its result.
+        let at_limit = match metric.worse_at(2.0) > 0.0 {
+            true => 1.0 + self.limit,
+            false => 1.0 - self.limit,
+        };
+        let distance = (metric.ratio / at_limit.max(f64::MIN_POSITIVE)).ln();
+        let needed = runs_that_decide(
+            comparison.count_a.min(comparison.count_b),
+            (interval.error, interval.freedom),
+            distance,
+            (comparison.alpha(), POWER),
+        );
+        let more = match needed {
+            Some(runs) => format!(
+                "about {} of each would decide",
+                units::counted(runs as u64, "run")
+            ),
+            None => "even 1,000 runs of each would not decide".to_owned(),
+        };
+        AssertionResult {
+            runs_needed: needed,
+            ..self.result(None, format!("{observed}: {more}"))
+        }
+    }
+
+    fn result(&self, met: Option<bool>, observed: String) -> AssertionResult {
+        AssertionResult {
+            condition: self.text.clone(),
+            figure: self.quantity.to_string(),
+            limit: units::plain(&self.quantity.show(self.limit)),
+            met,
+            observed,
+            runs_needed: None,
+        }
+    }
+}
+
+impl Quantity {
+    /// Returns the figure of a run. `None` if the run has too few values for it, or if it needs a comparison.
+    pub(super) fn value(&self, run: &Run) -> Option<f64> {
         let timeouts = || run.errors.iter().find(|e| e.kind == FaultKind::Timeout);
-        Some(match &self.quantity {
+        Some(match self {
             Quantity::Errors => run.counts.errors as f64,
             Quantity::Failed => run.counts.failed as f64,
             Quantity::Unfinished => run.counts.unfinished as f64,
@@ -203,38 +319,8 @@ impl Assertion {
         })
     }
 
-    fn check_regression(&self, name: &str, comparison: Option<&Comparison>) -> AssertionResult {
-        let metric = comparison.and_then(|c| c.metrics.iter().find(|m| m.name == name));
-        let Some(metric) = metric else {
-            let why = format!("there is no comparison of {name}");
-            return self.result(None, why);
-        };
-        let worse = metric.worse_by();
-        let observed = format!("{:+.1} %", worse * 100.0);
-        // A change that may be chance does not meet the condition, even if it is larger than the limit.
-        let met = metric.difference && self.operator.holds(worse, self.limit);
-        let chance = match metric.difference {
-            true => String::new(),
-            false => format!(
-                ", which may be chance; a change of less than {} would probably not be found",
-                units::percent(metric.detectable)
-            ),
-        };
-        self.result(Some(met), observed + &chance)
-    }
-
-    fn result(&self, met: Option<bool>, observed: String) -> AssertionResult {
-        AssertionResult {
-            condition: self.text.clone(),
-            met,
-            observed,
-        }
-    }
-}
-
-impl Quantity {
     /// Writes a value of this figure with its unit.
-    fn show(&self, value: f64) -> String {
+    pub(super) fn show(&self, value: f64) -> String {
         match self {
             Quantity::Errors | Quantity::Failed | Quantity::Unfinished | Quantity::Timeouts => {
                 units::count(value as u64)
@@ -242,6 +328,26 @@ impl Quantity {
             Quantity::Rate => format!("{}/s", units::rate(value)),
             Quantity::Percentile(..) | Quantity::Max(_) => units::time(value),
             Quantity::Regression(_) => units::percent(value),
+        }
+    }
+}
+
+/// Writes the name as in a condition: `errors`, `p99`, `service.p99`, `regress(p99)`.
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let times = |times: &Times| match times {
+            Times::Response => String::new(),
+            other => format!("{}.", other.name()),
+        };
+        match self {
+            Quantity::Errors => f.write_str("errors"),
+            Quantity::Failed => f.write_str("failed"),
+            Quantity::Unfinished => f.write_str("unfinished"),
+            Quantity::Timeouts => f.write_str("timeouts"),
+            Quantity::Rate => f.write_str(RATE),
+            Quantity::Percentile(of, percent) => write!(f, "{}p{percent}", times(of)),
+            Quantity::Max(of) => write!(f, "{}max", times(of)),
+            Quantity::Regression(figure) => write!(f, "regress({figure})"),
         }
     }
 }
@@ -301,15 +407,20 @@ fn quantity(name: &str) -> Result<Quantity, AssertionError> {
         .strip_prefix("regress(")
         .and_then(|n| n.strip_suffix(')'))
     {
-        return match inner {
-            "rate" | "p50" | "p99" => Ok(Quantity::Regression(inner.to_owned())),
+        return match quantity(inner)? {
+            figure @ (Quantity::Rate | Quantity::Percentile(..) | Quantity::Max(_)) => {
+                Ok(Quantity::Regression(Box::new(figure)))
+            }
             _ => Err(AssertionError::UnknownMetric(inner.to_owned())),
         };
     }
     let (times, figure) = match name.split_once('.') {
         Some(("response", figure)) => (Times::Response, figure),
         Some(("service", figure)) => (Times::Service, figure),
+        Some(("first_byte", figure)) => (Times::FirstByte, figure),
         Some(("connect", figure)) => (Times::Connect, figure),
+        Some(("opening", figure)) => (Times::Opening, figure),
+        Some(("cycle", figure)) => (Times::Cycle, figure),
         _ => (Times::Response, name),
     };
     let percentile = figure.strip_prefix('p').and_then(|n| n.parse::<f64>().ok());
@@ -387,15 +498,16 @@ impl fmt::Display for AssertionError {
             ),
             AssertionError::UnknownQuantity(name) => write!(
                 f,
-                "{name:?} is not known: use errors, failed, unfinished, timeouts, rate, p50 to p99.99, max (also of \
-                 service and connect, as in service.p99), or regress(…) of rate, p50 or p99"
+                "{name:?} is not known: use errors, failed, unfinished, timeouts, rate, p50 to p99.99 or max (also of \
+                 service, first_byte, connect, opening and cycle, as in service.p99), or regress(…) of rate, a \
+                 percentile or max"
             ),
             AssertionError::PercentileOutOfRange(name) => write!(
                 f,
                 "{name:?}: a percentile is above 0 and below 100; for the longest time use max"
             ),
             AssertionError::UnknownMetric(name) => {
-                write!(f, "regress takes rate, p50 or p99, not {name:?}")
+                write!(f, "regress takes rate, a percentile or max, not {name:?}")
             }
             AssertionError::Number(error) => error.fmt(f),
             AssertionError::Duration { text, why } => {
@@ -499,6 +611,8 @@ mod tests {
             "timeouts>0",
             "rate<10k",
             "regress(p99)>5%",
+            "regress(connect.p99.9)>5%",
+            "cycle.p50>1ms",
         ] {
             assert_eq!(text.parse::<Assertion>().unwrap().to_string(), text);
         }
@@ -517,7 +631,8 @@ mod tests {
             ("rate>-5", "not a number"),
             ("regress(p99)>5", "such as 5%"),
             ("regress(p99)>NaN%", "such as 5%"),
-            ("regress(max)>5%", "rate, p50 or p99"),
+            ("regress(errors)>5%", "rate, a percentile or max"),
+            ("regress(regress(p99))>5%", "rate, a percentile or max"),
         ] {
             let error = wrong(text);
             assert!(error.contains(hint), "{text:?}: {error:?}");

@@ -6,10 +6,9 @@ use std::time::SystemTime;
 
 use super::assertion::Assertion;
 use super::comparison::compare;
-use super::document::{
-    Document, KnownMaximum, Options, Program, Run, SCHEMA, Side, Validity, Verdict,
-};
-use super::findings::Comparison;
+use super::document::{Document, Options, Program, Run, SCHEMA, Validity, Verdict};
+use super::findings::KnownMaximum;
+use super::knee;
 use super::summary::Measured;
 use super::{units, validity};
 use crate::duration::ns;
@@ -98,7 +97,7 @@ impl DocumentBuilder {
 
     /// Summarises and judges a run, and adds it as the last of [`runs`](DocumentBuilder::runs).
     ///
-    /// If the runs have sides, the n-th run of A is compared with the n-th run of B. Either of the two may come first.
+    /// If the runs have sides, the n-th run of A is compared with the n-th run of each other side, in any order.
     pub fn add(&mut self, measured: Measured<'_>) {
         let run = Run::new(self.runs.len(), measured);
         self.runs.push(run);
@@ -149,12 +148,29 @@ impl DocumentBuilder {
         self.assertions.push(condition);
     }
 
-    /// Makes the document: judges all runs together, compares the two sides if the runs have sides, and checks the
-    /// conditions. The environment is the system of this process.
+    /// Makes the document: judges all runs together, compares the sides if the runs have sides, finds the knee of a
+    /// sweep, and checks the conditions. The environment is the system of this process.
     #[must_use]
     pub fn build(self) -> Document {
         let mut validity = self.judge();
-        let comparison = compare_sides(&self.runs, &mut validity.notes);
+        let comparisons = match compare(&self.runs, &self.assertions) {
+            Ok(comparisons) => comparisons,
+            Err(why) => {
+                validity.notes.push(format!("no comparison: {why}"));
+                Vec::new()
+            }
+        };
+        let is_a_sweep_of_rates = self.options.sweep.as_deref();
+        let is_a_sweep_of_rates =
+            is_a_sweep_of_rates.is_some_and(|sweep| sweep.starts_with("rate="));
+        let knee = match is_a_sweep_of_rates.then(|| knee::of_sweep(&self.runs)) {
+            None => None,
+            Some(Ok(knee)) => Some(knee),
+            Some(Err(why)) => {
+                validity.notes.push(why);
+                None
+            }
+        };
         validity.notes.splice(0..0, self.notes);
         let mut document = Document {
             schema: SCHEMA.to_owned(),
@@ -164,9 +180,10 @@ impl DocumentBuilder {
             environment: Environment::here(),
             validity,
             runs: self.runs,
-            comparison,
+            comparisons,
             interrupted: self.interrupted,
             find_max: self.find_max,
+            knee,
             assertions: Vec::new(),
         };
         let results = self.assertions.iter().map(|a| a.check(&document));
@@ -181,9 +198,9 @@ impl DocumentBuilder {
             // The search also makes runs at rates that are too high, and they may be invalid. The search succeeded if
             // the condition held in one valid run.
             validity.reasons.clear();
-            if found.rate.is_none() {
+            if found.rate.is_none() && self.reasons.is_empty() {
                 validity.reasons.push(format!(
-                    "{} did not hold at any rate that was tried",
+                    "{} held at no rate that was tried",
                     found.condition
                 ));
             }
@@ -211,26 +228,6 @@ impl DocumentBuilder {
     }
 }
 
-/// Compares the runs of side B with the runs of side A; `None` if no run has a side. If they cannot be compared, a note
-/// says why.
-fn compare_sides(runs: &[Run], notes: &mut Vec<String>) -> Option<Comparison> {
-    let of = |side| -> Vec<&Run> { runs.iter().filter(|run| run.side == Some(side)).collect() };
-    let (mut a, mut b) = (of(Side::A), of(Side::B));
-    if a.is_empty() && b.is_empty() {
-        return None;
-    }
-    let pairs = a.len().min(b.len());
-    a.truncate(pairs);
-    b.truncate(pairs);
-    match compare(&a, &b) {
-        Ok(comparison) => Some(comparison),
-        Err(why) => {
-            notes.push(format!("no comparison: {why}"));
-            None
-        }
-    }
-}
-
 /// Makes the options of one run of a plan.
 impl From<&Plan> for Options {
     fn from(plan: &Plan) -> Options {
@@ -240,6 +237,7 @@ impl From<&Plan> for Options {
         };
         Options {
             targets: vec![plan.target.to_string()],
+            commands: Vec::new(),
             connections: plan.connections,
             duration_ns,
             count,
@@ -253,6 +251,7 @@ impl From<&Plan> for Options {
             source: plan.sources.iter().map(ToString::to_string).collect(),
             no_delay: plan.no_delay,
             never_sleep: plan.never_sleep,
+            pin: plan.pin.clone(),
             sndbuf: plan.send_buffer,
             rcvbuf: plan.receive_buffer,
             warmup_ns: ns(plan.warmup),
@@ -279,6 +278,7 @@ mod tests {
 
     use super::*;
     use crate::recording::{Faults, FirstFault};
+    use crate::report::Side;
     use crate::{FaultKind, Recording};
 
     fn plan() -> Plan {
@@ -421,7 +421,12 @@ mod tests {
         let mut found = KnownMaximum {
             condition: "p99<2ms".to_owned(),
             rate: Some(4000.0),
-            failed_at: None,
+            bound: None,
+            bound_outcome: None,
+            confirmed: false,
+            failed_from: None,
+            held_up_to: Some(4000.0),
+            tried: Vec::new(),
         };
         builder.find_max(found.clone());
         let document = builder.clone().build();
@@ -430,7 +435,7 @@ mod tests {
         builder.find_max(found);
         let document = builder.build();
         let reasons = document.validity.reasons;
-        assert_eq!(reasons, ["p99<2ms did not hold at any rate that was tried"]);
+        assert_eq!(reasons, ["p99<2ms held at no rate that was tried"]);
     }
 
     #[test]
@@ -443,7 +448,7 @@ mod tests {
         });
         builder.note("the first note");
         let document = builder.build();
-        assert_eq!(document.comparison, None);
+        assert_eq!(document.comparisons, []);
         let notes = &document.validity.notes;
         let [first, .., why] = notes.as_slice() else {
             panic!("{notes:?}");

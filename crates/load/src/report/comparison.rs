@@ -2,13 +2,19 @@
 //!
 //! The unit of the statistics is the run, not the message. The messages of one run share the state of the machine, so a
 //! million messages of one run are only one observation. Interleaved runs are compared in pairs, which removes slow
-//! changes of the machine. Other runs are compared with Welch's test. Both methods use logarithms, because the
-//! logarithm of a ratio is a difference.
+//! changes of the machine. All calculations use logarithms, because the logarithm of a ratio is a difference.
+//!
+//! Two saved reports are of two sittings. The machine differs between them by more than between the runs of one
+//! sitting, so their runs alone do not tell the machine from the program. A control target that both reports measured
+//! takes this difference out: each run is divided by the control's run of the same pair.
 
-use statrs::distribution::{ContinuousCDF, StudentsT};
+mod differences;
 
+use super::assertion::{Assertion, Quantity, Times};
 use super::document::{Document, Loop, Run, Verdict};
-use super::findings::{Comparison, Metric};
+use super::findings::{Comparison, Finding, Metric, RatioInterval};
+use super::side::Side;
+use super::student::{POWER, mean, t_quantile, variance};
 
 /// The reason why runs or reports cannot be compared, as a sentence for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,266 +28,355 @@ impl std::fmt::Display for ComparisonError {
 
 impl std::error::Error for ComparisonError {}
 
-/// Compares the interleaved runs of two targets: the n-th run of `b` with the n-th run of `a`.
+fn error<T>(why: impl Into<String>) -> Result<T, ComparisonError> {
+    Err(ComparisonError(why.into()))
+}
+
+/// Compares the interleaved runs of several targets: each other target with the first one, the n-th run with the n-th
+/// run. All intervals together have the stated confidence. `conditions` may add figures: those of their `regress`.
 ///
 /// # Errors
 /// There are too few runs or messages, or an open loop would be compared with a closed loop.
-pub fn compare(a: &[&Run], b: &[&Run]) -> Result<Comparison, ComparisonError> {
-    build(a, b, a.len() == b.len())
+pub fn compare(runs: &[Run], conditions: &[Assertion]) -> Result<Vec<Comparison>, ComparisonError> {
+    let mut sides: Vec<Side> = runs.iter().filter_map(|run| run.side).collect();
+    sides.sort_unstable();
+    sides.dedup();
+    if sides == [Side::A] {
+        return error(ONE_SIDE);
+    }
+    let others: Vec<Side> = sides.into_iter().filter(|side| *side != Side::A).collect();
+    let compare = |side: &Side| {
+        let mut compared = compare_pairs(&pairs(runs, *side), conditions, others.len())?;
+        compared.side = Some(*side);
+        Ok(compared)
+    };
+    others.iter().map(compare).collect()
 }
 
-/// Compares two saved reports, each of one target.
+/// Compares two saved reports.
+///
+/// If both are of two targets and have the first one in common, this one is the control: the ratios of the second
+/// targets to the control are compared. Otherwise both must be of one target. Then the comparison has ratios and no
+/// intervals, because two sittings do not tell the machine from the program.
 ///
 /// # Errors
-/// A report has runs of several targets or settings. Otherwise the errors of [`compare`].
-pub fn compare_documents(a: &Document, b: &Document) -> Result<Comparison, ComparisonError> {
+/// The reports have runs of other targets or settings. Otherwise the errors of [`compare`].
+pub fn compare_documents(
+    a: &Document,
+    b: &Document,
+    conditions: &[Assertion],
+) -> Result<Comparison, ComparisonError> {
     for document in [a, b] {
-        let target = document.runs.first().map(|run| &run.target);
-        let sides = document.runs.iter().any(|run| run.side.is_some());
-        if sides || document.runs.iter().any(|run| Some(&run.target) != target) {
-            return Err(ComparisonError(
-                "a report of two targets already has its comparison, under \"comparison\""
-                    .to_owned(),
-            ));
-        }
         if document.options.sweep.is_some() || document.options.find_max.is_some() {
-            return Err(ComparisonError(
-                "the runs of --sweep and --find-max have different settings: compare reports of one setting"
-                    .to_owned(),
-            ));
+            return error(
+                "the runs of --sweep and --find-max have different settings: compare reports of one setting",
+            );
         }
     }
-    let runs = |document: &Document| document.runs.clone();
-    let (a, b) = (runs(a), runs(b));
-    build(
-        &a.iter().collect::<Vec<_>>(),
-        &b.iter().collect::<Vec<_>>(),
-        false,
-    )
+    let mut compared = match (a.options.targets.as_slice(), b.options.targets.as_slice()) {
+        ([_], [_]) => compare_sittings(&whole(&a.runs), &whole(&b.runs), conditions)?,
+        ([control, _], [same, _]) if control == same => {
+            let (a, b) = (pairs(&a.runs, Side::of(1)), pairs(&b.runs, Side::of(1)));
+            compare_with_control(control, &a, &b, conditions)?
+        }
+        ([_, _], [_, _]) => {
+            return error(
+                "the first targets of the two reports differ: with two targets in each report, the first one is the \
+                 control, which must be the same",
+            );
+        }
+        _ => {
+            return error(
+                "compare reports of one target each, or of two targets each, of which the first one is the same",
+            );
+        }
+    };
+    compared.differences = differences::between(a, b);
+    for (document, which) in [(a, "first"), (b, "second")] {
+        if document.validity.verdict == Verdict::Invalid {
+            let why = document.validity.reasons.join("; ");
+            let note = format!("the {which} report is invalid: {why}");
+            compared.notes.push(note);
+        }
+    }
+    Ok(compared)
 }
 
-fn build(a: &[&Run], b: &[&Run], paired: bool) -> Result<Comparison, ComparisonError> {
-    let (a, b) = whole(a, b, paired);
+/// A run of the baseline and a run of the compared side that were made one after the other.
+type Pair<'a> = (&'a Run, &'a Run);
+
+/// Pairs the n-th run of side A with the n-th run of another side. Leaves out a pair if either was interrupted.
+fn pairs(runs: &[Run], side: Side) -> Vec<Pair<'_>> {
+    let of = |side| runs.iter().filter(move |run| run.side == Some(side));
+    let pairs = of(Side::A).zip(of(side));
+    pairs
+        .filter(|(a, b)| !a.interrupted && !b.interrupted)
+        .collect()
+}
+
+/// Leaves out the interrupted runs.
+fn whole(runs: &[Run]) -> Vec<&Run> {
+    runs.iter().filter(|run| !run.interrupted).collect()
+}
+
+/// Compares runs in pairs. The report has this number of such comparisons.
+fn compare_pairs(
+    pairs: &[Pair<'_>],
+    conditions: &[Assertion],
+    comparisons: usize,
+) -> Result<Comparison, ComparisonError> {
+    let (a, b): (Vec<&Run>, Vec<&Run>) = pairs.iter().copied().unzip();
+    let figures = figures(&a, conditions);
+    let mut compared = frame(&a, &b, figures.len() * comparisons)?;
+    enough(&compared)?;
+    compared.paired = true;
+    compared.metrics = figures
+        .iter()
+        .filter_map(|figure| {
+            let logs = |(a, b): &Pair<'_>| log(figure, a).zip(log(figure, b));
+            let (a, b): (Vec<f64>, Vec<f64>) = pairs.iter().filter_map(logs).unzip();
+            let ratios: Vec<f64> = a.iter().zip(&b).map(|(a, b)| b - a).collect();
+            let estimate = Estimate::of_pairs(&ratios)?;
+            compared.metric(figure, (&a, &b), estimate)
+        })
+        .collect();
+    known(compared)
+}
+
+/// Compares the runs of two sittings that have a control target in common. Each pair is a run of the control and a run
+/// of the measured target.
+fn compare_with_control(
+    control: &str,
+    a: &[Pair<'_>],
+    b: &[Pair<'_>],
+    conditions: &[Assertion],
+) -> Result<Comparison, ComparisonError> {
+    let (_, runs_a): (Vec<&Run>, Vec<&Run>) = a.iter().copied().unzip();
+    let (_, runs_b): (Vec<&Run>, Vec<&Run>) = b.iter().copied().unzip();
+    let figures = figures(&runs_a, conditions);
+    let mut compared = frame(&runs_a, &runs_b, figures.len())?;
+    enough(&compared)?;
+    compared.control = Some(control.to_owned());
+    compared.metrics = figures
+        .iter()
+        .filter_map(|figure| {
+            let sitting = |pairs: &[Pair<'_>]| -> (Vec<f64>, Vec<f64>) {
+                let logs = pairs.iter().filter_map(|(control, measured)| {
+                    let measured = log(figure, measured)?;
+                    Some((measured, measured - log(figure, control)?))
+                });
+                logs.unzip()
+            };
+            let ((a, ratios_a), (b, ratios_b)) = (sitting(a), sitting(b));
+            let estimate = Estimate::welch(&ratios_a, &ratios_b)?;
+            compared.metric(figure, (&a, &b), estimate)
+        })
+        .collect();
+    known(compared)
+}
+
+/// Compares the runs of two sittings without a control: the ratios alone.
+fn compare_sittings(
+    a: &[&Run],
+    b: &[&Run],
+    conditions: &[Assertion],
+) -> Result<Comparison, ComparisonError> {
+    let figures = figures(a, conditions);
+    let mut compared = frame(a, b, figures.len())?;
+    compared.metrics = figures
+        .iter()
+        .filter_map(|figure| {
+            let logs = |runs: &[&Run]| -> Vec<f64> {
+                runs.iter().filter_map(|run| log(figure, run)).collect()
+            };
+            let (a, b) = (logs(a), logs(b));
+            (!a.is_empty() && !b.is_empty()).then(|| Metric {
+                name: figure.to_string(),
+                a: mean(&a).exp(),
+                b: mean(&b).exp(),
+                ratio: (mean(&b) - mean(&a)).exp(),
+                interval: None,
+                finding: Finding::TwoSittings,
+            })
+        })
+        .collect();
+    compared.notes.push(TWO_SITTINGS.to_owned());
+    known(compared)
+}
+
+/// Makes a comparison without figures, after the checks that all kinds of comparisons have in common.
+fn frame(a: &[&Run], b: &[&Run], intervals: usize) -> Result<Comparison, ComparisonError> {
     let (Some(first_a), Some(first_b)) = (a.first(), b.first()) else {
-        return Err(ComparisonError(
-            "each side needs a run that was not interrupted".to_owned(),
-        ));
+        return error(ONE_SIDE);
     };
     if first_a.kind != first_b.kind {
-        return Err(ComparisonError(
-            "one was measured in an open loop and the other in a closed loop: their latencies have different meanings"
-                .to_owned(),
-        ));
+        return error(
+            "one was measured in an open loop and the other in a closed loop: their latencies have different meanings",
+        );
     }
-    let mut notes = notes(&a, &b);
-    let (samples_a, samples_b, unit, noise_floor) = match (a.len(), b.len()) {
-        (1, 1) => {
-            notes.push(format!(
-                "one run on each side does not show how much runs of one server differ, so only a change of more than \
-                 {:.0} % counts; use --runs to find smaller changes",
-                FLOOR_OF_ONE_RUN * 100.0
-            ));
-            let seconds = (Samples::of_seconds(first_a), Samples::of_seconds(first_b));
-            (seconds.0, seconds.1, "seconds", FLOOR_OF_ONE_RUN)
-        }
-        (n, m) if n < FEWEST || m < FEWEST => {
-            return Err(ComparisonError(format!(
-                "{n} and {m} runs are too few to tell a difference from chance: each side needs at least {FEWEST}"
-            )));
-        }
-        _ => (
-            Samples::of_runs(&a),
-            Samples::of_runs(&b),
-            "runs",
-            NOISE_FLOOR,
-        ),
+    let all = a.iter().chain(b);
+    let invalid = all.filter(|run| run.validity.verdict == Verdict::Invalid);
+    let notes = match invalid.count() {
+        0 => Vec::new(),
+        1 => vec!["1 of the runs is invalid".to_owned()],
+        n => vec![format!("{n} of the runs are invalid")],
     };
-    // In an open loop the rate is a setting, not a result.
-    let with_rate = first_a.kind == Loop::Closed;
-    let metrics = metrics(&samples_a, &samples_b, paired, noise_floor, with_rate);
-    if metrics.is_empty() {
-        return Err(ComparisonError(
-            "too few seconds or messages to compare: measure for longer (-d), or make several runs (--runs)"
-                .to_owned(),
-        ));
-    }
     Ok(Comparison {
         a: first_a.target.clone(),
         b: first_b.target.clone(),
-        unit: unit.to_owned(),
-        count_a: samples_a.len(),
-        count_b: samples_b.len(),
-        paired,
+        side: None,
+        count_a: a.len(),
+        count_b: b.len(),
+        paired: false,
+        control: None,
         confidence: CONFIDENCE,
-        noise_floor,
-        metrics,
+        intervals,
+        noise_floor: NOISE_FLOOR,
+        metrics: Vec::new(),
+        differences: Vec::new(),
         notes,
     })
 }
 
-/// Leaves out the interrupted runs. In a paired comparison, leaves out a pair if either of its runs was interrupted.
-fn whole<'a>(a: &[&'a Run], b: &[&'a Run], paired: bool) -> (Vec<&'a Run>, Vec<&'a Run>) {
-    if paired {
-        let pairs = a.iter().copied().zip(b.iter().copied());
-        return pairs
-            .filter(|(a, b)| !a.interrupted && !b.interrupted)
-            .unzip();
+/// Checks that there are enough runs for an interval.
+fn enough(compared: &Comparison) -> Result<(), ComparisonError> {
+    let (n, m) = (compared.count_a, compared.count_b);
+    if n.min(m) < FEWEST {
+        return error(format!(
+            "{n} and {m} runs are too few to tell a difference from chance: each side needs at least {FEWEST}"
+        ));
     }
-    let whole = |runs: &[&'a Run]| {
-        runs.iter()
-            .copied()
-            .filter(|run| !run.interrupted)
-            .collect()
-    };
-    (whole(a), whole(b))
+    Ok(())
 }
 
-fn notes(a: &[&Run], b: &[&Run]) -> Vec<String> {
-    let mut notes = Vec::new();
-    let first = a.first().zip(b.first());
-    if first.is_some_and(|(a, b)| !a.parameters.same_load(&b.parameters)) {
-        notes.push(
-            "the settings of the two sides differ: connections, rate, count, size, pipeline or verification"
-                .to_owned(),
-        );
-    }
-    let all = a.iter().chain(b);
-    match all
-        .filter(|run| run.validity.verdict == Verdict::Invalid)
-        .count()
-    {
-        0 => {}
-        1 => notes.push("1 of the runs is invalid".to_owned()),
-        n => notes.push(format!("{n} of the runs are invalid")),
-    }
-    notes
-}
-
-/// The figures of each run, or of each second. A percentile is `None` if there were too few messages for it.
-struct Samples {
-    rate: Vec<Option<f64>>,
-    p50: Vec<Option<f64>>,
-    p99: Vec<Option<f64>>,
-}
-
-impl Samples {
-    fn of_runs(runs: &[&Run]) -> Samples {
-        let percentile = |percent| {
-            let of = |run: &&Run| run.latency.response.percentile(percent);
-            runs.iter().map(|run| of(run).map(|ns| ns as f64)).collect()
-        };
-        let rate = |run: &&Run| Some(run.throughput.messages_per_second);
-        Samples {
-            rate: runs.iter().map(rate).collect(),
-            p50: percentile(50.0),
-            p99: percentile(99.0),
-        }
-    }
-
-    fn of_seconds(run: &Run) -> Samples {
-        let seconds = run.intervals.iter();
-        let whole = seconds.filter(|i| i.length_ns >= 900_000_000 && i.ok > 0);
-        let percentile = |percent| {
-            let found = whole.clone().map(|i| i.response.percentile(percent));
-            found.map(|ns| ns.map(|ns| ns as f64)).collect()
-        };
-        Samples {
-            rate: whole
-                .clone()
-                .map(|second| Some(second.messages_per_second()))
-                .collect(),
-            p50: percentile(50.0),
-            p99: percentile(99.0),
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.rate.len()
+/// Checks that a comparison has figures.
+fn known(compared: Comparison) -> Result<Comparison, ComparisonError> {
+    match compared.metrics.is_empty() {
+        true => error("too few messages to compare: measure for longer (-d)"),
+        false => Ok(compared),
     }
 }
 
-fn metrics(a: &Samples, b: &Samples, paired: bool, floor: f64, with_rate: bool) -> Vec<Metric> {
-    let figures = [
-        ("rate", &a.rate, &b.rate),
-        ("p50", &a.p50, &b.p50),
-        ("p99", &a.p99, &b.p99),
+/// Returns the figures to compare: the rate of a closed loop, p50, p99, and those that a condition is about. In an open
+/// loop the rate is a setting, not a result.
+fn figures(runs: &[&Run], conditions: &[Assertion]) -> Vec<Quantity> {
+    let is_closed = runs.first().is_some_and(|run| run.kind == Loop::Closed);
+    let mut figures = vec![
+        Quantity::Percentile(Times::Response, 50.0),
+        Quantity::Percentile(Times::Response, 99.0),
     ];
-    let shown = figures.iter().skip(usize::from(!with_rate));
-    // Bonferroni correction: all intervals together contain the true ratios with the stated confidence.
-    let alpha = (1.0 - CONFIDENCE) / shown.len() as f64;
-    let compared = shown.filter_map(|(name, a, b)| metric(name, a, b, paired, floor, alpha));
-    compared.collect()
+    if is_closed {
+        figures.insert(0, Quantity::Rate);
+    }
+    for figure in conditions.iter().filter_map(Assertion::regression) {
+        if !figures.contains(figure) && (is_closed || *figure != Quantity::Rate) {
+            figures.push(figure.clone());
+        }
+    }
+    figures
 }
 
-fn metric(
-    name: &str,
-    a: &[Option<f64>],
-    b: &[Option<f64>],
-    paired: bool,
-    floor: f64,
-    alpha: f64,
-) -> Option<Metric> {
-    // A pair is left out if one of its runs does not have this figure.
-    let (a, b): (Vec<f64>, Vec<f64>) = match paired {
-        true => a.iter().zip(b).filter_map(|(a, b)| a.zip(*b)).unzip(),
-        false => (
-            a.iter().copied().flatten().collect(),
-            b.iter().copied().flatten().collect(),
-        ),
-    };
-    let logs = |values: &[f64]| -> Option<Vec<f64>> {
-        let positive = values.iter().all(|value| *value > 0.0);
-        (positive && values.len() >= FEWEST).then(|| values.iter().map(|v| v.ln()).collect())
-    };
-    let (log_a, log_b) = (logs(&a)?, logs(&b)?);
-    let (difference, error, freedom) = if paired {
-        let pairs: Vec<f64> = log_a.iter().zip(&log_b).map(|(a, b)| b - a).collect();
-        let n = pairs.len() as f64;
-        (mean(&pairs), (variance(&pairs) / n).sqrt(), n - 1.0)
-    } else {
-        welch(&log_a, &log_b)
-    };
-    let (quantile, power) = match StudentsT::new(0.0, 1.0, freedom) {
-        Ok(t) => (t.inverse_cdf(1.0 - alpha / 2.0), t.inverse_cdf(POWER)),
-        Err(_) => return None,
-    };
-    let (low, high) = (difference - quantile * error, difference + quantile * error);
-    let ratio = difference.exp();
-    let beyond_the_floor = (ratio - 1.0).abs().max((1.0 / ratio - 1.0).abs()) > floor;
-    Some(Metric {
-        name: name.to_owned(),
-        a: mean(&log_a).exp(),
-        b: mean(&log_b).exp(),
-        ratio,
-        low: low.exp(),
-        high: high.exp(),
-        detectable: (((quantile + power) * error).exp() - 1.0).max(floor),
-        difference: (low > 0.0 || high < 0.0) && beyond_the_floor,
-    })
+/// Returns the logarithm of a run's figure; `None` if the run does not have it.
+fn log(figure: &Quantity, run: &Run) -> Option<f64> {
+    figure.value(run).filter(|value| *value > 0.0).map(f64::ln)
 }
 
-/// Welch's test, for samples whose variances may differ. Returns the difference of the means, its standard error, and
-/// the degrees of freedom by Satterthwaite's formula.
-fn welch(a: &[f64], b: &[f64]) -> (f64, f64, f64) {
-    let (n, m) = (a.len() as f64, b.len() as f64);
-    let (of_a, of_b) = (variance(a) / n, variance(b) / m);
-    let both = of_a + of_b;
-    let freedom = match both {
-        0.0 => n + m - 2.0,
-        _ => both * both / (of_a * of_a / (n - 1.0) + of_b * of_b / (m - 1.0)),
-    };
-    (mean(b) - mean(a), both.sqrt(), freedom)
+/// The logarithm of a ratio, as the runs estimate it.
+#[derive(Clone, Copy, Debug)]
+struct Estimate {
+    difference: f64,
+    error: f64,
+    freedom: f64,
 }
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
+impl Estimate {
+    /// Estimates from the logarithms of the ratios of pairs.
+    fn of_pairs(ratios: &[f64]) -> Option<Estimate> {
+        let n = ratios.len() as f64;
+        (ratios.len() >= FEWEST).then(|| Estimate {
+            difference: mean(ratios),
+            error: (variance(ratios) / n).sqrt(),
+            freedom: n - 1.0,
+        })
+    }
+
+    /// Estimates from two samples whose variances may differ (Welch). The degrees of freedom are Satterthwaite's.
+    fn welch(a: &[f64], b: &[f64]) -> Option<Estimate> {
+        let (n, m) = (a.len() as f64, b.len() as f64);
+        if a.len().min(b.len()) < FEWEST {
+            return None;
+        }
+        let (of_a, of_b) = (variance(a) / n, variance(b) / m);
+        let both = of_a + of_b;
+        let freedom = match both {
+            0.0 => n + m - 2.0,
+            _ => both * both / (of_a * of_a / (n - 1.0) + of_b * of_b / (m - 1.0)),
+        };
+        Some(Estimate {
+            difference: mean(b) - mean(a),
+            error: both.sqrt(),
+            freedom,
+        })
+    }
 }
 
-fn variance(values: &[f64]) -> f64 {
-    let mean = mean(values);
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    squares / (values.len() as f64 - 1.0)
+impl Comparison {
+    /// Makes a figure of the logarithms of both sides' values and of the estimated ratio.
+    fn metric(
+        &self,
+        figure: &Quantity,
+        (a, b): (&[f64], &[f64]),
+        estimate: Estimate,
+    ) -> Option<Metric> {
+        let Estimate {
+            difference,
+            error,
+            freedom,
+        } = estimate;
+        let quantile = t_quantile(freedom, 1.0 - self.alpha() / 2.0)?;
+        let power = t_quantile(freedom, POWER)?;
+        let (low, high) = (difference - quantile * error, difference + quantile * error);
+        let interval = RatioInterval {
+            low: low.exp(),
+            high: high.exp(),
+            detectable: (((quantile + power) * error).exp() - 1.0).max(self.noise_floor),
+            error,
+            freedom,
+        };
+        let mut metric = Metric {
+            name: figure.to_string(),
+            a: mean(a).exp(),
+            b: mean(b).exp(),
+            ratio: difference.exp(),
+            interval: Some(interval),
+            finding: Finding::NotShown,
+        };
+        metric.finding = self.finding(&metric, &interval);
+        Some(metric)
+    }
+
+    fn finding(&self, metric: &Metric, interval: &RatioInterval) -> Finding {
+        let floor = (1.0 + self.noise_floor).ln();
+        let (low, high) = (interval.low.ln(), interval.high.ln());
+        let excludes_1 = low > 0.0 || high < 0.0;
+        if -floor <= low && high <= floor {
+            return Finding::Same;
+        }
+        if excludes_1 && metric.ratio.ln().abs() > floor {
+            return match metric.worse_by() > 0.0 {
+                true => Finding::Worse,
+                false => Finding::Better,
+            };
+        }
+        match interval.detectable > TOO_NOISY {
+            true => Finding::TooNoisy,
+            false => Finding::NotShown,
+        }
+    }
 }
+
+/// The error of a comparison whose other side has no run.
+const ONE_SIDE: &str = "each side needs a run that was not interrupted";
 
 /// The confidence of all intervals together. If two servers are equal, at most one comparison in twenty reports a
 /// difference.
@@ -291,15 +386,15 @@ const CONFIDENCE: f64 = 0.95;
 /// machine, and smaller changes do not matter in practice.
 const NOISE_FLOOR: f64 = 0.02;
 
-/// The same for one run on each side. On a shared machine, separate runs of one server sometimes differ by this much.
-const FLOOR_OF_ONE_RUN: f64 = 0.25;
-
-/// The fewest runs or seconds of each side. With two runs there is one degree of freedom, and the interval is so wide
-/// that it says nothing.
+/// The fewest pairs of runs. With two there is one degree of freedom, and the interval is so wide that it says nothing.
 pub(super) const FEWEST: usize = 3;
 
-/// The probability that a comparison finds a true change of the size [`Metric::detectable`].
-const POWER: f64 = 0.8;
+/// If only a change of more than this share would be found, the runs are too noisy to tell.
+const TOO_NOISY: f64 = 1.0;
+
+/// The note on two saved reports without a control target.
+const TWO_SITTINGS: &str = "two sittings do not tell the machine from the program: measure both side by side \
+     (bench A B), or measure the same control target first in both reports (bench CONTROL A, bench CONTROL B)";
 
 #[cfg(test)]
 mod tests;

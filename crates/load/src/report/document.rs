@@ -7,19 +7,20 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::findings::{AssertionResult, Comparison};
+use super::findings::{AssertionResult, Comparison, Knee, KnownMaximum};
 use super::latency::Latency;
+use super::side::Side;
 use crate::environment::Environment;
-use crate::{Arrivals, Counts, FaultKind};
+use crate::{Arrivals, Counts, FaultKind, SizeClass};
 
 /// The value of [`Document::schema`].
-pub const SCHEMA: &str = "mio-echo-bench/2";
+pub const SCHEMA: &str = "mio-echo-bench/3";
 
 /// A report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Document {
-    /// The version of the format: `mio-echo-bench/2`. Within one version the names stay the same.
+    /// The version of the format: `mio-echo-bench/3`. Within one version the names stay the same.
     pub schema: String,
     /// The program that made the report.
     pub program: Program,
@@ -34,26 +35,16 @@ pub struct Document {
     pub validity: Validity,
     /// The measured runs, in the order in which they were made.
     pub runs: Vec<Run>,
-    /// The comparison of the second target with the first.
-    pub comparison: Option<Comparison>,
+    /// The comparisons of the other targets with the first one.
+    pub comparisons: Vec<Comparison>,
     /// Whether a signal ended the command before all planned runs were complete.
     pub interrupted: bool,
     /// The result of `--find-max`.
     pub find_max: Option<KnownMaximum>,
+    /// The knee of a sweep over rates, if its runs show one.
+    pub knee: Option<Knee>,
     /// The conditions of `--fail-if`, and whether they are met.
     pub assertions: Vec<AssertionResult>,
-}
-
-impl Parameters {
-    /// Returns true if both make the same load. The seeds do not matter.
-    pub(crate) fn same_load(&self, other: &Parameters) -> bool {
-        let other = Parameters {
-            seed: self.seed,
-            payload_key: self.payload_key,
-            ..other.clone()
-        };
-        *self == other
-    }
 }
 
 impl Document {
@@ -136,6 +127,7 @@ pub struct Program {
 )]
 pub struct Options {
     pub targets: Vec<String>,
+    pub commands: Vec<String>,
     pub connections: usize,
     pub duration_ns: Option<u64>,
     pub count: Option<u64>,
@@ -148,12 +140,11 @@ pub struct Options {
     pub reconnect: Option<u64>,
     pub source: Vec<String>,
     pub no_delay: bool,
-    #[serde(default)]
     pub never_sleep: bool,
+    pub pin: Vec<usize>,
     pub sndbuf: Option<usize>,
     pub rcvbuf: Option<usize>,
     pub warmup_ns: u64,
-    #[serde(default)]
     pub start_at: Option<String>,
     pub timeout_ns: u64,
     pub half_close: bool,
@@ -175,6 +166,8 @@ pub struct Validity {
     pub verdict: Verdict,
     /// Why it is overloaded or invalid. Empty if it is valid.
     pub reasons: Vec<String>,
+    /// The limit of the rate, if the rate that was asked for was not reached. In a document with several runs: `null`.
+    pub limit: Option<Limit>,
     /// Limits of the figures that a reader must know. They do not make it invalid.
     pub notes: Vec<String>,
 }
@@ -191,6 +184,19 @@ pub enum Verdict {
     Overloaded,
     /// The figures would mislead a reader, for the given reasons.
     Invalid,
+}
+
+/// The reason why a rate was not reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Limit {
+    /// The server was too slow.
+    Server,
+    /// The connections of the plan could not carry the rate.
+    Connections,
+    /// The load generator was too slow.
+    Generator,
 }
 
 /// What decides when a message is sent.
@@ -212,7 +218,7 @@ pub struct Run {
     pub index: usize,
     /// The address of the echo server.
     pub target: String,
-    /// In a comparison of two targets: `a` for the first target, `b` for the second. Otherwise `null`.
+    /// In a comparison of targets: `a` for the first target, `b` for the second, and so on. Otherwise `null`.
     pub side: Option<Side>,
     /// What decided when a message was sent.
     #[serde(rename = "loop")]
@@ -226,7 +232,6 @@ pub struct Run {
     pub window_ns: u64,
     /// In a merged report: the length of the time in which all processes measured, in nanoseconds. The rates count this
     /// time alone. Otherwise `null`.
-    #[serde(default)]
     pub common_window_ns: Option<u64>,
     /// Whether the run was stopped before its planned end.
     pub interrupted: bool,
@@ -240,23 +245,14 @@ pub struct Run {
     pub throughput: Throughput,
     /// The times of the messages and of the connections.
     pub latency: LatencySet,
+    /// The response times of each size of message, if the messages have several sizes: in ascending order.
+    pub sizes: Vec<SizeLatency>,
     /// The state of the generator: its load and its delays.
     pub generator: Generator,
     /// The numbers of messages on the connections, compared with each other.
     pub fairness: Fairness,
     /// The figures of each second of the window.
     pub intervals: Vec<IntervalSummary>,
-}
-
-/// The side of a run in a comparison of two targets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum Side {
-    /// The first target: the baseline.
-    A,
-    /// The second target: it is compared with the first.
-    B,
 }
 
 /// The settings of a run.
@@ -273,6 +269,8 @@ pub struct Parameters {
     pub size: String,
     /// The most messages that a connection may have under way at the same time.
     pub pipeline: usize,
+    /// The number of messages after which a connection is replaced; `null` if it never is.
+    pub reconnect: Option<u64>,
     /// Whether every byte of the echoes was compared. If false, only the lengths were checked.
     pub verify: bool,
     /// Whether the client ended its own stream at each planned end of a connection, and read to the end of the server's
@@ -312,12 +310,15 @@ pub struct FirstError {
     pub detail: String,
 }
 
-/// Messages and bytes that came back within the window, including messages that were due before it.
+/// Messages and bytes that came back within the window. In a closed loop this includes messages that were sent before
+/// it. In an open loop, only messages that were due within the window count.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Throughput {
     /// The number of messages.
     pub messages: u64,
+    /// In an open loop: messages that came back within the window and were due before it. They are not in `messages`.
+    pub backlog: u64,
     /// The number of bytes, counted in one direction.
     pub bytes: u64,
     /// Messages a second. In a merged report: within `common_window_ns`.
@@ -337,11 +338,28 @@ pub struct LatencySet {
     pub service: Latency,
     /// From when the first byte of a message was offered to the kernel to the first byte of its echo.
     pub first_byte: Latency,
-    /// From the call of connect(2) to the established connection.
+    /// From the call of connect(2) to the established connection, of the connections whose connect(2) was within the
+    /// window.
     pub connect: Latency,
+    /// The same of the connections that were made before the start of the schedule.
+    pub opening: Latency,
+    /// From connect(2) within the window to the last byte of the connection's last echo, of connections that sent all
+    /// their messages. Empty without `--reconnect`.
+    pub cycle: Latency,
     /// The ages of the messages that did not come back: at the error of their connection, or at the end of the run.
     /// They are lower bounds of the response times, and are in `response` too.
     pub lower_bounds: Latency,
+}
+
+/// The response times of the messages of some sizes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SizeLatency {
+    /// The sizes.
+    #[serde(flatten)]
+    pub class: SizeClass,
+    /// Their response times. Messages that were never sent have no size, and are missing here.
+    pub response: Latency,
 }
 
 /// The state of the generator: its load and its delays.
@@ -458,18 +476,6 @@ impl IntervalSummary {
     pub fn messages_per_second(&self) -> f64 {
         self.ok as f64 * 1e9 / self.length_ns.max(1) as f64
     }
-}
-
-/// The result of `--find-max`: the highest rate at which a condition held.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
-pub struct KnownMaximum {
-    /// The condition.
-    pub condition: String,
-    /// The highest rate at which the condition held, in messages a second; `null` if it held at no rate.
-    pub rate: Option<f64>,
-    /// The lowest rate at which the condition did not hold, in messages a second; `null` if there was none.
-    pub failed_at: Option<f64>,
 }
 
 #[cfg(test)]

@@ -5,14 +5,14 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use super::document::{
-    Document, ErrorSummary, Generator, IntervalSummary, LatencySet, Run, Throughput,
+    Document, ErrorSummary, Generator, IntervalSummary, LatencySet, Run, SizeLatency, Throughput,
 };
 use super::latency::Latency;
+use super::options::{as_written, option_name};
 use super::{summary, units, validity};
 use crate::Arrivals;
 
@@ -74,7 +74,8 @@ pub fn merge(documents: &[Document]) -> Result<Document, MergeError> {
     merged.validity = validity::of_runs(&merged.runs);
     merged.validity.notes.extend(different_options(documents));
     // These results are about one report alone, and not about the merged runs.
-    merged.comparison = None;
+    merged.comparisons.clear();
+    merged.knee = None;
     merged.find_max = None;
     merged.assertions.clear();
     Ok(merged)
@@ -95,7 +96,7 @@ fn check(first: &Document, other: &Document) -> Result<(), MergeError> {
         .any(|run| run.side.is_some())
     {
         return Err(MergeError(
-            "a report that compares two targets cannot be merged".to_owned(),
+            "a report that compares targets cannot be merged".to_owned(),
         ));
     }
     if first
@@ -166,37 +167,13 @@ fn different_options(documents: &[Document]) -> Vec<String> {
             }
         }
         if values.len() > 1 {
-            let option = name.trim_end_matches("_ns").replace('_', "-");
-            let values = values.join(" and ");
+            let (option, values) = (option_name(name), values.join(" and "));
             notes.push(format!(
                 "the processes had different values of --{option}: {values}"
             ));
         }
     }
     notes
-}
-
-/// Writes the value of an option as on the command line.
-fn as_written(name: &str, value: &Value) -> String {
-    match value {
-        Value::Null => "none".to_owned(),
-        Value::Bool(true) => "on".to_owned(),
-        Value::Bool(false) => "off".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Number(number) => match (number.as_u64(), number.as_f64()) {
-            (Some(ns), _) if name.ends_with("_ns") => {
-                humantime::format_duration(Duration::from_nanos(ns)).to_string()
-            }
-            (None, Some(number)) => number.to_string(),
-            _ => number.to_string(),
-        },
-        Value::Array(values) if values.is_empty() => "none".to_owned(),
-        Value::Array(values) => {
-            let values = values.iter().map(|value| as_written(name, value));
-            values.collect::<Vec<_>>().join(", ")
-        }
-        Value::Object(_) => value.to_string(),
-    }
 }
 
 /// Merges a run with the runs of the same number in the other reports.
@@ -224,12 +201,14 @@ fn merge_runs(first: &Run, others: &[&Run]) -> Result<Run, MergeError> {
             merged.target = format!("{}, {}", merged.target, run.target);
         }
         merged.throughput.messages += run.throughput.messages;
+        merged.throughput.backlog += run.throughput.backlog;
         merged.throughput.bytes += run.throughput.bytes;
         merged.interrupted |= run.interrupted;
         for error in &run.errors {
             add_error(&mut merged.errors, error);
         }
         add_latencies(&mut merged.latency, &run.latency);
+        add_sizes(&mut merged.sizes, &run.sizes);
         add_generator(&mut merged.generator, &run.generator);
         merged.fairness.shares.extend(&run.fairness.shares);
         for interval in &run.intervals {
@@ -388,7 +367,19 @@ fn add_latencies(ours: &mut LatencySet, theirs: &LatencySet) {
     add_latency(&mut ours.service, &theirs.service);
     add_latency(&mut ours.first_byte, &theirs.first_byte);
     add_latency(&mut ours.connect, &theirs.connect);
+    add_latency(&mut ours.opening, &theirs.opening);
+    add_latency(&mut ours.cycle, &theirs.cycle);
     add_latency(&mut ours.lower_bounds, &theirs.lower_bounds);
+}
+
+fn add_sizes(ours: &mut Vec<SizeLatency>, theirs: &[SizeLatency]) {
+    for size in theirs {
+        match ours.iter_mut().find(|known| known.class == size.class) {
+            Some(known) => add_latency(&mut known.response, &size.response),
+            None => ours.push(size.clone()),
+        }
+    }
+    ours.sort_by_key(|size| size.class);
 }
 
 fn add_generator(ours: &mut Generator, theirs: &Generator) {

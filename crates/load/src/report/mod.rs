@@ -9,10 +9,15 @@ mod builder;
 mod comparison;
 mod document;
 mod findings;
+mod knee;
 mod latency;
+mod markdown;
 mod merging;
+mod options;
 mod page;
 mod rate_search;
+mod side;
+mod student;
 mod summary;
 mod tables;
 mod text;
@@ -23,15 +28,20 @@ pub use assertion::{Assertion, AssertionError, Checked, Operator, Quantity, Time
 pub use builder::DocumentBuilder;
 pub use comparison::{ComparisonError, compare, compare_documents};
 pub use document::{
-    Document, ErrorSummary, Fairness, FirstError, Generator, IntervalSummary, KnownMaximum,
-    LatencySet, Loop, Options, Parameters, Program, ReadError, Run, SCHEMA, Side, Throughput,
-    Validity, Verdict,
+    Document, ErrorSummary, Fairness, FirstError, Generator, IntervalSummary, LatencySet, Limit,
+    Loop, Options, Parameters, Program, ReadError, Run, SCHEMA, SizeLatency, Throughput, Validity,
+    Verdict,
 };
-pub use findings::{AssertionResult, Comparison, Metric};
+pub use findings::{
+    AssertionResult, Comparison, Difference, Finding, Knee, KnownMaximum, Metric, Origin, Outcome,
+    RatioInterval, TriedRate,
+};
 pub use latency::Latency;
+pub use markdown::{comparison_markdown, markdown};
 pub use merging::{MergeError, merge};
-pub use page::page;
+pub use page::{comparison_page, page};
 pub use rate_search::RateSearch;
+pub use side::Side;
 pub use summary::Measured;
-pub use tables::{csv, hgrm};
-pub use text::{comparison_text, text};
+pub use tables::{csv, csv_of_runs, hgrm};
+pub use text::{coloured_comparison_text, coloured_text, comparison_text, text};

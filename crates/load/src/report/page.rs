@@ -11,6 +11,7 @@ mod time;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::document::{Document, Loop, Run, Validity, Verdict};
+use super::findings::{AssertionResult, Comparison};
 use super::units;
 
 /// Writes the whole page.
@@ -44,6 +45,21 @@ pub fn page(document: &Document) -> String {
         }
     };
     markup.into_string()
+}
+
+/// Writes the page of the comparison of two saved reports.
+#[must_use]
+pub fn comparison_page(
+    a: &Document,
+    b: &Document,
+    comparison: &Comparison,
+    assertions: &[AssertionResult],
+) -> String {
+    let mut document = b.clone();
+    document.comparisons = vec![comparison.clone()];
+    document.assertions = assertions.to_vec();
+    document.runs.extend(a.runs.iter().cloned());
+    page(&document)
 }
 
 /// Returns the title, with all targets.
@@ -88,7 +104,7 @@ fn body(document: &Document) -> Markup {
             (details(run))
         },
         runs => html! {
-            @if let Some(comparison) = &document.comparison { (comparing::comparison(comparison, runs)) }
+            @for comparison in &document.comparisons { (comparing::comparison(comparison, runs)) }
             @if comparing::is_a_sweep(runs) { (comparing::rate_and_latency(runs, document)) }
             (comparing::table_of_runs(runs))
             @for run in runs {

@@ -2,13 +2,16 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use hdrhistogram::Histogram;
+
 use super::document::{
     ErrorSummary, Fairness, FirstError, Generator, IntervalSummary, LatencySet, Loop, Parameters,
-    Run, Side, Throughput,
+    Run, SizeLatency, Throughput,
 };
 use super::latency::Latency;
+use super::side::Side;
 use super::validity;
-use crate::{Interval, Plan, Recording, Until, Verify};
+use crate::{Interval, Plan, Recording, SizeClass, Until, Verify};
 
 /// A measured run, for [`DocumentBuilder::add`](super::DocumentBuilder::add).
 #[derive(Clone, Debug)]
@@ -22,8 +25,10 @@ pub struct Measured<'a> {
     pub window_start: SystemTime,
     /// Whether the run was stopped before its planned end.
     pub interrupted: bool,
-    /// The side of the run, in a comparison of two targets.
+    /// The side of the run, in a comparison of targets.
     pub side: Option<Side>,
+    /// The name of the target in the report. `None`: its address.
+    pub name: Option<String>,
 }
 
 impl<'a> Measured<'a> {
@@ -36,6 +41,7 @@ impl<'a> Measured<'a> {
             window_start,
             interrupted: false,
             side: None,
+            name: None,
         }
     }
 }
@@ -50,12 +56,16 @@ impl Run {
             window_start,
             interrupted,
             side,
+            name,
         } = measured;
         let mut run = summarise(plan, recording);
         run.index = index;
         run.started_at_ns = since_1970_ns(window_start);
         run.interrupted = interrupted;
         run.side = side;
+        if let Some(name) = name {
+            run.target = name;
+        }
         run.validity = validity::judge(&run);
         run
     }
@@ -79,6 +89,7 @@ fn summarise(plan: &Plan, recording: Recording) -> Run {
     };
     let throughput = Throughput {
         messages: recording.completed,
+        backlog: recording.backlog,
         bytes: recording.completed_bytes,
         messages_per_second: a_second(recording.completed),
         bytes_per_second: a_second(recording.completed_bytes),
@@ -100,6 +111,7 @@ fn summarise(plan: &Plan, recording: Recording) -> Run {
             },
             size: plan.sizes.to_string(),
             pipeline: plan.pipeline,
+            reconnect: plan.reconnect,
             verify: plan.verify == Verify::Full,
             half_close: plan.half_close,
             seed: plan.seed,
@@ -119,8 +131,11 @@ fn summarise(plan: &Plan, recording: Recording) -> Run {
             service: Latency::new(recording.service),
             first_byte: Latency::new(recording.first_byte),
             connect: Latency::new(recording.connect),
+            opening: Latency::new(recording.opening),
+            cycle: Latency::new(recording.cycle),
             lower_bounds: Latency::new(recording.lower_bounds),
         },
+        sizes: recording.sizes.into_iter().map(of_size).collect(),
         fairness: fairness(recording.shares),
         intervals: recording.intervals.into_iter().map(interval).collect(),
     }
@@ -191,6 +206,13 @@ pub(super) fn fairness(mut shares: Vec<u64>) -> Fairness {
             1.0
         },
         shares: chosen.collect(),
+    }
+}
+
+fn of_size((class, response): (SizeClass, Histogram<u64>)) -> SizeLatency {
+    SizeLatency {
+        class,
+        response: Latency::new(response),
     }
 }
 

@@ -3,53 +3,114 @@
 
 use std::fmt::Write;
 
-use super::document::{Document, Run};
+use super::document::{Document, Run, Verdict};
 use super::latency::Latency;
 
-/// Writes the seconds of all runs as CSV: one line for each second, after a line with the names of the columns.
+/// Writes the seconds of all runs as CSV: one line for each second, after a line with the names of the columns. The
+/// first run has the number 1, as in the text.
 #[must_use]
 pub fn csv(document: &Document) -> String {
     let mut text = String::from(
         "run,target,connections,asked_rate,size,start_ns,length_ns,sent,ok,errors,open_connections,\
-         messages_per_second,p50_ns,p90_ns,p99_ns,p99.9_ns,max_ns,queued_ns,absent_ns\n",
+         messages_per_second,p50_ns,p90_ns,p99_ns,p99_9_ns,max_ns,queued_ns,absent_ns\n",
     );
     for run in &document.runs {
-        let (target, size) = (quoted(&run.target), quoted(&run.parameters.size));
-        let asked = run
-            .parameters
-            .rate
-            .map_or(String::new(), |rate| rate.to_string());
         for second in &run.intervals {
             let response = &second.response;
-            let at = |percent| {
-                response
-                    .percentile(percent)
-                    .map_or(String::new(), |ns| ns.to_string())
-            };
-            let rate = second.messages_per_second();
-            // Writing to a string cannot fail.
-            let _ = writeln!(
-                text,
-                "{},{target},{},{asked},{size},{},{},{},{},{},{},{rate:.1},{},{},{},{},{},{},{}",
-                run.index,
-                run.parameters.connections,
-                second.start_ns,
-                second.length_ns,
-                second.sent,
-                second.ok,
-                second.errors,
-                second.connections,
-                at(50.0),
-                at(90.0),
-                at(99.0),
-                at(99.9),
-                response.max,
-                second.queued_ns,
-                second.absent_ns,
-            );
+            let cells = [
+                second.start_ns.to_string(),
+                second.length_ns.to_string(),
+                second.sent.to_string(),
+                second.ok.to_string(),
+                second.errors.to_string(),
+                second.connections.to_string(),
+                format!("{:.1}", second.messages_per_second()),
+                at(response, 50.0),
+                at(response, 90.0),
+                at(response, 99.0),
+                at(response, 99.9),
+                response.max.to_string(),
+                second.queued_ns.to_string(),
+                second.absent_ns.to_string(),
+            ];
+            row(&mut text, settings(run).into_iter().chain(cells));
         }
     }
     text
+}
+
+/// Writes all runs as CSV: one line for each run, after a line with the names of the columns. The first run has the
+/// number 1, as in the text.
+#[must_use]
+pub fn csv_of_runs(document: &Document) -> String {
+    let mut text = String::from(
+        "run,target,connections,asked_rate,size,side,verdict,window_ns,scheduled,ok,failed,unfinished,errors,\
+         messages_per_second,bytes_per_second,p50_ns,p90_ns,p99_ns,p99_9_ns,p99_99_ns,max_ns,service_p50_ns,\
+         service_p99_ns,first_byte_p50_ns,first_byte_p99_ns,connect_p50_ns,connect_p99_ns,cycle_p50_ns,cycle_p99_ns,\
+         generator_cpu_ns,generator_busy_share\n",
+    );
+    for run in &document.runs {
+        let (counts, latency) = (run.counts, &run.latency);
+        let verdict = match run.validity.verdict {
+            Verdict::Valid => "valid",
+            Verdict::Overloaded => "overloaded",
+            Verdict::Invalid => "invalid",
+        };
+        let side = run
+            .side
+            .map_or(String::new(), |side| side.letter().to_string());
+        let mut cells = vec![side, verdict.to_owned()];
+        let numbers = [
+            run.window_ns,
+            counts.scheduled,
+            counts.ok,
+            counts.failed,
+            counts.unfinished,
+            counts.errors,
+        ];
+        cells.extend(numbers.iter().map(ToString::to_string));
+        let throughput = run.throughput;
+        cells.push(format!("{:.1}", throughput.messages_per_second));
+        cells.push(format!("{:.1}", throughput.bytes_per_second));
+        let response = [50.0, 90.0, 99.0, 99.9, 99.99];
+        cells.extend(response.map(|percent| at(&latency.response, percent)));
+        cells.push(latency.response.max.to_string());
+        for times in [
+            &latency.service,
+            &latency.first_byte,
+            &latency.connect,
+            &latency.cycle,
+        ] {
+            cells.extend([50.0, 99.0].map(|percent| at(times, percent)));
+        }
+        cells.push(run.generator.cpu_ns.to_string());
+        cells.push(format!("{:.4}", run.generator.busy_share));
+        row(&mut text, settings(run).into_iter().chain(cells));
+    }
+    text
+}
+
+/// Returns the columns that tell the runs apart.
+fn settings(run: &Run) -> [String; 5] {
+    let rate = run.parameters.rate;
+    [
+        (run.index + 1).to_string(),
+        quoted(&run.target),
+        run.parameters.connections.to_string(),
+        rate.map_or(String::new(), |rate| rate.to_string()),
+        quoted(&run.parameters.size),
+    ]
+}
+
+/// Writes a percentile; nothing if there are too few values for it.
+fn at(times: &Latency, percent: f64) -> String {
+    let ns = times.percentile(percent);
+    ns.map_or(String::new(), |ns| ns.to_string())
+}
+
+fn row(text: &mut String, cells: impl Iterator<Item = String>) {
+    text.push_str(&cells.collect::<Vec<String>>().join(","));
+    text.push('\n');
 }
 
 /// Quotes a field if CSV needs it (RFC 4180).

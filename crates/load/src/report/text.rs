@@ -1,69 +1,115 @@
-//! Writes the report as text for a terminal: first whether it is valid, then the figures.
+//! Writes the report as text for a terminal of 80 columns: first whether it is valid, then the figures.
 
+mod colour;
 mod drawing;
 mod errors;
 mod lines;
 mod several;
 
-use std::fmt::Write;
-
 use super::document::{Document, Loop, Run, Validity, Verdict};
 use super::findings::{AssertionResult, Comparison};
-use super::latency::Latency;
 use super::units;
+use colour::{Colours, Tone};
 use errors::errors;
-use lines::{line, prose};
+use lines::{Column, line, prose, table};
+pub(super) use several::{detectable, different, heading, interval, knee, maximum, show};
 
 /// Writes the whole report as text.
 #[must_use]
 pub fn text(document: &Document) -> String {
+    written(document, Colours::Off)
+}
+
+/// Writes the whole report as text with colours: ANSI escape sequences (ECMA-48).
+#[must_use]
+pub fn coloured_text(document: &Document) -> String {
+    written(document, Colours::On)
+}
+
+fn written(document: &Document, colours: Colours) -> String {
     let mut text = String::new();
-    verdict(&mut text, &document.validity);
+    verdict(&mut text, &document.validity, colours);
     match document.runs.as_slice() {
         // Interrupted in the warm-up: there are no figures.
         [run] if run.interrupted && run.window_ns == 0 => {}
         [run] => one_run(&mut text, run, document),
-        runs => several::runs(&mut text, runs),
+        _ => several::runs(&mut text, document),
     }
-    if let Some(comparison) = &document.comparison {
-        text.push_str(&several::compared(comparison));
+    for comparison in &document.comparisons {
+        several::compared(&mut text, comparison, colours);
     }
     if let Some(found) = &document.find_max {
-        line(&mut text, &several::found_maximum(found));
+        several::found_maximum(&mut text, found);
     }
-    for assertion in &document.assertions {
-        line(&mut text, &asserted(assertion));
+    if let Some(found) = &document.knee {
+        line(&mut text, "");
+        prose(&mut text, "", &knee(found));
     }
+    conditions(&mut text, &document.assertions, colours);
     text
 }
 
 /// Writes a comparison and the results of its conditions as text, without runs.
 #[must_use]
 pub fn comparison_text(comparison: &Comparison, assertions: &[AssertionResult]) -> String {
-    let mut text = several::compared(comparison);
-    for assertion in assertions {
-        line(&mut text, &asserted(assertion));
-    }
+    compared(comparison, assertions, Colours::Off)
+}
+
+/// Writes the same with colours: ANSI escape sequences (ECMA-48).
+#[must_use]
+pub fn coloured_comparison_text(comparison: &Comparison, assertions: &[AssertionResult]) -> String {
+    compared(comparison, assertions, Colours::On)
+}
+
+fn compared(comparison: &Comparison, assertions: &[AssertionResult], colours: Colours) -> String {
+    let mut text = String::new();
+    several::compared(&mut text, comparison, colours);
+    conditions(&mut text, assertions, colours);
     text
 }
 
-/// Writes a condition with its result. A condition of `--fail-if` that is met is a failure.
-fn asserted(assertion: &AssertionResult) -> String {
-    let verdict = match assertion.met {
-        Some(true) => "FAIL",
-        Some(false) => "ok",
-        None => "UNKNOWN",
-    };
-    format!("{verdict}: {}: {}", assertion.condition, assertion.observed)
+/// Writes the conditions with their results. A condition of `--fail-if` that is met is a failure.
+fn conditions(text: &mut String, assertions: &[AssertionResult], colours: Colours) {
+    if !assertions.is_empty() {
+        line(text, "");
+    }
+    for assertion in assertions {
+        let (word, tone) = match assertion.met {
+            Some(true) => ("FAIL", Tone::Bad),
+            Some(false) => ("pass", Tone::Good),
+            None => ("UNKNOWN", Tone::Doubtful),
+        };
+        let mut sentence = String::new();
+        prose(&mut sentence, &format!("{word}  "), &asserted(assertion));
+        text.push_str(&sentence.replacen(word, &colours.paint(tone, word), 1));
+    }
+}
+
+/// Writes the observed value of a condition, and its limit.
+pub(super) fn asserted(assertion: &AssertionResult) -> String {
+    let AssertionResult {
+        figure,
+        observed,
+        limit,
+        ..
+    } = assertion;
+    match observed
+        .split_once(": ")
+        .filter(|_| assertion.met.is_none())
+    {
+        None => format!("{figure} {observed} (limit {limit})"),
+        Some((value, why)) => format!("{figure} {value} (limit {limit}): {why}"),
+    }
 }
 
 /// Writes whether the report is valid, the reasons if it is not, and the notes.
-fn verdict(text: &mut String, validity: &Validity) {
-    match validity.verdict {
-        Verdict::Valid => line(text, "valid"),
-        Verdict::Overloaded => line(text, "OVERLOADED"),
-        Verdict::Invalid => line(text, "INVALID"),
-    }
+fn verdict(text: &mut String, validity: &Validity, colours: Colours) {
+    let (word, tone) = match validity.verdict {
+        Verdict::Valid => ("valid", Tone::Good),
+        Verdict::Overloaded => ("OVERLOADED", Tone::Bad),
+        Verdict::Invalid => ("INVALID", Tone::Bad),
+    };
+    line(text, &colours.paint(tone, word));
     for reason in &validity.reasons {
         prose(text, "  because ", reason);
     }
@@ -122,10 +168,11 @@ fn rates(text: &mut String, run: &Run, verify: bool) {
         Some(rate) => format!(" of {} asked for", units::rate(rate)),
         None => String::new(),
     };
-    line(
+    prose(
         text,
+        "  rate       ",
         &format!(
-            "  rate       {} messages/s{asked}, {}/s each way",
+            "{} messages/s{asked}, {}/s each way",
             units::rate(throughput.messages_per_second),
             units::bytes(throughput.bytes_per_second)
         ),
@@ -154,43 +201,55 @@ fn rates(text: &mut String, run: &Run, verify: bool) {
     );
 }
 
-/// Writes the table of the percentiles.
+/// Writes the table of the percentiles: a line for each kind of time that the run has, and one for each size of
+/// message.
 fn latencies(text: &mut String, run: &Run) {
     let latency = &run.latency;
-    let mut head = format!("  {:<10}", "");
-    for (name, _) in COLUMNS {
-        let _ = write!(head, "{name:>10}");
-    }
-    line(text, "");
-    line(text, &format!("{head}{:>10}", "max"));
     let at_least = (latency.lower_bounds.count > 0).then_some(latency.lower_bounds.min);
-    row(text, "response", &latency.response, at_least);
-    row(text, "service", &latency.service, at_least);
-    row(text, "connect", &latency.connect, None);
+    let mut rows = vec![
+        ("response".to_owned(), &latency.response, at_least),
+        ("service".to_owned(), &latency.service, at_least),
+    ];
+    if latency.connect.count > 0 {
+        rows.push(("first byte".to_owned(), &latency.first_byte, at_least));
+        rows.push(("connect".to_owned(), &latency.connect, None));
+    }
+    if latency.cycle.count > 0 {
+        rows.push(("cycle".to_owned(), &latency.cycle, None));
+    }
+    if latency.connect.count == 0 {
+        rows.push(("opening".to_owned(), &latency.opening, None));
+    }
+    let sizes = run.sizes.iter();
+    rows.extend(sizes.map(|size| (format!("{} B", size.class), &size.response, at_least)));
+    let mut columns = vec![Column::words(
+        "",
+        rows.iter().map(|(name, _, _)| name.clone()).collect(),
+    )];
+    for (name, percent) in COLUMNS {
+        let cells = rows.iter().map(|(_, latency, at_least)| {
+            let ns = latency.percentile(percent);
+            ns.map_or("–".to_owned(), |ns| bounded(ns, *at_least))
+        });
+        columns.push(Column::figures(name, cells.collect()));
+    }
+    let most = rows
+        .iter()
+        .map(|(_, latency, at_least)| match latency.count {
+            0 => "–".to_owned(),
+            _ => bounded(latency.max, *at_least),
+        });
+    columns.push(Column::figures("max", most.collect()));
+    line(text, "");
+    table(text, &columns);
 }
 
-/// Writes a row of the table. Values from `at_least` on include ages of messages that did not come back: they are lower
-/// bounds, and have a ≥.
-fn row(text: &mut String, name: &str, latency: &Latency, at_least: Option<u64>) {
-    let mut row = format!("  {name:<10}");
-    let show = |ns: u64| {
-        let bound = if at_least.is_some_and(|least| ns >= least) {
-            "≥ "
-        } else {
-            ""
-        };
-        format!("{bound}{}", units::time(ns as f64))
-    };
-    for (_, percent) in COLUMNS {
-        let cell = latency.percentile(percent).map_or("–".to_owned(), show);
-        let _ = write!(row, "{cell:>10}");
-    }
-    let max = if latency.count > 0 {
-        show(latency.max)
-    } else {
-        "–".to_owned()
-    };
-    line(text, &format!("{row}{max:>10}"));
+/// Writes a time. From `at_least` on, times include ages of messages that did not come back: they are lower bounds, and
+/// have a ≥.
+fn bounded(ns: u64, at_least: Option<u64>) -> String {
+    let is_bound = at_least.is_some_and(|least| ns >= least);
+    let bound = if is_bound { "≥ " } else { "" };
+    format!("{bound}{}", units::time(ns as f64))
 }
 
 /// Writes the state of the generator and the fairness.
@@ -215,10 +274,11 @@ fn generator(text: &mut String, run: &Run) {
             format!(", {} of processor time a message", units::time(each))
         }
     };
-    line(
+    prose(
         text,
+        "  generator  ",
         &format!(
-            "  generator  {lateness}busy {} of the time{each}",
+            "{lateness}busy {} of the time{each}",
             units::percent(generator.busy_share)
         ),
     );
@@ -231,10 +291,11 @@ fn generator(text: &mut String, run: &Run) {
         ),
     );
     let fairness = &run.fairness;
-    line(
+    prose(
         text,
+        "  fairness   ",
         &format!(
-            "  fairness   {} to {} messages a connection, median {}; Jain's index {:.3}",
+            "{} to {} messages a connection, median {}; Jain's index {:.3}",
             units::count(fairness.min),
             units::count(fairness.max),
             units::count(fairness.median),

@@ -50,6 +50,32 @@ pub(crate) fn rate(per_second: f64) -> String {
     }
 }
 
+/// Writes a change, as a share, with its sign: `+8.0 %`.
+pub(crate) fn change(share: f64) -> String {
+    let percent = share * 100.0;
+    match percent.abs() {
+        p if p < 999.95 => format!("{percent:+.1} %"),
+        p if p < 1e6 && percent > 0.0 => format!("+{} %", count(p.round() as u64)),
+        _ if percent > 0.0 => "+1,000,000 % or more".to_owned(),
+        _ => format!("{percent:+.0} %"),
+    }
+}
+
+/// Writes a ratio: three decimal places below 10, fewer above.
+pub(crate) fn ratio(ratio: f64) -> String {
+    match ratio {
+        r if r < 9.9995 => format!("{r:.3}"),
+        r if r < 99.95 => format!("{r:.1}"),
+        r if r < 1e6 => count(r.round() as u64),
+        _ => "over a million".to_owned(),
+    }
+}
+
+/// Writes a time or another figure without trailing zeros, as a person writes a limit: `20 ms`.
+pub(crate) fn plain(shown: &str) -> String {
+    shown.replace(".00 ", " ").replace(".0 ", " ")
+}
+
 /// Writes a share as a percentage, such as `5.31 %`.
 pub(crate) fn percent(share: f64) -> String {
     format!("{} %", digits(share * 100.0))
@@ -81,5 +107,13 @@ mod tests {
         assert_eq!(rate(98_357.3), "98,357");
         assert_eq!(rate(7.5), "7.50");
         assert_eq!(percent(0.0531), "5.31 %");
+        assert_eq!(plain(&time(20e6)), "20 ms");
+        assert_eq!(change(0.08), "+8.0 %");
+        assert_eq!(change(-0.9968), "-99.7 %");
+        assert_eq!(change(12.3456), "+1,235 %");
+        assert_eq!(change(1e9), "+1,000,000 % or more");
+        assert_eq!(ratio(0.9126), "0.913");
+        assert_eq!(ratio(19_155.940_142), "19,156");
+        assert_eq!(ratio(f64::INFINITY), "over a million");
     }
 }

@@ -6,7 +6,7 @@
 //! Overloaded means that the figures are right, and that the rate was not reached: the server, or the connections of
 //! the plan, were the limit.
 
-use super::document::{Loop, Run, Validity, Verdict};
+use super::document::{Limit, Loop, Run, Validity, Verdict};
 use super::units;
 use crate::FaultKind;
 
@@ -27,12 +27,14 @@ pub(super) fn judge(run: &Run) -> Validity {
     reasons.extend(absence(run));
     reasons.extend(no_processor(run));
     let mut overloaded = Vec::new();
+    let mut limit = None;
     if run.kind == Loop::Open {
         reasons.extend(late_sending(run));
         if let Some(missed) = rate_not_reached(run) {
-            match missed.by_the_generator {
-                true => reasons.push(missed.why),
-                false => overloaded.push(missed.why),
+            limit = Some(missed.limit);
+            match missed.limit {
+                Limit::Generator => reasons.push(missed.why),
+                Limit::Server | Limit::Connections => overloaded.push(missed.why),
             }
         }
     }
@@ -68,14 +70,14 @@ pub(super) fn judge(run: &Run) -> Validity {
     if !run.parameters.verify {
         notes.push("only the lengths of the echoes were checked, not their bytes".to_owned());
     }
-    match overloaded.is_empty() {
+    let judged = match overloaded.is_empty() {
         true => of(reasons, notes),
         false => Validity {
             verdict: Verdict::Overloaded,
-            reasons: overloaded,
-            notes,
+            ..of(overloaded, notes)
         },
-    }
+    };
+    Validity { limit, ..judged }
 }
 
 /// Makes a judgement: invalid if there are reasons.
@@ -87,6 +89,7 @@ pub(super) fn of(reasons: Vec<String>, notes: Vec<String>) -> Validity {
     Validity {
         verdict,
         reasons,
+        limit: None,
         notes,
     }
 }
@@ -120,6 +123,10 @@ pub(super) fn of_runs(runs: &[Run]) -> Validity {
     Validity {
         verdict: worst.unwrap_or(Verdict::Valid),
         reasons: gather(|v| &v.reasons),
+        limit: match runs {
+            [run] => run.validity.limit,
+            _ => None,
+        },
         notes: gather(|v| &v.notes),
     }
 }
@@ -281,8 +288,7 @@ fn the_clients_limits(run: &Run) -> Option<String> {
 /// A rate that was not reached, and the limit.
 struct MissedRate {
     why: String,
-    /// Whether the generator was the limit. Otherwise the rate that was reached is a result.
-    by_the_generator: bool,
+    limit: Limit,
 }
 
 /// At a rate: fewer messages came back than were due. The comparison uses the messages that were due, and not the rate
@@ -304,33 +310,44 @@ fn rate_not_reached(run: &Run) -> Option<MissedRate> {
         return None;
     }
     let (busy, queued) = (run.generator.busy_share, queued_share(run));
-    let by_the_generator = busy > BUSY || queued > QUEUED_SHARE;
-    let limit = if busy > BUSY {
-        format!(
+    let (limit, because) = if busy > BUSY {
+        let why = format!(
             "the generator was the limit, because it was busy for {} of the time",
             units::percent(busy)
-        )
-    } else if by_the_generator {
-        format!(
+        );
+        (Limit::Generator, why)
+    } else if queued > QUEUED_SHARE {
+        let why = format!(
             "the generator was the limit, because it waited for a processor for {} of the time",
             units::percent(queued)
-        )
+        );
+        (Limit::Generator, why)
     } else if let Some(most) = most_of_the_connections(run).filter(|most| *most < asked) {
-        format!(
+        let why = format!(
             "the connections were the limit: {} × {} under way reach at most {} a second, even if each echo is as fast \
              as the fastest one; use more connections (-c) or a deeper pipeline (-P)",
             units::counted(run.parameters.connections as u64, "connection"),
             units::counted(run.parameters.pipeline as u64, "message"),
             units::rate(most)
-        )
+        );
+        (Limit::Connections, why)
     } else {
-        "the server was the limit, because messages that were due had to wait for earlier echoes"
-            .to_owned()
+        let why = "the server was the limit, because messages that were due had to wait for earlier echoes";
+        (Limit::Server, why.to_owned())
+    };
+    let backlog = match run.throughput.backlog {
+        0 => String::new(),
+        earlier => format!(
+            ", and {} that were due before the measured time",
+            units::rate(earlier as f64 / seconds)
+        ),
     };
     let (asked, achieved) = (units::rate(asked), units::rate(achieved));
     Some(MissedRate {
-        why: format!("asked for {asked} messages a second, achieved {achieved}: {limit}"),
-        by_the_generator,
+        why: format!(
+            "asked for {asked} messages a second, achieved {achieved}{backlog}: {because}"
+        ),
+        limit,
     })
 }
 

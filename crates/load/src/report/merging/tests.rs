@@ -1,7 +1,8 @@
 //! Tests that merging loses nothing, that rates count the common window, and which reports are refused.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use super::*;
-use std::time::UNIX_EPOCH;
 
 use crate::report::{Document, DocumentBuilder, Measured, Options};
 use crate::{Counts, Interval, Plan, Recording};

@@ -54,7 +54,10 @@ impl Axis {
             low,
             high,
             logarithmic: true,
-            ticks: within.into_iter().map(|ns| (ns, plain_time(ns))).collect(),
+            ticks: within
+                .into_iter()
+                .map(|ns| (ns, units::plain(&units::time(ns))))
+                .collect(),
         }
     }
 
@@ -99,12 +102,6 @@ fn round_step(rough: f64) -> f64 {
         .map(|f| f * decade)
         .find(|step| *step >= rough * 0.999);
     fits.unwrap_or(10.0 * decade)
-}
-
-/// Writes a time without trailing zeros.
-fn plain_time(ns: f64) -> String {
-    let shown = units::time(ns);
-    shown.replace(".00 ", " ").replace(".0 ", " ")
 }
 
 #[cfg(test)]

@@ -5,32 +5,35 @@ use maud::{Markup, html};
 use super::axis::Axis;
 use super::figures::{percentile_plot, percentile_points, percentile_table};
 use super::plot::{LEFT, Plot, TOP, number};
-use crate::report::document::{Document, Run, Side, Verdict};
-use crate::report::findings::{Comparison, Metric};
+use crate::report::document::{Document, Run, Verdict};
+use crate::report::findings::{Comparison, Finding, Metric};
 use crate::report::latency::Latency;
+use crate::report::side::Side;
 use crate::report::units;
 
 /// Draws the comparison of two targets: both curves, and the ratios with their intervals.
 pub(super) fn comparison(comparison: &Comparison, runs: &[Run]) -> Markup {
-    let (a, b) = (together(runs, Side::A), together(runs, Side::B));
+    let side = comparison.side.unwrap_or(Side::of(1));
+    let (a, b) = (together(runs, Side::A), together(runs, side));
+    let letter = comparison.letter();
     let plot = percentile_plot(&[&a.histogram, &b.histogram]);
     let overlay = html! {
         (plot.curve("one", &percentile_points(&a.histogram)))
         (plot.curve("two", &percentile_points(&b.histogram)))
-        (plot.legend(&[&format!("A: {}", comparison.a), &format!("B: {}", comparison.b)]))
+        (plot.legend(&[&format!("A: {}", comparison.a), &format!("{letter}: {}", comparison.b)]))
     };
     html! {
         div.figures {
             figure {
                 figcaption { "Response time by percentile, all runs of each" }
                 (plot.draw("Response time of both targets by percentile", &overlay))
-                (percentile_table(&[("A", &a), ("B", &b)]))
+                (percentile_table(&[("A", &a), (&letter.to_string(), &b)]))
             }
             figure {
-                figcaption { "Ratio B / A" }
+                figcaption { "Ratio " (letter) " / A" }
                 p.about {
-                    "A: " (comparison.a) ". B: " (comparison.b) ". "
-                    (comparison.count_a) " and " (comparison.count_b) " " (comparison.unit)
+                    "A: " (comparison.a) ". " (letter) ": " (comparison.b) ". "
+                    (comparison.count_a) " and " (comparison.count_b) " runs"
                     @if comparison.paired { ", in pairs" }
                     ". Each line is the confidence interval of a ratio ("
                     (format!("{:.0} %", comparison.confidence * 100.0))
@@ -55,7 +58,14 @@ fn together(runs: &[Run], side: Side) -> Latency {
 
 /// Draws the ratios with their intervals, on a logarithmic axis with 1 in the middle.
 fn ratios(comparison: &Comparison) -> Markup {
-    let furthest = |metric: &Metric| metric.high.max(1.0 / metric.low.max(1e-9));
+    let ends = |metric: &Metric| match &metric.interval {
+        Some(interval) => (interval.low, interval.high),
+        None => (metric.ratio, metric.ratio),
+    };
+    let furthest = |metric: &Metric| {
+        let (low, high) = ends(metric);
+        high.max(1.0 / low.max(1e-9))
+    };
     let reach = comparison
         .metrics
         .iter()
@@ -77,10 +87,12 @@ fn ratios(comparison: &Comparison) -> Markup {
             }
             @for (n, metric) in comparison.metrics.iter().enumerate() {
                 @let y = number(TOP + 22.0 + 44.0 * n as f64);
-                @let class = if metric.difference { "two" } else { "one" };
+                @let is_a_difference = matches!(metric.finding, Finding::Worse | Finding::Better);
+                @let class = if is_a_difference { "two" } else { "one" };
+                @let (low, high) = ends(metric);
                 text x="4" y=(y) dy="4" { (metric.name) }
                 line class=(format!("curve {class}"))
-                    x1=(number(place(metric.low.max(1.0 / reach)))) x2=(number(place(metric.high.min(reach))))
+                    x1=(number(place(low.max(1.0 / reach)))) x2=(number(place(high.min(reach))))
                     y1=(y) y2=(y) {}
                 circle class=(format!("dot {class}")) cx=(number(place(metric.ratio))) cy=(y) r="5" {
                     title { (format!("{:.3}", metric.ratio)) }
@@ -95,7 +107,8 @@ fn table_of_metrics(comparison: &Comparison) -> Markup {
     html! {
         div.scroll { table {
             thead { tr {
-                th { "" } th { "A" } th { "B" } th { "B / A" } th { "interval" } th { "detectable" } th { "" }
+                th { "" } th { "A" } th { (comparison.letter()) }
+                th { (comparison.letter()) " / A" } th { "interval" } th { "detectable" } th { "" }
             } }
             tbody {
                 @for metric in &comparison.metrics {
@@ -108,9 +121,9 @@ fn table_of_metrics(comparison: &Comparison) -> Markup {
                         td { (show(metric.a)) }
                         td { (show(metric.b)) }
                         td { (format!("{:.3}", metric.ratio)) }
-                        td { (format!("{:.3} to {:.3}", metric.low, metric.high)) }
-                        td { (units::percent(metric.detectable)) }
-                        td { (metric.verdict()) }
+                        td { (metric.interval.map_or("–".to_owned(), |i| format!("{:.3} to {:.3}", i.low, i.high))) }
+                        td { (metric.interval.map_or("–".to_owned(), |i| units::percent(i.detectable))) }
+                        td { (metric.finding.words(comparison.letter())) }
                     }
                 }
             }
@@ -148,28 +161,25 @@ pub(super) fn rate_and_latency(runs: &[Run], document: &Document) -> Markup {
     };
     let p50: Vec<_> = points.iter().map(|p| (p.0, p.1)).collect();
     let p99: Vec<_> = points.iter().map(|p| (p.0, p.2)).collect();
-    let knee = knee(&p99);
     let inside = html! {
         (plot.curve("one", &p99))
         (plot.curve("two", &p50))
         @for point in &p99 {
             (plot.dot("one", *point, &format!("{}/s: p99 {}", units::rate(point.0), units::time(point.1))))
         }
-        @if let Some((rate, _)) = knee {
-            @let x = plot.x_at(rate);
-            line.mark x1=(number(x)) x2=(number(x)) y1=(number(plot.y_at(f64::MAX))) y2=(number(plot.y_at(0.0))) {}
-            text.marked x=(number(x + 5.0)) y=(number(plot.y_at(0.0) - 6.0)) { "knee" }
+        @if let Some(knee) = &document.knee {
+            @let (left, right) = (plot.x_at(knee.low), plot.x_at(knee.high));
+            rect.knee x=(number(left)) width=(number((right - left).max(2.0)))
+                y=(number(plot.y_at(f64::MAX))) height=(number(plot.y_at(0.0) - plot.y_at(f64::MAX))) {}
+            text.marked x=(number(right + 5.0)) y=(number(plot.y_at(0.0) - 6.0)) { "knee" }
         }
         (plot.legend(&["p99", "p50"]))
     };
     html! {
         figure {
             figcaption { "Rate and latency" }
-            @if let Some((rate, ns)) = knee {
-                p.about {
-                    "The knee, where latency begins to rise faster than the rate, is at " (units::rate(rate))
-                    " messages/s, with a p99 of " (units::time(ns)) "."
-                }
+            @if let Some(knee) = &document.knee {
+                p.about { (super::super::text::knee(knee)) }
             }
             @if let Some(found) = &document.find_max {
                 @if let Some(rate) = found.rate {
@@ -179,22 +189,6 @@ pub(super) fn rate_and_latency(runs: &[Run], document: &Document) -> Markup {
             (plot.draw("Response time by rate", &inside))
         }
     }
-}
-
-/// Returns the point that is furthest below the straight line between the first and the last point. Both axes are
-/// scaled to 1, and the latency is taken as its logarithm (Satopää and others, "Finding a 'Kneedle' in a Haystack",
-/// 2011). `None` for fewer than four points, or for a curve that does not bend.
-fn knee(points: &[(f64, f64)]) -> Option<(f64, f64)> {
-    let ((x0, y0), (x1, y1)) = (*points.first()?, *points.last()?);
-    if points.len() < 4 || x1 <= x0 || y1 <= y0 {
-        return None;
-    }
-    let below = |(x, y): (f64, f64)| (x - x0) / (x1 - x0) - (y / y0).ln() / (y1 / y0).ln();
-    let furthest = points
-        .iter()
-        .copied()
-        .max_by(|a, b| below(*a).total_cmp(&below(*b)))?;
-    (below(furthest) > BEND).then_some(furthest)
 }
 
 /// Writes a table with one line for each run.
@@ -241,35 +235,11 @@ pub(super) fn table_of_runs(runs: &[Run]) -> Markup {
     }
 }
 
-/// A knee is at least this far below the line: a tenth of the plot's height.
-const BEND: f64 = 0.1;
-
 /// Writes the verdict of a run, unless it is valid.
 fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Valid => "",
         Verdict::Overloaded => "overloaded",
         Verdict::Invalid => "invalid",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_knee_is_where_the_curve_bends() {
-        let bent = [
-            (1.0, 50.0),
-            (2.0, 55.0),
-            (3.0, 60.0),
-            (4.0, 70.0),
-            (4.2, 1e4),
-            (4.3, 1e5),
-        ];
-        assert_eq!(knee(&bent), Some((4.0, 70.0)));
-        let straight = [(1.0, 1e1), (2.0, 1e2), (3.0, 1e3), (4.0, 1e4)];
-        assert_eq!(knee(&straight), None);
-        assert_eq!(knee(&[]), None);
     }
 }

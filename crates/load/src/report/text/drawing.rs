@@ -84,7 +84,7 @@ const BINS: usize = 12;
 /// The length of the longest bar, in characters.
 const WIDTH: usize = 40;
 /// The most characters of the line with the p99 of each second.
-const WIDEST: usize = 60;
+const WIDEST: usize = 40;
 
 #[cfg(test)]
 mod tests {
