@@ -2,6 +2,8 @@
 
 mod amounts;
 mod args;
+#[cfg(all(unix, feature = "check"))]
+mod commands;
 mod embedded;
 mod plans;
 mod progress;
@@ -18,6 +20,9 @@ use super::failure::Failure;
 use super::metrics;
 use super::{logging, stop};
 pub(super) use args::BenchArgs;
+#[cfg(all(unix, feature = "check"))]
+use commands::Servers;
+use plans::Target;
 
 /// Measures, writes the report, and returns the exit code that follows from it.
 pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
@@ -26,18 +31,35 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     if let Err(error) = raise_descriptor_limit() {
         log::warn!("cannot raise the descriptor limit: {error}");
     }
-    let embedded = match args.targets.is_empty() {
-        true => Some(embedded::start(plans::most_connections(args))?),
-        false => None,
+    let embedded = match args.servers() {
+        0 => Some(embedded::start(plans::most_connections(args))?),
+        _ => None,
     };
-    let targets = match &embedded {
+    let addresses = match &embedded {
         Some(server) => server.local_addresses().to_vec(),
         None => args.targets.clone(),
     };
-    let plans = plans::plans(args, &targets).map_err(Failure::Usage)?;
-    args.outputs.check(plans.len())?;
+    let mut targets: Vec<Target> = addresses.into_iter().map(Target::from).collect();
+    targets.extend(args.command_texts().into_iter().map(Target::not_started));
+    // An impossible plan is a usage error before any server is started.
+    let planned = plans::plans(args, &targets).map_err(Failure::Usage)?;
+    args.outputs.check(planned.len())?;
     let stopper = Stopper::default();
-    stop::on_signals(&stopper)?;
+    #[cfg(all(unix, feature = "check"))]
+    let servers = Servers::new()?;
+    stop::on_signals(&stopper, {
+        #[cfg(all(unix, feature = "check"))]
+        let servers = servers.clone();
+        move || {
+            #[cfg(all(unix, feature = "check"))]
+            servers.end();
+        }
+    })?;
+    #[cfg(all(unix, feature = "check"))]
+    for (command, target) in args.commands.iter().rev().zip(targets.iter_mut().rev()) {
+        target.address = servers.start(command)?;
+    }
+    let plans = plans::plans(args, &targets).map_err(Failure::Usage)?;
     #[cfg(feature = "metrics")]
     let load = match &args.metrics {
         None => None,
@@ -52,12 +74,15 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     let note = embedded.as_ref().map(|_| EMBEDDED_NOTE);
     let document = series::measure(
         args,
+        &targets,
         &plans,
         &stopper,
         note,
         #[cfg(feature = "metrics")]
         load,
     )?;
+    #[cfg(all(unix, feature = "check"))]
+    servers.end();
     args.outputs.write(&document)?;
     conclude(&document)
 }

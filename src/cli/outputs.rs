@@ -18,13 +18,21 @@ pub(super) struct Outputs {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
+    /// Write the report as a page, in one HTML file
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
+    /// Write the comparisons, the conditions and the runs as Markdown, for a comment on a pull request
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+
     /// Write one line of comma-separated values for each second
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
 
-    /// Write the report as a page, in one HTML file
+    /// Write one line of comma-separated values for each run
     #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
+    csv_runs: Option<PathBuf>,
 
     /// Write the response times in the text format of the HdrHistogram tools. Needs a single run
     #[arg(long, value_name = "FILE")]
@@ -35,6 +43,20 @@ impl Outputs {
     /// True if `--hgrm` is given, which needs a single run.
     pub(super) fn has_hgrm(&self) -> bool {
         self.hgrm.is_some()
+    }
+
+    /// Returns the files, without standard output.
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let all = [
+            &self.json,
+            &self.html,
+            &self.markdown,
+            &self.csv,
+            &self.csv_runs,
+            &self.hgrm,
+        ];
+        let named = all.into_iter().flatten();
+        named.filter(|path| !(is_stdout(path) && self.json.as_ref() == Some(*path)))
     }
 
     /// Checks that each file can be written, for a document of `runs` runs. Call it before the measurement: a file that
@@ -48,33 +70,7 @@ impl Outputs {
             let why = "--hgrm writes one distribution, and there are several runs: use --json, which has one for each";
             return Err(Failure::Usage(why.to_owned()));
         }
-        let files = [&self.json, &self.csv, &self.html, &self.hgrm];
-        if files[1..]
-            .iter()
-            .any(|path| path.as_deref().is_some_and(is_stdout))
-        {
-            let why = "only --json can write to standard output (-): name a file";
-            return Err(Failure::Usage(why.to_owned()));
-        }
-        for (n, path) in files.iter().enumerate() {
-            if path.is_some() && files[..n].contains(path) {
-                let why = "two reports would be written to one file, and the second would replace the first";
-                return Err(Failure::Usage(why.to_owned()));
-            }
-        }
-        for path in files.into_iter().flatten().filter(|path| !is_stdout(path)) {
-            let is_new = !path.exists();
-            OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(path)
-                .map_err(|error| cannot_write(path, &error))?;
-            if is_new {
-                // Remove the file that this check created. A file must exist only if it holds a report.
-                let _ = fs::remove_file(path);
-            }
-        }
-        Ok(())
+        check_files(&self.files().collect::<Vec<_>>())
     }
 
     /// Writes the report to each output. If one output fails, the others are still written.
@@ -82,29 +78,94 @@ impl Outputs {
     /// # Errors
     /// The first output that failed.
     pub(super) fn write(&self, document: &Document) -> Result<(), Failure> {
-        let text = report::text(document);
         let mut done = Ok(());
         if let Some(path) = &self.html {
             done = done.and(write(path, &report::page(document)));
         }
+        if let Some(path) = &self.markdown {
+            done = done.and(write(path, &report::markdown(document)));
+        }
         if let Some(path) = &self.csv {
             done = done.and(write(path, &report::csv(document)));
+        }
+        if let Some(path) = &self.csv_runs {
+            done = done.and(write(path, &report::csv_of_runs(document)));
         }
         if let (Some(path), Some(run)) = (&self.hgrm, document.runs.first()) {
             done = done.and(write(path, &report::hgrm(run)));
         }
-        let Some(path) = &self.json else {
-            return done.and(print(&text));
+        let json = match &self.json {
+            None => None,
+            Some(path) if is_stdout(path) => Some(document.to_json()?),
+            Some(path) => {
+                done = done.and(write(path, &document.to_json()?));
+                None
+            }
         };
-        let json = document.to_json()?;
-        if is_stdout(path) {
-            // The text is for a person who watches. A closed standard error is not an error here.
-            let _ = io::stderr().write_all(text.as_bytes());
-            return done.and(print(&json));
+        let written: Vec<&PathBuf> = match done {
+            Ok(()) => self.files().collect(),
+            // The message on standard error says which file is missing.
+            Err(_) => Vec::new(),
+        };
+        let text = |has_colours| {
+            let text = match has_colours {
+                true => report::coloured_text(document),
+                false => report::text(document),
+            };
+            text + &wrote(&written)
+        };
+        match json {
+            None => done.and(print(&text(has_colours(&io::stdout())))),
+            Some(json) => {
+                // The text is for a person who watches. A closed standard error is not an error here.
+                let text = text(has_colours(&io::stderr()));
+                let _ = io::stderr().write_all(text.as_bytes());
+                done.and(print(&json))
+            }
         }
-        done = done.and(write(path, &json));
-        done.and(print(&text))
     }
+}
+
+/// Checks that each of these files can be written, and that no two are the same.
+pub(super) fn check_files(files: &[&PathBuf]) -> Result<(), Failure> {
+    for (n, path) in files.iter().enumerate() {
+        if is_stdout(path) {
+            let why = "only --json can write to standard output (-): name a file";
+            return Err(Failure::Usage(why.to_owned()));
+        }
+        if files[..n].contains(path) {
+            let why =
+                "two reports would be written to one file, and the second would replace the first";
+            return Err(Failure::Usage(why.to_owned()));
+        }
+        let is_new = !path.exists();
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .map_err(|error| cannot_write(path, &error))?;
+        if is_new {
+            // Remove the file that this check created. A file must exist only if it holds a report.
+            let _ = fs::remove_file(path);
+        }
+    }
+    Ok(())
+}
+
+/// Says which files were written.
+pub(super) fn wrote(files: &[&PathBuf]) -> String {
+    let files = files.iter();
+    let lines = files.map(|path| format!("wrote {}\n", path.display()));
+    let lines: String = lines.collect();
+    match lines.is_empty() {
+        true => lines,
+        false => format!("\n{lines}"),
+    }
+}
+
+/// Whether text for this stream has colours: a terminal has them, unless `NO_COLOR` is set (no-color.org).
+pub(super) fn has_colours(stream: &impl anstream::stream::RawStream) -> bool {
+    anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
 }
 
 /// Reads a report that was saved as JSON.

@@ -56,7 +56,16 @@ fn reconnect_after_one_message_makes_a_connection_for_each_message() {
     let seen = bench(&[&target, "-n", "2000", "-c", "10", "--reconnect", "1"]);
     seen.assert_measured();
     assert_eq!(seen.number("/counts/ok"), 2000.0);
-    assert!(seen.number("/latency/connect/count") >= 2000.0, "{seen:#?}");
+    // The first ten connections are made before the window.
+    assert_eq!(seen.number("/latency/opening/count"), 10.0, "{seen:#?}");
+    assert!(seen.number("/latency/connect/count") >= 1990.0, "{seen:#?}");
+    let cycles = seen.number("/latency/cycle/count");
+    assert!((1980.0..=1990.0).contains(&cycles), "{seen:#?}");
+    let p50 = |times: &str| seen.number(&format!("/latency/{times}/percentiles/50"));
+    assert!(
+        p50("cycle") > p50("connect") && p50("cycle") > p50("first_byte"),
+        "{seen:#?}"
+    );
     assert!(server.stop().accepted >= 2000);
 }
 
@@ -156,10 +165,16 @@ fn find_max_finds_the_highest_rate_at_which_the_condition_holds() {
     let found = &seen.report["find_max"];
     let (holds, fails) = (
         found["rate"].as_f64().unwrap(),
-        found["failed_at"].as_f64().unwrap(),
+        found["bound"].as_f64().unwrap(),
     );
     assert!(holds < fails && fails / holds < 1.06, "{found}");
     assert!((100.0..215.0).contains(&holds), "{found}");
+    assert_eq!(found["confirmed"], true, "{found}");
+    let tried = found["tried"].as_array().unwrap();
+    let at = |rate: f64| tried.iter().find(|tried| tried["rate"] == rate).unwrap();
+    assert!(at(holds)["runs"].as_u64() >= Some(3), "{found}");
+    assert!(at(fails)["runs"].as_u64() >= Some(3), "{found}");
+    assert_ne!(at(fails)["why"], "", "{found}");
 }
 
 /// The system chooses whether `::1` or `127.0.0.1` comes first. The server listens only on `127.0.0.1`.
@@ -233,7 +248,91 @@ fn a_comparison_alternates_the_order_of_its_two_targets() {
     let target = server.address.to_string();
     let seen = bench(&[&target, &target, "--runs", "3", "-w", "0s", "-d", "200ms"]);
     assert_eq!(sides(&seen), ["a", "b", "b", "a", "a", "b"]);
-    assert_eq!(seen.report["comparison"]["count_a"], 3);
+    assert_eq!(seen.report["comparisons"][0]["count_a"], 3);
+}
+
+#[test]
+fn of_several_targets_each_is_compared_with_the_first() {
+    let server = Embedded::start();
+    let target = server.address.to_string();
+    let seen = bench(&[
+        &target, &target, &target, "--runs", "3", "-w", "0s", "-d", "200ms",
+    ]);
+    assert_eq!(sides(&seen), ["a", "b", "c", "b", "c", "a", "c", "a", "b"]);
+    let comparisons = seen.report["comparisons"].as_array().unwrap();
+    let sides: Vec<_> = comparisons.iter().map(|c| c["side"].as_str()).collect();
+    assert_eq!(sides, [Some("b"), Some("c")]);
+    // Two comparisons of three figures each.
+    assert_eq!(comparisons[0]["intervals"], 6);
+}
+
+#[test]
+fn the_messages_of_all_connections_are_those_of_the_window() {
+    let server = Embedded::start();
+    let target = server.address.to_string();
+    for args in [
+        &["-n", "10", "-c", "10"][..],
+        &["-d", "300ms", "-w", "100ms"],
+    ] {
+        let seen = bench(&[&[target.as_str()], args].concat());
+        let shares = seen.run()["fairness"]["shares"].as_array().unwrap();
+        let sum: u64 = shares.iter().map(|share| share.as_u64().unwrap()).sum();
+        assert_eq!(sum as f64, seen.number("/counts/ok"), "{args:?}");
+    }
+}
+
+#[test]
+fn each_size_of_a_mix_has_its_own_response_times() {
+    let server = Embedded::start();
+    let target = server.address.to_string();
+    let seen = bench(&[&target, "-n", "10k", "-s", "64:1,1MiB:1", "-c", "4"]);
+    let sizes = seen.run()["sizes"].as_array().unwrap();
+    let largest: Vec<_> = sizes
+        .iter()
+        .map(|s| s["largest"].as_u64().unwrap())
+        .collect();
+    assert_eq!(largest, [64, 1 << 20]);
+    let of = |n: usize, name: &str| sizes[n]["response"][name].as_f64().unwrap();
+    assert_eq!(of(0, "count") + of(1, "count"), 10_000.0);
+    assert!(of(1, "min") > of(0, "min"), "{sizes:#?}");
+    assert!(seen.stderr.contains("1048576 B"), "{}", seen.stderr);
+}
+
+#[test]
+fn a_pinned_generator_runs_on_the_processors_of_the_list() {
+    let server = Embedded::start();
+    let target = server.address.to_string();
+    let allowed = rustix::thread::sched_getaffinity(None).unwrap();
+    let first = (0..1024).find(|n| allowed.is_set(*n)).unwrap().to_string();
+    let mut command = bench_command(&[
+        &target, "-d", "60s", "-t", "2", "--pin", &first, "--json", "-",
+    ]);
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    server.until("the first messages", |stats| stats.bytes_in > 10_000);
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+    let mut lists = Vec::new();
+    for task in tasks.flatten() {
+        let read = |name| std::fs::read_to_string(task.path().join(name)).unwrap();
+        if read("comm").starts_with("load-") {
+            let status = read("status");
+            let list = status
+                .lines()
+                .find_map(|l| l.strip_prefix("Cpus_allowed_list:"));
+            lists.push(list.unwrap().trim().to_owned());
+        }
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, Signal::INT).unwrap();
+    let seen = benched(child);
+    assert_eq!(lists, [first.clone(), first.clone()]);
+    assert_eq!(
+        seen.report["options"]["pin"].to_string(),
+        format!("[{first}]")
+    );
 }
 
 /// The sides of the runs, in the order in which they were made.

@@ -52,7 +52,7 @@ fn every_kind_of_report_matches_the_schema() {
     let server = Embedded::start();
     let target = server.address.to_string();
     let short = ["-w", "0s", "-d", "200ms"];
-    let cases: [&[&str]; 6] = [
+    let cases: [&[&str]; 8] = [
         &[],
         &[
             "-r",
@@ -78,6 +78,8 @@ fn every_kind_of_report_matches_the_schema() {
             "1k",
         ],
         &[&target, "--find-max", "p50<1h", "-d", "50ms"],
+        &[&target, "--sweep", "rate=1k..8k*2", "--runs", "3"],
+        &["-s", "64-200", "--fail-if", "service.p50>1h"],
     ];
     for case in cases {
         let mut args = case.to_vec();
@@ -86,7 +88,7 @@ fn every_kind_of_report_matches_the_schema() {
         }
         let seen = checked(&args);
         let report = &seen.report;
-        assert_eq!(report["schema"], "mio-echo-bench/2");
+        assert_eq!(report["schema"], "mio-echo-bench/3");
         for run in report["runs"].as_array().unwrap() {
             for name in ["scheduled", "sent", "ok", "unfinished", "errors"] {
                 assert!(run["counts"][name].is_u64(), "{name}: {}", run["counts"]);
@@ -149,6 +151,7 @@ fn conditions_decide_the_exit_code() {
 fn the_csv_has_every_second_and_the_hgrm_the_whole_distribution() {
     let folder = tempfile::tempdir().unwrap();
     let (csv, hgrm) = (folder.path().join("a.csv"), folder.path().join("a.hgrm"));
+    let runs = folder.path().join("runs.csv");
     let seen = bench(&[
         "-r",
         "1000",
@@ -158,10 +161,28 @@ fn the_csv_has_every_second_and_the_hgrm_the_whole_distribution() {
         "2500ms",
         "--csv",
         csv.to_str().unwrap(),
+        "--csv-runs",
+        runs.to_str().unwrap(),
         "--hgrm",
         hgrm.to_str().unwrap(),
     ]);
     seen.assert_measured();
+    assert!(
+        seen.stderr.contains(&format!("wrote {}", csv.display())),
+        "{}",
+        seen.stderr
+    );
+    let runs = fs::read_to_string(runs).unwrap();
+    let lines: Vec<Vec<&str>> = runs.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(lines.len(), 2, "{runs}");
+    assert_eq!(lines[0].len(), lines[1].len(), "{runs}");
+    assert!(!lines[0].iter().any(|name| name.contains('.')), "{runs}");
+    let of_the_run = |name: &str| {
+        let place = lines[0].iter().position(|column| *column == name);
+        lines[1][place.unwrap()].to_owned()
+    };
+    assert_eq!(of_the_run("run"), "1");
+    assert_eq!(of_the_run("ok"), seen.number("/counts/ok").to_string());
     let csv = fs::read_to_string(csv).unwrap();
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!(
@@ -212,7 +233,7 @@ fn the_text_begins_with_the_validity_and_then_has_the_figures() {
         "p99.99",
         "response",
         "service",
-        "connect",
+        "opening",
         "█",
         "p99 of each second:",
         "sends late by",
@@ -227,8 +248,12 @@ fn the_text_begins_with_the_validity_and_then_has_the_figures() {
     let progress = String::from_utf8(output.stderr).unwrap();
     assert!(progress.contains("connecting: 50 of 50"), "{progress}");
     assert!(
-        progress.lines().count() >= 3 && !progress.contains('\r'),
+        progress.lines().count() >= 3 && !progress.contains(['\r', '\u{1b}']),
         "without a terminal, progress is plain lines: {progress:?}"
+    );
+    assert!(
+        progress.contains("0:01 left, ") && progress.contains(" of 1000/s, p50 "),
+        "{progress}"
     );
 }
 
@@ -244,34 +269,200 @@ fn compared(a: &Path, b: &Path, args: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), text.into_owned())
 }
 
+/// Starts a server that takes this long for each echo, and returns its address.
+fn slow(ms: u64) -> String {
+    let server = echoing(64, move |_, _| {
+        std::thread::sleep(std::time::Duration::from_millis(ms));
+        Then::GoOn
+    });
+    server.to_string()
+}
+
+/// With a difference as large as this four runs are enough, even on a busy machine.
+const FOUR_RUNS: [&str; 6] = ["-c", "20", "-d", "400ms", "--runs", "4"];
+
 #[test]
-fn a_report_does_not_differ_from_itself_and_a_slower_server_is_worse() {
-    let folder = tempfile::tempdir().unwrap();
-    let slow = |ms: u64| {
-        let server = echoing(64, move |_, _| {
-            std::thread::sleep(std::time::Duration::from_millis(ms));
-            Then::GoOn
-        });
-        server.to_string()
-    };
-    // With this difference four runs are enough, even on a busy machine.
+fn a_slower_server_is_worse_side_by_side() {
     let (fast, slow) = (slow(2), slow(40));
-    let args = |target: &'static str| ["-c", "20", "-d", "400ms", "--runs", "4", target];
-    let a = saved(folder.path(), "a.json", &args(fast.leak()));
-    let b = saved(folder.path(), "b.json", &args(slow.leak()));
-    let fail_if = ["--fail-if", "regress(p50)>5%"];
-    let (code, text) = compared(&a, &a, &fail_if);
-    assert_eq!(code, Some(0), "{text}");
+    let against = |a: &str, b: &str, condition: &str| {
+        let targets = [a, b, "-w", "0s", "--fail-if", condition];
+        bench(&[&targets[..], &FOUR_RUNS].concat())
+    };
+    let worse = against(&fast, &slow, "regress(p50)>5%");
+    assert_eq!(worse.code, Some(99), "{}", worse.stderr);
     assert!(
-        text.contains("no difference found") && !text.contains("worse"),
-        "{text}"
+        worse.stderr.contains("FAIL  regress(p50) B +"),
+        "{}",
+        worse.stderr
     );
+    assert!(worse.stderr.contains("B is worse"), "{}", worse.stderr);
+    let better = against(&slow, &fast, "regress(p50)>5%");
+    assert_eq!(better.code, Some(0), "{}", better.stderr);
+    assert!(
+        better.stderr.contains("pass  regress(p50) B -"),
+        "{}",
+        better.stderr
+    );
+    assert!(better.stderr.contains("B is better"), "{}", better.stderr);
+    // The true change is about the limit, so four runs cannot decide.
+    let change = worse.report["comparisons"][0]["metrics"][1]["ratio"].as_f64();
+    let close = format!("regress(p50)>{:.3}%", (change.unwrap() - 1.0) * 100.0);
+    let undecided = against(&fast, &slow, &close);
+    assert_eq!(undecided.code, Some(4), "{}", undecided.stderr);
+    assert!(
+        undecided.stderr.contains("UNKNOWN  regress(p50)"),
+        "{}",
+        undecided.stderr
+    );
+    assert!(undecided.stderr.contains("would"), "{}", undecided.stderr);
+}
+
+#[test]
+fn two_sittings_are_compared_only_with_a_control() {
+    let folder = tempfile::tempdir().unwrap();
+    let (control, fast, slow) = (slow(5), slow(2), slow(40));
+    let alone = |name: &str, target: &str| {
+        saved(folder.path(), name, &[&FOUR_RUNS[..], &[target]].concat())
+    };
+    let (a, b) = (alone("a.json", &fast), alone("b.json", &slow));
+    let fail_if = ["--fail-if", "regress(p50)>5%"];
+    let (code, text) = compared(&a, &b, &[]);
+    // On a busy machine a run may be invalid.
+    let expected = if text.contains("report is invalid") {
+        4
+    } else {
+        0
+    };
+    assert_eq!(code, Some(expected), "{text}");
+    assert!(text.contains("cannot tell"), "{text}");
     let (code, text) = compared(&a, &b, &fail_if);
+    assert_eq!(code, Some(4), "{text}");
+    assert!(text.contains("two sittings cannot tell"), "{text}");
+    let beside = |name: &str, target: &str| {
+        saved(
+            folder.path(),
+            name,
+            &[&FOUR_RUNS[..], &[&control, target]].concat(),
+        )
+    };
+    let (a, b) = (beside("c.json", &fast), beside("d.json", &slow));
+    for file in [&a, &b] {
+        let mut report = read(file);
+        report["validity"]["verdict"] = "valid".into();
+        fs::write(file, report.to_string()).unwrap();
+    }
+    let files = [folder.path().join("c.md"), folder.path().join("c.html")];
+    let [markdown, html] = [&files[0], &files[1]].map(|file| file.to_str().unwrap());
+    let written = ["--markdown", markdown, "--html", html];
+    let (code, text) = compared(&a, &b, &[&fail_if[..], &written].concat());
     assert_eq!(code, Some(99), "{text}");
     assert!(text.contains("B is worse"), "{text}");
+    assert!(text.contains(&format!("wrote {markdown}")), "{text}");
+    let markdown = fs::read_to_string(markdown).unwrap();
+    assert!(markdown.contains("**FAIL**: regress(p50) +"), "{markdown}");
+    assert!(markdown.contains("| B is worse |"), "{markdown}");
+    assert!(fs::read_to_string(html).unwrap().contains("B is worse"));
     let (code, text) = compared(&b, &a, &fail_if);
     assert_eq!(code, Some(0), "an improvement is not a regression: {text}");
-    assert!(text.contains("B is better"), "{text}");
+    let (code, text) = compared(&a, &a, &["--fail-if", "regress(p50)>500%"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        !text.contains("is worse") && !text.contains("is better"),
+        "{text}"
+    );
+}
+
+#[test]
+fn different_options_and_invalid_reports_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = slow(1);
+    let runs = ["-d", "100ms", "--runs", "3", &target];
+    let a = saved(folder.path(), "a.json", &runs);
+    let other = ["--reconnect", "1", "--no-delay", "off"];
+    let b = saved(folder.path(), "b.json", &[&runs[..], &other].concat());
+    let (_, text) = compared(&a, &b, &[]);
+    for named in [
+        "--reconnect none (A) and 1 (B)",
+        "--no-delay on (A) and off (B)",
+    ] {
+        assert!(text.contains(named), "{text}");
+    }
+    let mut report = read(&b);
+    report["validity"]["verdict"] = "invalid".into();
+    report["validity"]["reasons"] = serde_json::json!(["of this test"]);
+    fs::write(&b, report.to_string()).unwrap();
+    let (code, text) = compared(&a, &b, &[]);
+    assert_eq!(code, Some(4), "{text}");
+    assert!(
+        text.contains("second report is invalid: of this test"),
+        "{text}"
+    );
+}
+
+#[test]
+fn servers_are_started_by_their_commands_and_ended() {
+    let program = env!("CARGO_BIN_EXE_mio-echo");
+    let old = format!("{program} serve {{address}}");
+    let new = format!("{program} serve {{address}} --read-buffer 32KiB");
+    let short = ["-w", "0s", "-d", "100ms", "--runs", "3"];
+    let seen = bench(&[&["--cmd", &old, "--cmd", &new][..], &short].concat());
+    seen.assert_measured();
+    let targets = seen.report["options"]["targets"].as_array().unwrap();
+    assert_eq!(targets, &[old.as_str(), new.as_str()]);
+    assert_eq!(seen.report["comparisons"][0]["b"], new.as_str());
+    let still_there = std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .any(|process| {
+            let line = fs::read_to_string(process.path().join("cmdline"));
+            line.is_ok_and(|line| line.contains("32KiB"))
+        });
+    assert!(!still_there, "the servers have ended");
+    for (command, why) in [
+        ("false {port}", "ended (exit status: 1) before it listened"),
+        ("/does/not/exist {port}", "cannot be started"),
+    ] {
+        let output = bench_command(&["--cmd", command]).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(why), "{stderr}");
+    }
+    let output = bench_command(&["--cmd", "echo"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+#[test]
+fn no_line_of_a_report_is_wider_than_80_columns() {
+    let target = slow(1);
+    let reset = echoing(64, |n, _| if n == 3 { Then::Reset } else { Then::GoOn });
+    let reset = reset.to_string();
+    let cases: [&[&str]; 5] = [
+        &[&target, "-r", "2k", "-d", "3s"],
+        &[&target, &target, &target, "--runs", "3"],
+        &[&target, "--sweep", "rate=500..4k*2"],
+        &[&target, "--find-max", "p99<2ms"],
+        &[
+            &reset,
+            "-s",
+            "64:9,4096:1",
+            "--reconnect",
+            "1",
+            "--fail-if",
+            "p99>1us",
+        ],
+    ];
+    for case in cases {
+        let mut args = case.to_vec();
+        args.extend(["-w", "0s"]);
+        if !case.contains(&"-d") {
+            args.extend(["-d", "200ms"]);
+        }
+        let output = bench_command(&args).output().unwrap();
+        let text =
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        let wide: Vec<&str> = text.lines().filter(|l| l.chars().count() > 80).collect();
+        assert!(wide.is_empty(), "{args:?}: {wide:#?}");
+    }
 }
 
 /// Measures with several processes that run at the same time, each with its arguments. Returns the files of their
@@ -443,7 +634,7 @@ fn a_file_that_is_not_a_report_is_refused_with_its_name() {
             r#"{"schema":"mio-echo-bench/9"}"#,
             "mio-echo-bench/9",
         ),
-        ("d.json", r#"{"schema":"mio-echo-bench/2"}"#, "is damaged"),
+        ("d.json", r#"{"schema":"mio-echo-bench/3"}"#, "is damaged"),
     ] {
         let file = folder.path().join(name);
         fs::write(&file, text).unwrap();

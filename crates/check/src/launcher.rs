@@ -135,6 +135,20 @@ impl Launcher {
         Ok(started)
     }
 
+    /// Starts the server on a free port of 127.0.0.1, and waits until it listens: at most ten seconds, or until
+    /// `interrupted` is set. Its standard output is discarded.
+    ///
+    /// # Errors
+    /// The reason why it does not listen, as a sentence for the user.
+    pub fn launch(&self, interrupted: &AtomicBool) -> Result<Started, String> {
+        self.start(interrupted).map_err(|problem| match problem {
+            Problem::Interrupted => "interrupted before the server listened".to_owned(),
+            Problem::Failed(why) | Problem::Inconclusive(why) | Problem::Skipped(why) => {
+                why.of(crate::words::Language::English).to_owned()
+            }
+        })
+    }
+
     fn command(&self, address: SocketAddr) -> Command {
         let fill = |word: &String| {
             word.replace("{address}", &address.to_string())
@@ -159,7 +173,7 @@ pub(crate) enum Stderr {
 
 /// A server that the tester has started. Dropping it ends the server.
 #[derive(Debug)]
-pub(crate) struct Started {
+pub struct Started {
     child: Child,
     address: SocketAddr,
     /// The last bytes of its standard error.
@@ -169,6 +183,12 @@ pub(crate) struct Started {
 }
 
 impl Started {
+    /// Returns the address that the server listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Returns where it listens.
     pub(crate) fn endpoint(&self) -> Endpoint {
         Endpoint::Tcp(self.address)

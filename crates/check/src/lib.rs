@@ -35,7 +35,7 @@ pub use check::{Check, Group, Needs};
 pub use checks::all as checks;
 pub use endpoint::Endpoint;
 pub use junit::junit;
-pub use launcher::Launcher;
+pub use launcher::{Launcher, Started};
 pub use markdown::markdown;
 pub use outcome::{Level, Verdict};
 pub use page::page;

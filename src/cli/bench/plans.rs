@@ -16,21 +16,23 @@ use super::sweep::{Key, Sweep};
 /// # Errors
 /// The first contradiction, as a message for the user.
 pub(super) fn check(args: &BenchArgs) -> Result<(), String> {
-    let targets = args.targets.len();
-    if targets > 2 {
-        return Err("at most two targets: they are compared, the second with the first".to_owned());
+    let targets = args.servers();
+    if targets > Side::MOST {
+        return Err(format!("at most {} targets", Side::MOST));
     }
-    if targets == 2 && (args.sweep.is_some() || args.find_max.is_some()) {
-        return Err("--sweep and --find-max take one target, and two were named".to_owned());
+    if targets >= 2 && (args.sweep.is_some() || args.find_max.is_some()) {
+        return Err(format!(
+            "--sweep and --find-max take one target, and {targets} were named"
+        ));
     }
-    if targets == 2 && args.runs.is_some_and(|runs| runs < 3) {
+    if targets >= 2 && args.runs.is_some_and(|runs| runs < 3) {
         return Err(
             "a comparison needs at least 3 runs of each target: fewer cannot tell a difference from chance"
                 .to_owned(),
         );
     }
     if targets < 2 && args.order.is_some() {
-        return Err("--order needs two targets".to_owned());
+        return Err("--order needs several targets".to_owned());
     }
     if args.find_max.is_some() && args.outputs.has_hgrm() {
         return Err(
@@ -63,7 +65,7 @@ pub(super) fn check(args: &BenchArgs) -> Result<(), String> {
         && let Some(condition) = args.fail_if.iter().find(|a| a.is_about_a_comparison())
     {
         return Err(format!(
-            "--fail-if {condition} needs two targets to compare, or mio-echo compare"
+            "--fail-if {condition} needs several targets to compare, or mio-echo compare"
         ));
     }
     Ok(())
@@ -74,38 +76,69 @@ pub(super) fn check(args: &BenchArgs) -> Result<(), String> {
 pub(super) struct Planned {
     /// The settings of the run.
     pub(super) plan: Plan,
+    /// The name of the target in the report.
+    pub(super) name: String,
     /// The side of a comparison that the run is for; `None` without a comparison.
     pub(super) side: Option<Side>,
+}
+
+/// A server to measure.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    /// Its name in the report: the address, or the command of `--cmd`.
+    pub(super) name: String,
+    pub(super) address: Address,
+}
+
+impl Target {
+    /// Makes the target of a command that is not started yet. Its address is not known.
+    pub(super) fn not_started(command: String) -> Target {
+        Target {
+            name: command,
+            address: std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into(),
+        }
+    }
+}
+
+impl From<Address> for Target {
+    fn from(address: Address) -> Target {
+        Target {
+            name: address.to_string(),
+            address,
+        }
+    }
 }
 
 /// Returns the planned runs in their order.
 ///
 /// # Errors
 /// A plan contradicts itself. The message says how.
-pub(super) fn plans(args: &BenchArgs, targets: &[Address]) -> Result<Vec<Planned>, String> {
-    let base = |target: &Address| plan(args, target);
-    let plans = match (targets, &args.sweep) {
-        ([target], Some(sweep)) => {
-            let base = base(target)?;
-            let swept: Result<Vec<Plan>, String> = sweep.plans(&base);
-            swept?
-        }
-        ([target], None) => vec![base(target)?],
-        (targets, _) => targets.iter().map(base).collect::<Result<_, _>>()?,
+pub(super) fn plans(args: &BenchArgs, targets: &[Target]) -> Result<Vec<Planned>, String> {
+    let planned = |number: usize, target: &Target| {
+        let plan = plan(args, &target.address)?;
+        let plans = match &args.sweep {
+            Some(sweep) => sweep.plans(&plan)?,
+            None => vec![plan],
+        };
+        let planned = plans.into_iter().map(|plan| Planned {
+            plan,
+            name: target.name.clone(),
+            side: (targets.len() > 1).then(|| Side::of(number)),
+        });
+        Ok::<Vec<Planned>, String>(planned.collect())
     };
-    for plan in &plans {
+    let targets = targets.iter().enumerate();
+    let round: Vec<Vec<Planned>> = targets
+        .map(|(number, target)| planned(number, target))
+        .collect::<Result<_, _>>()?;
+    let round = round.concat();
+    for Planned { plan, .. } in &round {
         plan.check().map_err(|why| why.to_string())?;
     }
     let rounds = 0..runs(args);
-    let mut planned: Vec<Planned> = match plans.as_slice() {
-        [a, b] if targets.len() == 2 => rounds.flat_map(|n| in_order(args, n, a, b)).collect(),
-        plans => {
-            let alone = |plan: &Plan| Planned {
-                plan: plan.clone(),
-                side: None,
-            };
-            rounds.flat_map(|_| plans.iter().map(alone)).collect()
-        }
+    let mut planned: Vec<Planned> = match args.servers() {
+        0 | 1 => rounds.flat_map(|_| round.clone()).collect(),
+        _ => rounds.flat_map(|n| in_order(args, n, &round)).collect(),
     };
     for Planned { plan, .. } in &mut planned {
         choose_seeds(args, plan);
@@ -124,30 +157,28 @@ pub(super) fn choose_seeds(args: &BenchArgs, plan: &mut Plan) {
 
 /// Number of runs of each plan.
 fn runs(args: &BenchArgs) -> usize {
-    let default = if args.targets.len() == 2 { 5 } else { 1 };
+    let default = if args.servers() > 1 { 5 } else { 1 };
     args.runs.map_or(default, |runs| runs as usize)
 }
 
-/// The two runs of a round in their order. The target that runs first changes from round to round (`interleave`), or is
-/// random in each round (`random`).
-fn in_order(args: &BenchArgs, round: usize, a: &Plan, b: &Plan) -> [Planned; 2] {
-    let swapped = match args.order.unwrap_or_default() {
-        Order::Interleave => round % 2 == 1,
-        // A multiplicative hash is enough: the order must only be independent of what the machine does.
+/// The runs of a round in their order. The target that runs first changes from round to round (`interleave`), or the
+/// order is random in each round (`random`).
+fn in_order(args: &BenchArgs, round: usize, targets: &[Planned]) -> Vec<Planned> {
+    let mut order = targets.to_vec();
+    match args.order.unwrap_or_default() {
+        Order::Interleave => order.rotate_left(round % targets.len().max(1)),
         Order::Random => {
-            let seed = args.seed.unwrap_or(a.seed);
-            let mixed = (seed ^ round as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            mixed >> 63 == 1
+            // A hash is enough: the order must only be independent of what the machine does.
+            let seed = args.seed.unwrap_or_else(random_seed);
+            order.sort_by_cached_key(|planned| {
+                let number = planned.side.map_or(0, Side::number) as u64;
+                let mixed =
+                    (seed ^ ((round as u64) << 8 | number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+            });
         }
-    };
-    let mut pair = [(a, Side::A), (b, Side::B)].map(|(plan, side)| Planned {
-        plan: plan.clone(),
-        side: Some(side),
-    });
-    if swapped {
-        pair.reverse();
     }
-    pair
+    order
 }
 
 fn plan(args: &BenchArgs, target: &Address) -> Result<Plan, String> {
@@ -171,6 +202,7 @@ fn plan(args: &BenchArgs, target: &Address) -> Result<Plan, String> {
     plan.sources = args.source.clone();
     plan.no_delay = args.no_delay == OnOff::On;
     plan.never_sleep = args.never_sleep;
+    plan.pin = args.pin.clone();
     plan.send_buffer = args.sndbuf;
     plan.receive_buffer = args.rcvbuf;
     plan.warmup = args.warmup.unwrap_or(match args.count {
@@ -187,20 +219,11 @@ fn plan(args: &BenchArgs, target: &Address) -> Result<Plan, String> {
 }
 
 /// The options for the report, with the defaults filled in.
-pub(super) fn options(args: &BenchArgs, plans: &[Planned]) -> Options {
-    let mut targets: Vec<String> = Vec::new();
-    for Planned { plan, .. } in plans {
-        let target = plan.target.to_string();
-        if !targets.contains(&target) {
-            targets.push(target);
-        }
-    }
-    if args.targets.len() == 2 {
-        targets = args.targets.iter().map(ToString::to_string).collect();
-    }
+pub(super) fn options(args: &BenchArgs, targets: &[Target], plans: &[Planned]) -> Options {
     let first = &plans[0].plan;
     Options {
-        targets,
+        targets: targets.iter().map(|target| target.name.clone()).collect(),
+        commands: args.command_texts(),
         // Only the rate of the option `--rate`: a search and a sweep choose the rates of their runs.
         rate: args.rate,
         seed: args.seed,
@@ -208,7 +231,7 @@ pub(super) fn options(args: &BenchArgs, plans: &[Planned]) -> Options {
         sweep: args.sweep.as_ref().map(ToString::to_string),
         find_max: args.find_max.as_ref().map(ToString::to_string),
         runs: runs(args),
-        order: (args.targets.len() == 2).then(|| match args.order.unwrap_or_default() {
+        order: (args.servers() > 1).then(|| match args.order.unwrap_or_default() {
             Order::Interleave => "interleave".to_owned(),
             Order::Random => "random".to_owned(),
         }),

@@ -1,14 +1,14 @@
 //! Makes the runs, one after another, and collects them in a document.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use mio_echo::load::{self, Plan, Progress, RunError, Stopper};
+use mio_echo::load::{self, Progress, RunError, Stopper, Until};
 use mio_echo::report::{
     Assertion, Document, DocumentBuilder, KnownMaximum, Measured, Program, RateSearch, Run, Side,
 };
 
 use super::args::BenchArgs;
-use super::plans::{self, Planned};
+use super::plans::{self, Planned, Target};
 use super::progress::Display;
 use crate::cli::failure::Failure;
 #[cfg(feature = "metrics")]
@@ -21,12 +21,13 @@ use crate::cli::metrics::Load;
 /// report invalid.
 pub(super) fn measure(
     args: &BenchArgs,
+    targets: &[Target],
     plans: &[Planned],
     stopper: &Stopper,
     note: Option<&str>,
     #[cfg(feature = "metrics")] load: Option<Load>,
 ) -> Result<Document, Failure> {
-    let options = plans::options(args, plans);
+    let options = plans::options(args, targets, plans);
     let mut series = Series {
         display: Display::new(),
         #[cfg(feature = "metrics")]
@@ -39,7 +40,7 @@ pub(super) fn measure(
     };
     match (&args.find_max, plans) {
         (Some(condition), [base, ..]) => {
-            let found = series.find_max(args, condition, &base.plan)?;
+            let found = series.find_max(args, condition, base)?;
             series.builder.find_max(found);
         }
         _ => series.all(plans)?,
@@ -67,9 +68,11 @@ struct Series<'a> {
 impl Series<'_> {
     /// Makes the planned runs in their order.
     fn all(&mut self, plans: &[Planned]) -> Result<(), Failure> {
-        for (n, Planned { plan, side }) in plans.iter().enumerate() {
-            self.display.of(n + 1, Some(plans.len()), plan);
-            if !self.run(plan, *side)? {
+        for (n, planned) in plans.iter().enumerate() {
+            let later = plans[n + 1..].iter().map(length).sum();
+            let side = planned.side.map(Side::letter);
+            self.display.of(n + 1, Some(plans.len()), side, later);
+            if !self.run(planned)? {
                 break;
             }
         }
@@ -80,7 +83,8 @@ impl Series<'_> {
     }
 
     /// Makes one run. Returns false if no further run may follow.
-    fn run(&mut self, plan: &Plan, side: Option<Side>) -> Result<bool, Failure> {
+    fn run(&mut self, planned: &Planned) -> Result<bool, Failure> {
+        let plan = &planned.plan;
         let mut window_start = SystemTime::now();
         let display = &mut self.display;
         #[cfg(feature = "metrics")]
@@ -123,7 +127,8 @@ impl Series<'_> {
             recording,
             window_start,
             interrupted: self.stopper.is_stopping(),
-            side,
+            side: planned.side,
+            name: Some(planned.name.clone()),
         });
         Ok(!self.stopper.is_stopping())
     }
@@ -137,18 +142,18 @@ impl Series<'_> {
         &mut self,
         args: &BenchArgs,
         condition: &Assertion,
-        base: &Plan,
+        base: &Planned,
     ) -> Result<KnownMaximum, Failure> {
         let mut search = RateSearch::new(condition.clone())?;
-        let mut plan = base.clone();
+        let mut planned = base.clone();
         let mut n = 0;
         while let Some(rate) = search.next_rate() {
             n += 1;
-            plan.rate = Some(rate);
-            plans::choose_seeds(args, &mut plan);
-            plan.start_at = base.start_at.filter(|_| n == 1);
-            self.display.of(n, None, &plan);
-            if !self.run(&plan, None)? {
+            planned.plan.rate = Some(rate);
+            plans::choose_seeds(args, &mut planned.plan);
+            planned.plan.start_at = base.plan.start_at.filter(|_| n == 1);
+            self.display.of(n, None, None, None);
+            if !self.run(&planned)? {
                 break;
             }
             if let Some(run) = self.runs().last() {
@@ -162,5 +167,13 @@ impl Series<'_> {
             self.builder.invalidate(why);
         }
         Ok(search.found())
+    }
+}
+
+/// Returns how long a run takes from its warm-up on; `None` for a run of a number of messages.
+fn length(planned: &Planned) -> Option<Duration> {
+    match planned.plan.until {
+        Until::Elapsed(duration) => Some(planned.plan.warmup + duration),
+        Until::Count(_) => None,
     }
 }
