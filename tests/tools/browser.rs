@@ -91,12 +91,35 @@ pub(crate) fn assert_that_a_phone_shows_all(folder: &Path, page: &str) {
 }
 
 fn in_a_narrow_frame(folder: &Path, page: &str) -> String {
-    let script = "const f = document.querySelector('iframe'); f.onload = () => { \
-                  const needed = f.contentDocument.documentElement.scrollWidth; \
-                  document.title = 'fits ' + (needed <= 360); };";
+    let script =
+        "document.title = 'fits ' + (f.contentDocument.documentElement.scrollWidth <= 360);";
+    in_a_frame(folder, page, 360, script)
+}
+
+/// Returns the size of the smallest text on a screen of 400 pixels, in pixels. In a drawing, the size of a text is in
+/// the units of the drawing.
+pub(crate) fn smallest_text_on_a_phone(folder: &Path, page: &str) -> f64 {
+    let script = "const sizes = [...f.contentDocument.querySelectorAll('body *')].filter( \
+                      e => [...e.childNodes].some(n => n.nodeType == 3 && n.data.trim()) && e.getClientRects().length \
+                  ).map(e => { \
+                      const size = parseFloat(f.contentWindow.getComputedStyle(e).fontSize); \
+                      const svg = e.ownerSVGElement; \
+                      return svg ? size * svg.clientWidth / svg.viewBox.baseVal.width : size; \
+                  }); \
+                  document.title = 'smallest ' + Math.min(...sizes).toFixed(2);";
+    let measured = in_a_frame(folder, page, 400, script);
+    let smallest = measured
+        .split_once("<title>smallest ")
+        .and_then(|(_, rest)| rest.split('<').next()?.parse().ok());
+    smallest.unwrap_or_else(|| panic!("{measured}"))
+}
+
+/// Shows the page in a frame of this width, runs the script in the page around it, where `f` is the frame, and returns
+/// the page around it.
+fn in_a_frame(folder: &Path, page: &str, width: u32, script: &str) -> String {
     let text = format!(
-        "<!DOCTYPE html><iframe style='border:0' width=360 height=600></iframe>\
-         <script>{script} f.src = '{page}'</script>"
+        "<!DOCTYPE html><iframe style='border:0' width={width} height=600></iframe>\
+         <script>const f = document.querySelector('iframe'); f.onload = () => {{ {script} }}; f.src = '{page}'</script>"
     );
     let file = folder.join(format!("around-{page}"));
     fs::write(&file, text).unwrap();

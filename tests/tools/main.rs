@@ -175,8 +175,10 @@ fn of_linux() -> Vec<Trial> {
         Browser {
             page::a_run_is_shown_with_its_figures_and_without_the_network,
             page::sweeps_and_comparisons_are_shown,
+            page::two_saved_reports_are_compared_on_a_page,
             page::the_test_notices_a_page_that_loads_a_file,
             page::a_phone_needs_no_sideways_scrolling,
+            page::the_smallest_text_on_a_phone_has_twelve_pixels,
             page::light_dark_and_print_are_drawn,
         }
     }

@@ -8,7 +8,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::browser::{
-    assert_that_a_phone_shows_all, assert_that_light_dark_and_print_are_drawn, opened_with_messages,
+    assert_that_a_phone_shows_all, assert_that_light_dark_and_print_are_drawn,
+    opened_with_messages, smallest_text_on_a_phone,
 };
 use crate::common::{Process, mio_echo};
 
@@ -80,7 +81,20 @@ fn thousands(n: u64) -> String {
 }
 
 pub(crate) fn a_run_is_shown_with_its_figures_and_without_the_network() {
-    let reported = report(&["-c", "20", "-r", "2000", "-w", "0s", "-d", "2s"]);
+    let reported = report(&[
+        "-c",
+        "20",
+        "-r",
+        "2000",
+        "-w",
+        "0s",
+        "-d",
+        "2s",
+        "--fail-if",
+        "p50>1m",
+        "--fail-if",
+        "p99.99>1us",
+    ]);
     let page = reported.opened();
     let run = &reported.report["runs"][0];
     for count in ["scheduled", "sent", "ok"] {
@@ -97,16 +111,17 @@ pub(crate) fn a_run_is_shown_with_its_figures_and_without_the_network() {
         verdict,
         "Latency by percentile",
         "Latency over time",
-        "Throughput over time",
-        "p99 over time",
         "Fairness across connections",
         "The generator itself",
         "Second by second",
+        "pass</strong> p50",
+        "UNKNOWN</strong> p99.99",
         run["target"].as_str().unwrap(),
     ] {
         assert!(page.contains(figure), "{figure} is not in the page");
     }
-    assert_eq!(page.matches("<svg").count(), 6);
+    // Two curves by percentile and the heat map. A flat curve is a sentence, and two seconds are no curve.
+    assert!(page.matches("<svg").count() >= 3, "{page}");
 }
 
 pub(crate) fn sweeps_and_comparisons_are_shown() {
@@ -122,14 +137,73 @@ pub(crate) fn sweeps_and_comparisons_are_shown() {
         targets[0], targets[1], "-w", "0s", "-d", "200ms", "--runs", "3",
     ]);
     let page = both.opened();
-    for shown in ["Ratio B / A", "all runs of each", targets[0], targets[1]] {
+    let letters = [format!("A: {}", targets[0]), format!("B: {}", targets[1])];
+    for shown in [
+        "Ratio B / A",
+        "all runs of each",
+        &letters[0],
+        &letters[1],
+        ">1 A<",
+        ">2 B<",
+    ] {
         assert!(page.contains(shown), "{shown} is not in the page");
     }
-    let ratio = both.report["comparison"]["metrics"][0]["ratio"]
+    let ratio = both.report["comparisons"][0]["metrics"][0]["ratio"]
         .as_f64()
         .unwrap();
     let shown = format!(">{ratio:.3}<");
     assert!(page.contains(&shown), "{shown} is not in the page");
+}
+
+pub(crate) fn two_saved_reports_are_compared_on_a_page() {
+    let servers = [Process::serve(&[]), Process::serve(&[])];
+    let reports = servers
+        .each_ref()
+        .map(|server| report(&[&server.addresses[0], "-w", "0s", "-d", "200ms"]));
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("compared.html");
+    let output = mio_echo()
+        .arg("compare")
+        .args(
+            reports
+                .each_ref()
+                .map(|report| report.folder.path().join("report.json")),
+        )
+        .arg("--html")
+        .arg(&page)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let shown = crate::browser::opened(folder.path(), &page);
+    for text in [
+        "Echo comparison",
+        "B compared with A",
+        "cannot tell",
+        ">1 A<",
+        ">1 B<",
+        "A: Valid",
+        "B: Valid",
+    ] {
+        assert!(shown.contains(text), "{text} is not in {shown}");
+    }
+    for server in &servers {
+        assert!(shown.contains(&server.addresses[0]), "{shown}");
+    }
+}
+
+pub(crate) fn the_smallest_text_on_a_phone_has_twelve_pixels() {
+    let reported = report(&["-c", "20", "-r", "2000", "-w", "0s", "-d", "2s"]);
+    let smallest = smallest_text_on_a_phone(reported.folder.path(), "report.html");
+    assert!((12.0..20.0).contains(&smallest), "{smallest} px");
+    // Checks the measurement itself.
+    let page = fs::read_to_string(&reported.page).unwrap();
+    fs::write(
+        reported.folder.path().join("small.html"),
+        page.replace("13.8px", "9px"),
+    )
+    .unwrap();
+    let smaller = smallest_text_on_a_phone(reported.folder.path(), "small.html");
+    assert!(smaller < 12.0, "{smaller} px");
 }
 
 pub(crate) fn a_phone_needs_no_sideways_scrolling() {

@@ -6,18 +6,74 @@ mod axis;
 mod comparing;
 mod figures;
 mod plot;
+mod runs;
+mod searching;
 mod time;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::document::{Document, Loop, Run, Validity, Verdict};
 use super::findings::{AssertionResult, Comparison};
+use super::side::Side;
+use super::text::asserted;
 use super::units;
 
 /// Writes the whole page.
 #[must_use]
 pub fn page(document: &Document) -> String {
-    let title = title(document);
+    let title = format!("Echo benchmark: {}", targets(&document.runs).join(" and "));
+    let program = &document.program;
+    let when = format!(
+        "{} · {} {}",
+        document.started_at, program.name, program.version
+    );
+    let body = html! {
+        (validity(None, &document.validity))
+        (conditions(&document.assertions))
+        (figures(document))
+        (settings(&[("", document)]))
+    };
+    framed(&title, &when, &body)
+}
+
+/// Writes the page of the comparison of two saved reports.
+#[must_use]
+pub fn comparison_page(
+    a: &Document,
+    b: &Document,
+    comparison: &Comparison,
+    assertions: &[AssertionResult],
+) -> String {
+    let title = format!("Echo comparison: {} and {}", comparison.a, comparison.b);
+    let when = format!("A: {} · B: {}", a.started_at, b.started_at);
+    let mut compared = measured(a, Side::A);
+    compared.extend(measured(b, Side::of(1)));
+    let body = html! {
+        (validity(Some("A"), &a.validity))
+        (validity(Some("B"), &b.validity))
+        (conditions(assertions))
+        (comparing::comparison(comparison, &compared))
+        (runs::table_of_runs(&compared))
+        (settings(&[("A", a), ("B", b)]))
+    };
+    framed(&title, &when, &body)
+}
+
+/// Returns the runs of the measured target, with this side: the second target if the first one is the control.
+fn measured(document: &Document, side: Side) -> Vec<Run> {
+    let has_control = document.options.targets.len() > 1;
+    let runs = document.runs.iter().filter(|run| !run.interrupted);
+    runs.filter(|run| !has_control || run.side == Some(Side::of(1)))
+        .cloned()
+        .map(|run| Run {
+            side: Some(side),
+            ..run
+        })
+        .collect()
+}
+
+/// Writes the frame of a page: its title, its style, and nothing that the browser would fetch.
+fn framed(title: &str, when: &str, body: &Markup) -> String {
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
@@ -33,48 +89,28 @@ pub fn page(document: &Document) -> String {
             body {
                 header {
                     h1 { (title) }
-                    p.when { (document.started_at) " · " (document.program.name) " " (document.program.version) }
+                    p.when { (when) }
                 }
-                main {
-                    (validity(&document.validity))
-                    (body(document))
-                    (assertions(document))
-                    (settings(document))
-                }
+                main { (body) }
             }
         }
     };
     markup.into_string()
 }
 
-/// Writes the page of the comparison of two saved reports.
-#[must_use]
-pub fn comparison_page(
-    a: &Document,
-    b: &Document,
-    comparison: &Comparison,
-    assertions: &[AssertionResult],
-) -> String {
-    let mut document = b.clone();
-    document.comparisons = vec![comparison.clone()];
-    document.assertions = assertions.to_vec();
-    document.runs.extend(a.runs.iter().cloned());
-    page(&document)
-}
-
-/// Returns the title, with all targets.
-fn title(document: &Document) -> String {
+/// Returns each target once.
+fn targets(runs: &[Run]) -> Vec<&str> {
     let mut targets: Vec<&str> = Vec::new();
-    for run in &document.runs {
+    for run in runs {
         if !targets.contains(&run.target.as_str()) {
             targets.push(&run.target);
         }
     }
-    format!("Echo benchmark: {}", targets.join(" and "))
+    targets
 }
 
-/// Writes whether the report is valid, the reasons if it is not, and the notes.
-fn validity(validity: &Validity) -> Markup {
+/// Writes whether the report is valid, the reasons if it is not, and the notes. `of` names the report if there are two.
+fn validity(of: Option<&str>, validity: &Validity) -> Markup {
     let (class, word) = match validity.verdict {
         Verdict::Valid => ("valid", "Valid"),
         Verdict::Overloaded => ("overloaded", "Overloaded"),
@@ -82,7 +118,7 @@ fn validity(validity: &Validity) -> Markup {
     };
     html! {
         section.verdict.(class) {
-            h2 { (word) }
+            h2 { @if let Some(of) = of { (of) ": " } (word) }
             @if validity.verdict == Verdict::Valid && validity.notes.is_empty() {
                 p { "No echo was wrong, and no check found a problem with the figures." }
             }
@@ -94,8 +130,29 @@ fn validity(validity: &Validity) -> Markup {
     }
 }
 
-/// Writes the figures of the only run, or of each run and of all together.
-fn body(document: &Document) -> Markup {
+/// Writes the result of each condition. A condition of `--fail-if` that is met is a failure.
+fn conditions(assertions: &[AssertionResult]) -> Markup {
+    html! {
+        @if !assertions.is_empty() {
+            section {
+                h2 { "Conditions" }
+                ul.conditions {
+                    @for assertion in assertions {
+                        @let (class, word) = match assertion.met {
+                            Some(true) => ("bad", "FAIL"),
+                            Some(false) => ("good", "pass"),
+                            None => ("doubtful", "UNKNOWN"),
+                        };
+                        li { strong class=(class) { (word) } " " (asserted(assertion)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Writes the figures of the only run, or of all runs together and of each.
+fn figures(document: &Document) -> Markup {
     match document.runs.as_slice() {
         [] => html! {},
         [run] => html! {
@@ -105,11 +162,16 @@ fn body(document: &Document) -> Markup {
         },
         runs => html! {
             @for comparison in &document.comparisons { (comparing::comparison(comparison, runs)) }
-            @if comparing::is_a_sweep(runs) { (comparing::rate_and_latency(runs, document)) }
-            (comparing::table_of_runs(runs))
+            @if let Some(found) = &document.find_max { (searching::search(found)) }
+            @if let Some(varied) = searching::varied(runs) { (searching::latency_by(varied, document)) }
+            (runs::table_of_runs(runs))
             @for run in runs {
-                details.run open[run.index == 0] {
-                    summary { "Run " (run.index + 1) ": " (describe(run)) }
+                details.run {
+                    summary {
+                        "Run " (run.index + 1)
+                        @if let Some(side) = run.side { " (" (side.letter()) ")" }
+                        ": " (describe(run))
+                    }
                     (headline(run))
                     (details(run))
                 }
@@ -118,33 +180,52 @@ fn body(document: &Document) -> Markup {
     }
 }
 
-/// Writes the main figures of a run.
+/// Writes the main figures of a run: first the errors if there are any, the rate and the p99 large, the others small.
 fn headline(run: &Run) -> Markup {
     let response = &run.latency.response;
     let at = |percent| {
         let ns = response.percentile(percent);
         ns.map_or("–".to_owned(), |ns| units::time(ns as f64))
     };
-    let tiles = [
-        (
-            "messages a second",
-            units::rate(run.throughput.messages_per_second),
-        ),
+    let throughput = &run.throughput;
+    let asked = match run.parameters.rate {
+        Some(rate) => format!("of {} asked for", units::rate(rate)),
+        None => "closed loop".to_owned(),
+    };
+    let kinds: Vec<String> = run
+        .errors
+        .iter()
+        .map(|error| format!("{} {}", units::count(error.count), error.kind))
+        .collect();
+    let small = [
+        ("response p50", at(50.0)),
+        ("response max", units::time(response.max as f64)),
         (
             "each way",
-            format!("{}/s", units::bytes(run.throughput.bytes_per_second)),
+            format!("{}/s", units::bytes(throughput.bytes_per_second)),
         ),
-        ("response p50", at(50.0)),
-        ("response p99", at(99.0)),
-        ("response max", units::time(response.max as f64)),
         ("echoes verified", units::count(run.counts.ok)),
-        ("errors", units::count(run.counts.errors)),
     ];
     html! {
-        dl.tiles {
-            @for (name, value) in tiles {
-                div { dt { (name) } dd { (value) } }
+        dl.tiles.main {
+            @if run.counts.errors > 0 {
+                div.alarm {
+                    dt { "errors" } dd { (units::count(run.counts.errors)) }
+                    dd.beside { (kinds.join(", ")) }
+                }
             }
+            div {
+                dt { "messages a second" } dd { (units::rate(throughput.messages_per_second)) }
+                dd.beside { (asked) }
+            }
+            div {
+                dt { "response p99" } dd { (at(99.0)) }
+                dd.beside { "p99.9 " (at(99.9)) }
+            }
+        }
+        dl.tiles {
+            @for (name, value) in small { div { dt { (name) } dd { (value) } } }
+            @if run.counts.errors == 0 { div { dt { "errors" } dd { "0" } } }
         }
     }
 }
@@ -184,66 +265,59 @@ fn details(run: &Run) -> Markup {
     }
 }
 
-/// Writes the conditions of `--fail-if` and their results.
-fn assertions(document: &Document) -> Markup {
-    html! {
-        @if !document.assertions.is_empty() {
-            section {
-                h2 { "Conditions" }
-                div.scroll { table {
-                    thead { tr { th { "fail if" } th { "observed" } th { "" } } }
-                    tbody {
-                        @for assertion in &document.assertions {
-                            tr {
-                                td { (assertion.condition) }
-                                td { (assertion.observed) }
-                                td {
-                                    (match assertion.met {
-                                        Some(true) => "failed",
-                                        Some(false) => "ok",
-                                        None => "unknown",
-                                    })
-                                }
-                            }
-                        }
-                    }
-                } }
-            }
+/// Writes the options and the system on which the generator ran: a column for each document, under its name.
+fn settings(documents: &[(&str, &Document)]) -> Markup {
+    let columns: Vec<Vec<(String, String)>> = documents
+        .iter()
+        .map(|(_, document)| machine_and_options(document))
+        .collect();
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in columns.iter().flatten() {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
         }
     }
-}
-
-/// Writes the options and the system on which the generator ran.
-fn settings(document: &Document) -> Markup {
-    let options = serde_json::to_value(&document.options).unwrap_or_default();
-    let environment = &document.environment;
-    let machine = [
-        (
-            "system",
-            format!(
-                "{} {}, {}",
-                environment.os, environment.kernel, environment.architecture
-            ),
-        ),
-        (
-            "processor",
-            format!("{}, {} cores", environment.cpu, environment.cores),
-        ),
-    ];
+    let value = |column: &[(String, String)], name: &str| {
+        let found = column.iter().find(|(known, _)| known == name);
+        found.map_or("–".to_owned(), |(_, value)| value.clone())
+    };
     html! {
         section.settings {
             h2 { "Settings and machine" }
             div.scroll { table {
+                @if documents.len() > 1 {
+                    thead { tr { th { "" } @for (name, _) in documents { th.left { (name) } } } }
+                }
                 tbody {
-                    @for (name, value) in machine { tr { th { (name) } td { (value) } } }
-                    @for (name, value) in &environment.limits { tr { th { (name) } td { (value) } } }
-                    @for (name, value) in options.as_object().into_iter().flatten() {
-                        @if let Some(value) = setting(value) { tr { th { (name) } td { (value) } } }
+                    @for name in names {
+                        tr { th { (name) } @for column in &columns { td { (value(column, name)) } } }
                     }
                 }
             } }
         }
     }
+}
+
+/// Returns the properties of the machine and the options that have a value.
+fn machine_and_options(document: &Document) -> Vec<(String, String)> {
+    let environment = &document.environment;
+    let (os, kernel) = (&environment.os, &environment.kernel);
+    let mut rows = vec![
+        (
+            "system".to_owned(),
+            format!("{os} {kernel}, {}", environment.architecture),
+        ),
+        (
+            "processor".to_owned(),
+            format!("{}, {} cores", environment.cpu, environment.cores),
+        ),
+    ];
+    let limits = environment.limits.iter();
+    rows.extend(limits.map(|(name, value)| (name.clone(), value.clone())));
+    let options = serde_json::to_value(&document.options).unwrap_or_default();
+    let options = options.as_object().into_iter().flatten();
+    rows.extend(options.filter_map(|(name, value)| Some((name.clone(), setting(value)?))));
+    rows
 }
 
 /// Writes the value of an option; `None` if the option has no value.

@@ -8,11 +8,14 @@ mod several;
 
 use super::document::{Document, Loop, Run, Validity, Verdict};
 use super::findings::{AssertionResult, Comparison};
+use super::latency::Latency;
 use super::units;
 use colour::{Colours, Tone};
 use errors::errors;
 use lines::{Column, line, prose, table};
-pub(super) use several::{detectable, different, heading, interval, knee, maximum, show};
+pub(super) use several::{
+    detectable, different, heading, interval, knee, maximum, short_outcome, show, vary,
+};
 
 /// Writes the whole report as text.
 #[must_use]
@@ -201,9 +204,11 @@ fn rates(text: &mut String, run: &Run, verify: bool) {
     );
 }
 
-/// Writes the table of the percentiles: a line for each kind of time that the run has, and one for each size of
-/// message.
-fn latencies(text: &mut String, run: &Run) {
+/// A kind of time of a run: its name, its figures, and the time from which they are lower bounds.
+pub(super) type KindOfTime<'a> = (String, &'a Latency, Option<u64>);
+
+/// Returns the kinds of times that a run has, and the response times of each size of message.
+pub(super) fn kinds_of_times(run: &Run) -> Vec<KindOfTime<'_>> {
     let latency = &run.latency;
     let at_least = (latency.lower_bounds.count > 0).then_some(latency.lower_bounds.min);
     let mut rows = vec![
@@ -222,6 +227,12 @@ fn latencies(text: &mut String, run: &Run) {
     }
     let sizes = run.sizes.iter();
     rows.extend(sizes.map(|size| (format!("{} B", size.class), &size.response, at_least)));
+    rows
+}
+
+/// Writes the table of the percentiles: a line for each kind of time.
+fn latencies(text: &mut String, run: &Run) {
+    let rows = kinds_of_times(run);
     let mut columns = vec![Column::words(
         "",
         rows.iter().map(|(name, _, _)| name.clone()).collect(),
@@ -246,7 +257,7 @@ fn latencies(text: &mut String, run: &Run) {
 
 /// Writes a time. From `at_least` on, times include ages of messages that did not come back: they are lower bounds, and
 /// have a ≥.
-fn bounded(ns: u64, at_least: Option<u64>) -> String {
+pub(super) fn bounded(ns: u64, at_least: Option<u64>) -> String {
     let is_bound = at_least.is_some_and(|least| ns >= least);
     let bound = if is_bound { "≥ " } else { "" };
     format!("{bound}{}", units::time(ns as f64))

@@ -71,9 +71,14 @@ pub(crate) fn ratio(ratio: f64) -> String {
     }
 }
 
-/// Writes a time or another figure without trailing zeros, as a person writes a limit: `20 ms`.
+/// Writes a time or another figure without trailing zeros, as a person writes a limit: `20 ms`, `1.5 s`.
 pub(crate) fn plain(shown: &str) -> String {
-    shown.replace(".00 ", " ").replace(".0 ", " ")
+    let (number, unit) = shown.split_once(' ').unwrap_or((shown, ""));
+    let short = match number.contains('.') {
+        true => number.trim_end_matches('0').trim_end_matches('.'),
+        false => number,
+    };
+    format!("{short} {unit}").trim_end().to_owned()
 }
 
 /// Writes a share as a percentage, such as `5.31 %`.
@@ -108,6 +113,8 @@ mod tests {
         assert_eq!(rate(7.5), "7.50");
         assert_eq!(percent(0.0531), "5.31 %");
         assert_eq!(plain(&time(20e6)), "20 ms");
+        assert_eq!(plain(&time(200e6)), "200 ms");
+        assert_eq!(plain(&time(1.5e9)), "1.5 s");
         assert_eq!(change(0.08), "+8.0 %");
         assert_eq!(change(-0.9968), "-99.7 %");
         assert_eq!(change(12.3456), "+1,235 %");

@@ -35,50 +35,73 @@ impl Axis {
 
     /// Makes a logarithmic axis of times, in nanoseconds.
     pub(super) fn times(label: &str, low_ns: f64, high_ns: f64) -> Axis {
-        let low = low_ns.max(1.0);
-        let high = high_ns.max(low * 2.0);
-        let decades = (high / low).log10();
-        let factors: &[f64] = if decades < 2.0 {
-            &[1.0, 2.0, 5.0]
-        } else {
-            &[1.0]
+        Axis::logarithmic(label, low_ns, high_ns, |ns| units::plain(&units::time(ns)))
+    }
+
+    /// Makes a logarithmic axis with at least three values on it: powers of ten if enough of them are between the two
+    /// ends, and otherwise round values between them too. If the ends are so close that even these are too few, the
+    /// axis is longer than from `low` to `high`.
+    pub(super) fn logarithmic(
+        label: &str,
+        low: f64,
+        high: f64,
+        show: impl Fn(f64) -> String,
+    ) -> Axis {
+        let low = low.max(1.0);
+        let high = high.max(low);
+        let between = |factors: &&[f64]| {
+            let ticks = round_values(factors, low, high);
+            ticks
+                .into_iter()
+                .filter(|v| *v >= low * 0.999 && *v <= high * 1.001)
+                .collect::<Vec<f64>>()
         };
-        let first = low.log10().floor() as i32;
-        let last = high.log10().ceil() as i32;
-        let values = (first..=last).flat_map(|n| factors.iter().map(move |f| f * 10_f64.powi(n)));
-        let within: Vec<f64> = values
-            .filter(|v| *v >= low * 0.999 && *v <= high * 1.001)
-            .collect();
+        let sets = [DECADES, STEPS, FINE_STEPS];
+        let enough = sets
+            .iter()
+            .map(between)
+            .find(|ticks| ticks.len() >= FEWEST_TICKS);
+        let ticks = enough.unwrap_or_else(|| {
+            let all = round_values(FINE_STEPS, low, high);
+            let first = all.iter().rposition(|v| *v <= low).unwrap_or(0);
+            let mut ticks: Vec<f64> = Vec::new();
+            for value in all.into_iter().skip(first) {
+                ticks.push(value);
+                if ticks.len() >= FEWEST_TICKS && value >= high {
+                    break;
+                }
+            }
+            ticks
+        });
+        let low = ticks.first().map_or(low, |first| first.min(low));
+        let high = ticks.last().map_or(high, |last| last.max(high));
         Axis {
             label: label.to_owned(),
             low,
             high,
             logarithmic: true,
-            ticks: within
-                .into_iter()
-                .map(|ns| (ns, units::plain(&units::time(ns))))
-                .collect(),
+            ticks: ticks.into_iter().map(|v| (v, show(v))).collect(),
         }
     }
 
     /// Makes an axis of percentiles. A percentile p has the value 1/(1-p) on a logarithmic scale, so 90 %, 99 %, 99.9 %
-    /// and so on have equal distances.
+    /// and so on have equal distances. The axis begins at 0 %.
     pub(super) fn rarity(most: f64) -> Axis {
-        let percent = |n: i32| match n {
-            0 => "0 %".to_owned(),
-            1 => "90 %".to_owned(),
-            2 => "99 %".to_owned(),
-            n => format!("99.{} %", "9".repeat(n as usize - 2)),
+        let name = |n: i32| match n {
+            1 => "p90".to_owned(),
+            2 => "p99".to_owned(),
+            n => format!("p99.{}", "9".repeat(n as usize - 2)),
         };
-        let decades = most.max(10.0).log10();
+        let high = most.max(100.0);
+        let decades = 1..=high.log10().floor() as i32;
+        let mut ticks = vec![(2.0, "p50".to_owned())];
+        ticks.extend(decades.map(|n| (10_f64.powi(n), name(n))));
         Axis {
-            label: "of the messages are as fast or faster".to_owned(),
+            label: "percentile".to_owned(),
             low: 1.0,
-            high: most.max(10.0),
+            high,
             logarithmic: true,
-            ticks: (0..=decades.floor() as i32)
-                .map(|n| (10_f64.powi(n), percent(n)))
-                .collect(),
+            ticks,
         }
     }
 
@@ -92,6 +115,22 @@ impl Axis {
         place.clamp(0.0, 1.0)
     }
 }
+
+/// Returns the values of these factors and all powers of ten, from below `low` to above `high`.
+fn round_values(factors: &[f64], low: f64, high: f64) -> Vec<f64> {
+    let decades = low.log10().floor() as i32 - 1..=high.log10().ceil() as i32 + 1;
+    decades
+        .flat_map(|n| factors.iter().map(move |f| f * 10_f64.powi(n)))
+        .collect()
+}
+
+/// The factors of round values, from few to many.
+const DECADES: &[f64] = &[1.0];
+const STEPS: &[f64] = &[1.0, 2.0, 5.0];
+const FINE_STEPS: &[f64] = &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0];
+
+/// With fewer values than this, a reader cannot see what the axis shows.
+const FEWEST_TICKS: usize = 3;
 
 /// Returns a round number that is not less than `rough`: 1, 2, 2.5 or 5 times a power of ten.
 fn round_step(rough: f64) -> f64 {
@@ -122,6 +161,40 @@ mod tests {
         let shown: Vec<_> = axis.ticks.iter().map(|(_, shown)| shown.as_str()).collect();
         assert_eq!(shown, ["1 µs", "10 µs", "100 µs", "1 ms", "10 ms"]);
         assert!((axis.place(1e5) - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn every_logarithmic_axis_has_three_values_and_its_ends() {
+        for (low, high) in [
+            (1e3, 1.2e3),
+            (5e3, 5e3),
+            (1.2e6, 1.9e6),
+            (0.0, 0.0),
+            (3e3, 9e7),
+        ] {
+            let axis = Axis::times("", low, high);
+            assert!(
+                (3..=9).contains(&axis.ticks.len()),
+                "{low} {high}: {axis:?}"
+            );
+            assert!(axis.low <= low.max(1.0) && axis.high >= high, "{axis:?}");
+            assert!(
+                axis.ticks
+                    .iter()
+                    .all(|(v, _)| (0.0..=1.0).contains(&axis.place(*v)))
+            );
+        }
+        let axis = Axis::times("", 1.2e6, 1.9e6);
+        let shown: Vec<_> = axis.ticks.iter().map(|(_, shown)| shown.as_str()).collect();
+        assert_eq!(shown, ["1 ms", "1.5 ms", "2 ms"]);
+    }
+
+    #[test]
+    fn an_axis_of_percentiles_has_the_median() {
+        let axis = Axis::rarity(10_000.0);
+        let shown: Vec<_> = axis.ticks.iter().map(|(_, shown)| shown.as_str()).collect();
+        assert_eq!(shown, ["p50", "p90", "p99", "p99.9", "p99.99"]);
+        assert!(Axis::rarity(1.0).ticks.len() >= 3);
     }
 
     #[test]

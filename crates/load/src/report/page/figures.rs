@@ -4,19 +4,21 @@ use hdrhistogram::Histogram;
 use maud::{Markup, html};
 
 use super::axis::Axis;
-use super::plot::Plot;
+use super::plot::{Plot, legend};
 use crate::report::document::{Loop, Run};
-use crate::report::latency::Latency;
+use crate::report::text::{KindOfTime, bounded, kinds_of_times};
 use crate::report::units;
 
 /// Draws response and service times by percentile, with a table.
 pub(super) fn percentiles(run: &Run) -> Markup {
-    let latency = &run.latency;
-    let plot = percentile_plot(&[&latency.response.histogram, &latency.service.histogram]);
+    let response = &run.latency.response.histogram;
+    let service = &run.latency.service.histogram;
+    // In a closed loop both are the same, and the second curve would hide the first.
+    let is_one = response == service;
+    let plot = percentile_plot(&[response, service]);
     let inside = html! {
-        (plot.curve("one", &percentile_points(&latency.response.histogram)))
-        (plot.curve("two", &percentile_points(&latency.service.histogram)))
-        (plot.legend(&["response", "service"]))
+        (plot.curve("one", &percentile_points(response)))
+        @if !is_one { (plot.curve("two", &percentile_points(service))) }
     };
     html! {
         figure {
@@ -28,13 +30,13 @@ pub(super) fn percentiles(run: &Run) -> Markup {
                         waited are left out.",
                 }
             }
-            (plot.draw("Response and service time by percentile", &inside))
-            (percentile_table(&[
-                ("response", &latency.response),
-                ("service", &latency.service),
-                ("first byte", &latency.first_byte),
-                ("connect", &latency.connect),
-            ]))
+            @if response.is_empty() {
+                p { "No message came back." }
+            } @else {
+                @if !is_one { (legend(&["response", "service"])) }
+                (plot.draw("Response and service time by percentile", &inside))
+            }
+            (percentile_table(&kinds_of_times(run)))
         }
     }
 }
@@ -70,18 +72,18 @@ pub(super) fn percentile_points(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
 }
 
 /// Writes a table: one line for each kind of time, one column for each percentile.
-pub(super) fn percentile_table(rows: &[(&str, &Latency)]) -> Markup {
+pub(super) fn percentile_table(rows: &[KindOfTime<'_>]) -> Markup {
     html! {
         div.scroll { table {
             thead { tr { th { "" } @for p in COLUMNS { th { "p" (p) } } th { "max" } th { "count" } } }
             tbody {
-                @for (name, latency) in rows {
+                @for (name, latency, at_least) in rows {
                     tr {
                         th { (name) }
                         @for p in COLUMNS {
-                            td { (latency.percentile(p).map_or("–".to_owned(), |ns| units::time(ns as f64))) }
+                            td { (latency.percentile(p).map_or("–".to_owned(), |ns| bounded(ns, *at_least))) }
                         }
-                        td { (units::time(latency.max as f64)) }
+                        td { @if latency.count > 0 { (bounded(latency.max, *at_least)) } @else { "–" } }
                         td { (units::count(latency.count)) }
                     }
                 }
@@ -90,7 +92,7 @@ pub(super) fn percentile_table(rows: &[(&str, &Latency)]) -> Markup {
     }
 }
 
-/// Draws the number of messages of each connection.
+/// Draws the number of messages of each connection, or says that all have the same number.
 pub(super) fn fairness(run: &Run) -> Markup {
     let fairness = &run.fairness;
     let last = fairness.shares.len().saturating_sub(1).max(1) as f64;
@@ -104,21 +106,36 @@ pub(super) fn fairness(run: &Run) -> Markup {
     let points: Vec<_> = shares
         .map(|(n, share)| (n as f64 * 100.0 / last, *share as f64))
         .collect();
+    let spread = (fairness.max - fairness.min) as f64;
+    let is_flat = spread <= (fairness.median as f64 * FLAT).max(1.0);
     html! {
         figure {
             figcaption { "Fairness across connections" }
-            p.about { "A horizontal line is fair: all connections have equally many messages. Jain's index is then 1." }
-            (plot.draw("Messages of each connection", &plot.curve("one", &points)))
-            div.scroll { table {
-                thead { tr { th { "connections" } th { "least" } th { "median" } th { "most" } th { "Jain's index" } } }
-                tbody { tr {
-                    td { (units::count(fairness.connections as u64)) }
-                    td { (units::count(fairness.min)) }
-                    td { (units::count(fairness.median)) }
-                    td { (units::count(fairness.max)) }
-                    td { (format!("{:.4}", fairness.jain)) }
+            @if is_flat {
+                p {
+                    "All " (units::counted(fairness.connections as u64, "connection")) " had "
+                    @if fairness.min == fairness.max { (units::counted(fairness.min, "message")) }
+                    @else { (units::count(fairness.min)) " to " (units::count(fairness.max)) " messages" }
+                    ". Jain's index is " (format!("{:.4}", fairness.jain)) "."
+                }
+            } @else {
+                p.about {
+                    "A horizontal line is fair: all connections have equally many messages. Jain's index is then 1."
+                }
+                (plot.draw("Messages of each connection", &plot.curve("one", &points)))
+                div.scroll { table {
+                    thead { tr {
+                        th { "connections" } th { "least" } th { "median" } th { "most" } th { "Jain's index" }
+                    } }
+                    tbody { tr {
+                        td { (units::count(fairness.connections as u64)) }
+                        td { (units::count(fairness.min)) }
+                        td { (units::count(fairness.median)) }
+                        td { (units::count(fairness.max)) }
+                        td { (format!("{:.4}", fairness.jain)) }
+                    } }
                 } }
-            } }
+            }
         }
     }
 }
@@ -164,7 +181,7 @@ pub(super) fn generator(run: &Run) -> Markup {
             @if run.kind == Loop::Open {
                 p.about { "The generator's own delays in sending messages. Response times include them." }
                 (plot.draw("Lateness of sends by percentile", &plot.curve("one", &points)))
-                (percentile_table(&[("lateness", &generator.lateness)]))
+                (percentile_table(&[("lateness".to_owned(), &generator.lateness, None)]))
             }
             div.scroll { table { tbody {
                 @for (name, value) in rows { tr { th { (name) } td { (value) } } }
@@ -178,7 +195,7 @@ pub(super) fn errors(run: &Run) -> Markup {
     html! {
         @if !run.errors.is_empty() {
             section.errors {
-                h2 { "Errors" }
+                h3 { "Errors" }
                 div.scroll { table {
                     thead { tr { th { "kind" } th { "count" } th { "messages lost" } th { "the first" } } }
                     tbody {
@@ -200,6 +217,9 @@ pub(super) fn errors(run: &Run) -> Markup {
         }
     }
 }
+
+/// A curve whose values differ by at most this share of their median is a sentence instead.
+pub(super) const FLAT: f64 = 0.02;
 
 /// The percentiles of a table.
 const COLUMNS: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 99.99];

@@ -35,16 +35,30 @@ impl Plot {
                     line.grid x1=(LEFT) x2=(right) y1=(y) y2=(y) {}
                     text x=(LEFT - 6.0) y=(y) dy="4" text-anchor="end" { (shown) }
                 }
-                @for (value, shown) in &self.x.ticks {
-                    @let x = number(self.x_at(*value));
+                @for (value, shown) in self.apart() {
+                    @let x = number(self.x_at(value));
                     line.grid x1=(x) x2=(x) y1=(TOP) y2=(bottom) {}
-                    text x=(x) y=(bottom + 16.0) text-anchor="middle" { (shown) }
+                    text x=(x) y=(bottom + 17.0) text-anchor="middle" { (shown) }
                 }
                 text x=(number((LEFT + right) / 2.0)) y=(HEIGHT - 6.0) text-anchor="middle" { (self.x.label) }
-                text x="4" y="12" { (self.y.label) }
+                text x="2" y="13" { (self.y.label) }
                 (inside)
             }
         }
+    }
+
+    /// Returns the values of the horizontal axis whose texts do not touch each other.
+    fn apart(&self) -> Vec<(f64, &str)> {
+        let mut free_from = f64::MIN;
+        let ticks = self.x.ticks.iter().filter_map(|(value, shown)| {
+            let (middle, half) = (self.x_at(*value), width_of(shown) / 2.0);
+            if middle - half < free_from {
+                return None;
+            }
+            free_from = middle + half + 5.0;
+            Some((*value, shown.as_str()))
+        });
+        ticks.collect()
     }
 
     /// Draws a line through points.
@@ -65,17 +79,23 @@ impl Plot {
             circle class=(format!("dot {class}")) cx=(number(x)) cy=(number(y)) r="3.5" { title { (told) } }
         }
     }
+}
 
-    /// Writes the names of up to two curves, in the upper left corner.
-    pub(super) fn legend(&self, names: &[&str]) -> Markup {
-        html! {
-            @for (n, (name, class)) in names.iter().zip(["one", "two"]).enumerate() {
-                @let y = TOP + 16.0 + 17.0 * n as f64;
-                line class=(format!("curve {class}")) x1=(LEFT + 10.0) x2=(LEFT + 34.0) y1=(y - 4.0) y2=(y - 4.0) {}
-                text class=(format!("label {class}")) x=(LEFT + 40.0) y=(y) { (name) }
+/// Writes the names of up to two curves, for a line above the drawing: inside, they could lie on a curve.
+pub(super) fn legend(names: &[&str]) -> Markup {
+    html! {
+        p.legend {
+            @for (name, class) in names.iter().zip(["one", "two"]) {
+                span class=(format!("key {class}")) { (name) }
+                " "
             }
         }
     }
+}
+
+/// Returns about how wide a text is, in the units of a drawing.
+pub(super) fn width_of(text: &str) -> f64 {
+    text.chars().count() as f64 * 7.2
 }
 
 /// Writes a coordinate. A tenth of a unit is less than a pixel of any screen.
@@ -83,11 +103,11 @@ pub(super) fn number(value: f64) -> String {
     format!("{value:.1}")
 }
 
-/// The size of a drawing and its margins, in its own units. On a phone a unit is three quarters of a pixel, so text of
-/// 12 units is still readable.
-pub(super) const WIDTH: f64 = 480.0;
-pub(super) const HEIGHT: f64 = 300.0;
-pub(super) const LEFT: f64 = 64.0;
-pub(super) const RIGHT: f64 = 30.0;
-pub(super) const TOP: f64 = 22.0;
-pub(super) const BOTTOM: f64 = 44.0;
+/// The size of a drawing and its margins, in its own units. On a phone of 400 pixels a unit is nine tenths of a pixel,
+/// and the style sheet makes the text so large that it has 12 pixels there.
+pub(super) const WIDTH: f64 = 400.0;
+pub(super) const HEIGHT: f64 = 260.0;
+pub(super) const LEFT: f64 = 66.0;
+pub(super) const RIGHT: f64 = 26.0;
+pub(super) const TOP: f64 = 26.0;
+pub(super) const BOTTOM: f64 = 46.0;

@@ -3,7 +3,8 @@
 use maud::{Markup, html};
 
 use super::axis::Axis;
-use super::plot::{Plot, number};
+use super::figures::FLAT;
+use super::plot::{Plot, RIGHT, WIDTH, number, width_of};
 use crate::report::document::{IntervalSummary, Run};
 use crate::report::units;
 
@@ -28,16 +29,40 @@ pub(super) fn heat_map(run: &Run) -> Markup {
                 @let (top, bottom) = (row_edge(&plot, row + 1), row_edge(&plot, row));
                 rect.heat x=(number(left)) y=(number(top)) width=(number(right - left)) height=(number(bottom - top))
                     fill-opacity=(format!("{:.2}", shade(*count)))
-                { title { (units::count(*count)) " messages" } }
+                { title { (units::counted(*count, "message")) } }
             }
         }
+        (colour_key(most, shade))
     };
     html! {
         figure {
             figcaption { "Latency over time" }
-            p.about { "Darker cells have more messages. The scale is logarithmic, so a single message is visible too." }
+            p.about {
+                "A cell is the messages of one time and one range of response times. The scale of the colours is \
+                 logarithmic, so a single message is visible too."
+            }
             (plot.draw("Heat map of response times over time", &inside))
         }
+    }
+}
+
+/// Draws the colours of some counts, from one message to the most in a cell, above the right end of the frame.
+fn colour_key(most: u64, shade: impl Fn(u64) -> f64) -> Markup {
+    let most_text = units::counted(most, "message");
+    let text_from = WIDTH - RIGHT - width_of(&most_text);
+    let first = text_from - 6.0 - KEY_CELL * f64::from(KEY_CELLS);
+    let count = |n: u32| {
+        (most as f64)
+            .powf(f64::from(n) / f64::from(KEY_CELLS - 1))
+            .round()
+    };
+    html! {
+        text x=(number(first - 6.0)) y="13" text-anchor="end" { "1" }
+        @for n in 0..KEY_CELLS {
+            rect.heat x=(number(first + KEY_CELL * f64::from(n))) y="3" width=(KEY_CELL) height="12"
+                fill-opacity=(format!("{:.2}", shade(count(n) as u64))) {}
+        }
+        text x=(number(text_from)) y="13" { (most_text) }
     }
 }
 
@@ -64,62 +89,83 @@ fn rows(group: &[IntervalSummary], axis: &Axis) -> [u64; ROWS] {
 /// Draws how many messages came back in each second.
 pub(super) fn throughput(run: &Run) -> Markup {
     let rate = IntervalSummary::messages_per_second;
-    let most = run.intervals.iter().map(rate).fold(0.0, f64::max);
+    let points = points(run, |second| Some(rate(second)));
+    let most = highest(&points);
     let plot = Plot {
         x: seconds_axis(run),
         y: Axis::linear("messages a second", most, units::rate),
     };
-    over_time(
-        run,
-        "Throughput over time",
-        &plot,
-        |second| Some(rate(second)),
-        units::rate,
-    )
+    let flat = flat(&points).map(|(low, high)| {
+        let range = range(units::rate(low), units::rate(high));
+        format!("In each second, {range} messages came back.")
+    });
+    over_time("Throughput over time", &plot, &points, flat, units::rate)
 }
 
 /// Draws the p99 of each second.
 pub(super) fn p99(run: &Run) -> Markup {
-    let known = || run.intervals.iter().filter_map(tail);
+    let points = points(run, |second| second.response.tail().map(|ns| ns as f64));
+    let lowest = points.iter().map(|point| point.1).fold(f64::MAX, f64::min);
     let plot = Plot {
         x: seconds_axis(run),
-        y: Axis::times(
-            "p99",
-            known().fold(f64::MAX, f64::min).min(1e15) * 0.8,
-            known().fold(1.0, f64::max) * 1.2,
-        ),
+        y: Axis::times("p99", lowest.min(1e15) * 0.8, highest(&points) * 1.2),
     };
-    over_time(run, "p99 over time", &plot, tail, units::time)
+    let flat = flat(&points).map(|(low, high)| {
+        let range = range(units::time(low), units::time(high));
+        format!("In each second, the p99 of the response time was {range}.")
+    });
+    over_time("p99 over time", &plot, &points, flat, units::time)
 }
 
-fn tail(second: &IntervalSummary) -> Option<f64> {
-    second.response.tail().map(|ns| ns as f64)
+/// Returns the middle of each second and its value.
+fn points(run: &Run, value: impl Fn(&IntervalSummary) -> Option<f64>) -> Vec<(f64, f64)> {
+    let middle = |second: &IntervalSummary| (second.start_ns + second.length_ns / 2) as f64 / 1e9;
+    let seconds = run.intervals.iter();
+    seconds
+        .filter_map(|second| Some((middle(second), value(second)?)))
+        .collect()
 }
 
-/// Draws a figure of each second as a curve.
+fn highest(points: &[(f64, f64)]) -> f64 {
+    points.iter().map(|point| point.1).fold(1.0, f64::max)
+}
+
+/// Returns the lowest and the highest value, if a curve would show nothing: all values are nearly equal.
+fn flat(points: &[(f64, f64)]) -> Option<(f64, f64)> {
+    let lowest = points.iter().map(|point| point.1).fold(f64::MAX, f64::min);
+    let highest = highest(points);
+    (highest - lowest <= lowest * FLAT).then_some((lowest, highest))
+}
+
+/// Writes both ends of a range, or one value if they are the same in writing.
+fn range(low: String, high: String) -> String {
+    match low == high {
+        true => low,
+        false => format!("{low} to {high}"),
+    }
+}
+
+/// Draws a figure of each second as a curve, or writes a sentence if the curve would be flat. Two points are no curve.
 fn over_time(
-    run: &Run,
     name: &str,
     plot: &Plot,
-    value: impl Fn(&IntervalSummary) -> Option<f64>,
+    points: &[(f64, f64)],
+    flat: Option<String>,
     show: impl Fn(f64) -> String,
 ) -> Markup {
-    let middle = |second: &IntervalSummary| (second.start_ns + second.length_ns / 2) as f64 / 1e9;
-    let known = run
-        .intervals
-        .iter()
-        .filter_map(|second| Some((middle(second), value(second)?)));
-    let points: Vec<(f64, f64)> = known.collect();
     let inside = html! {
-        (plot.curve("one", &points))
+        (plot.curve("one", points))
         @if points.len() <= MOST_DOTS {
-            @for point in &points { (plot.dot("one", *point, &show(point.1))) }
+            @for point in points { (plot.dot("one", *point, &show(point.1))) }
         }
     };
     html! {
-        figure {
-            figcaption { (name) }
-            (plot.draw(name, &inside))
+        @if points.len() >= FEWEST_POINTS {
+            figure {
+                figcaption { (name) }
+                @if let Some(sentence) = flat { p { (sentence) } }
+                @else { (plot.draw(name, &inside)) }
+            }
         }
     }
 }
@@ -165,7 +211,8 @@ pub(super) fn seconds(run: &Run) -> Markup {
 }
 
 fn seconds_axis(run: &Run) -> Axis {
-    Axis::linear("seconds", run.window_ns as f64 / 1e9, |v| format!("{v}"))
+    let show = |v: f64| format!("{}", (v * 1000.0).round() / 1000.0);
+    Axis::linear("seconds", run.window_ns as f64 / 1e9, show)
 }
 
 /// Returns the columns of the heat map: one for each second, or for several seconds if there are more seconds than
@@ -187,6 +234,11 @@ fn end(group: &[IntervalSummary]) -> f64 {
     })
 }
 
+/// The number of colours in the key of the heat map, and their width.
+const KEY_CELLS: u32 = 5;
+const KEY_CELL: f64 = 16.0;
+/// Fewer points than this are in the table of the seconds alone.
+const FEWEST_POINTS: usize = 3;
 /// The rows of the heat map.
 const ROWS: usize = 32;
 /// The most columns of the heat map.

@@ -70,7 +70,7 @@ pub(super) fn runs(text: &mut String, document: &Document) {
 }
 
 /// Whether the cells of a column differ.
-fn vary(cells: &[String]) -> bool {
+pub(in crate::report) fn vary(cells: &[String]) -> bool {
     let first = cells.first();
     cells.iter().any(|cell| Some(cell) != first)
 }
@@ -174,18 +174,24 @@ pub(in crate::report) fn maximum(found: &KnownMaximum) -> String {
     if let (Some(failed), Some(held)) = (found.failed_from, found.held_up_to)
         && failed <= held
     {
-        said.push_str(&format!(
-            " Single runs contradict this: one failed at {}, and one held at {}. The highest rate lies between them.",
-            units::rate(failed),
-            units::rate(held)
-        ));
+        let (failed, held) = (units::rate(failed), units::rate(held));
+        said.push_str(&match failed == held {
+            true => format!(
+                " Single runs contradict each other at {held}, so the highest rate is near it."
+            ),
+            false => format!(
+                " Single runs contradict this: one failed at {failed}, and one held at {held}. The highest rate lies \
+                 between them."
+            ),
+        });
     } else if !found.confirmed {
         said.push_str(" The two rates are not confirmed by three runs each.");
     }
     said
 }
 
-fn short_outcome(outcome: Outcome) -> &'static str {
+/// Returns the outcome in one word, for a table.
+pub(in crate::report) fn short_outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Held => "held",
         Outcome::Failed => "failed",
