@@ -153,11 +153,9 @@ impl Assertion {
         if let Quantity::Regression(figure) = &self.quantity {
             return self.check_regression(&figure.to_string(), &document.comparisons);
         }
-        let seen: Vec<Checked> = document
-            .runs
-            .iter()
-            .filter_map(|run| self.check_run(run))
-            .collect();
+        let checked = document.runs.iter().map(|run| self.check_run(run));
+        let checked: Vec<Option<Checked>> = checked.collect();
+        let seen: Vec<Checked> = checked.iter().flatten().copied().collect();
         // The highest value for > and >=, the lowest for < and <=. If any run meets the condition, this one does.
         let decisive = seen.iter().copied().reduce(|a, b| {
             let upwards = matches!(self.operator, Operator::Above | Operator::AtLeast);
@@ -165,18 +163,22 @@ impl Assertion {
         });
         let undecided = seen.iter().find(|checked| checked.met.is_none());
         match (decisive, undecided) {
-            (Some(Checked { value, met }), None)
-            | (
-                Some(Checked {
-                    value,
-                    met: met @ Some(true),
-                }),
-                _,
-            ) => self.result(met, self.quantity.show(value)),
+            (Some(Checked { value, met }), _) if met == Some(true) => {
+                self.result(met, self.quantity.show(value))
+            }
             (_, Some(Checked { value, .. })) => {
                 let value = self.quantity.show(*value);
                 let why = "messages that did not come back count with their age, and may be slower";
                 self.result(None, format!("{value} or more: {why}"))
+            }
+            (Some(Checked { value, met }), None) if seen.len() == checked.len() => {
+                self.result(met, self.quantity.show(value))
+            }
+            (Some(Checked { value, .. }), None) => {
+                let value = self.quantity.show(value);
+                let fewer = checked.len() - seen.len();
+                let runs = units::counted(fewer as u64, "run");
+                self.result(None, format!("{value}: too few messages in {runs}"))
             }
             (None, None) => self.result(None, "too few messages to decide".to_owned()),
         }
@@ -590,6 +592,33 @@ mod tests {
         }
         let observed = checked("max>5s", &[1200]).observed;
         assert!(observed.starts_with("1.20 s or more"), "{observed}");
+    }
+
+    /// A run that is too short for a percentile may hide a run in which the condition would be met.
+    #[test]
+    fn a_run_with_too_few_messages_leaves_a_condition_undecided() {
+        let plan = Plan::new("127.0.0.1:7007".parse().unwrap());
+        let mut builder = DocumentBuilder::new(Options::from(&plan), UNIX_EPOCH);
+        for messages in [10_000, 100] {
+            let mut recording = Recording::empty();
+            recording.response.record_n(1_000_000, messages).unwrap();
+            builder.add(Measured::new(&plan, recording, UNIX_EPOCH));
+        }
+        let document = builder.build();
+        let check = |condition: &str| condition.parse::<Assertion>().unwrap().check(&document);
+        let result = check("p99>5ms");
+        assert_eq!(result.met, None);
+        assert!(
+            result.observed.contains("too few messages in 1 run"),
+            "{}",
+            result.observed
+        );
+        assert_eq!(
+            check("p99>500us").met,
+            Some(true),
+            "one run is enough to fail"
+        );
+        assert_eq!(check("p50>5ms").met, Some(false));
     }
 
     fn wrong(text: &str) -> String {

@@ -126,8 +126,8 @@ fn medians(points: &[Point], of: impl Fn(&Point) -> f64) -> Vec<(f64, f64)> {
     places.into_iter().filter_map(median).collect()
 }
 
-/// Makes the axis of the varied setting: logarithmic if the values have unequal distances, as those of a geometric sweep
-/// have.
+/// Makes the axis of the varied setting: logarithmic if the values have unequal distances, as those of a geometric
+/// sweep have.
 fn axis(label: &str, points: &[Point]) -> Axis {
     let places: Vec<f64> = medians(points, |p| p.x)
         .into_iter()
