@@ -13,6 +13,8 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// Size of the message, in bytes.
     pub(crate) bytes: u64,
+    /// Whether the bytes are made and compared. Otherwise they are only counted.
+    pub(crate) touches_bytes: bool,
     pub(crate) run: Box<dyn FnMut()>,
 }
 
@@ -68,15 +70,24 @@ fn server(name: &'static str, bytes: usize, splices: bool, message: fn(&mut Pump
         message(&mut pump);
         assert_eq!(pump.echoed() - before, bytes, "{name}");
     });
-    Case { name, bytes, run }
+    Case {
+        name,
+        bytes,
+        touches_bytes: false,
+        run,
+    }
 }
 
 /// A message through the load generator's exchange, which makes and verifies its bytes.
 fn client(name: &'static str, size: usize) -> Case {
     let mut conversation = Conversation::new(size as u32);
     let run = Box::new(move || assert_eq!(conversation.message(), 1, "{name}"));
-    let bytes = size as u64;
-    Case { name, bytes, run }
+    Case {
+        name,
+        bytes: size as u64,
+        touches_bytes: true,
+        run,
+    }
 }
 
 /// Size of a read, in bytes.

@@ -37,6 +37,63 @@ impl Spread {
     }
 }
 
+/// Whether a goal is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judgement {
+    /// The whole range is on the right side of the bound.
+    Reached,
+    /// The whole range is on the wrong side.
+    Missed,
+    /// The bound is within the range: the rounds do not show whether the goal is reached.
+    NotShown,
+}
+
+impl Judgement {
+    /// Judges several figures together: all must be reached, and one that is missed decides.
+    pub(crate) fn and(self, other: Judgement) -> Judgement {
+        match (self, other) {
+            (Judgement::Missed, _) | (_, Judgement::Missed) => Judgement::Missed,
+            (Judgement::Reached, Judgement::Reached) => Judgement::Reached,
+            _ => Judgement::NotShown,
+        }
+    }
+}
+
+impl fmt::Display for Judgement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Judgement::Reached => "reached",
+            Judgement::Missed => "**missed**",
+            Judgement::NotShown => "**not shown**",
+        })
+    }
+}
+
+impl Spread {
+    /// Judges the goal that the figure is at most this.
+    pub(crate) fn at_most(&self, bound: f64) -> Judgement {
+        if self.high <= bound {
+            Judgement::Reached
+        } else if self.low > bound {
+            Judgement::Missed
+        } else {
+            // Also if there are no values.
+            Judgement::NotShown
+        }
+    }
+
+    /// Judges the goal that the figure is at least this.
+    pub(crate) fn at_least(&self, bound: f64) -> Judgement {
+        if self.low >= bound {
+            Judgement::Reached
+        } else if self.high < bound {
+            Judgement::Missed
+        } else {
+            Judgement::NotShown
+        }
+    }
+}
+
 /// A median and, if there are enough values, its 95 % confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Median {

@@ -1,11 +1,13 @@
 //! One measurement of one server: a fresh process under the load of one workload.
 
+use std::fmt;
 use std::io;
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use mio_echo::load::{Progress, Stopper, run};
+use mio_echo::report::{Latency, Measured, Run, Verdict};
 
 use crate::common::own;
 use crate::common::process::{Server, connect_clients};
@@ -37,12 +39,42 @@ pub(crate) struct Sample {
     pub(crate) rate: f64,
     /// The server's processor time a message, in microseconds.
     pub(crate) cpu_us: f64,
-    /// The median time from the first write of a message to the last byte of its echo, in microseconds.
+    /// The median response time, in microseconds: from when a message was due (in a closed loop: was sent) to the last
+    /// byte of its echo.
     pub(crate) p50_us: f64,
-    /// The 99th percentile of the same time, in microseconds.
+    /// The 99th percentile of the same time.
     pub(crate) p99_us: f64,
+    /// The 99.9th percentile; `NaN` if there are too few messages for it.
+    pub(crate) p999_us: f64,
     /// The growth of the server's memory, in KiB a connection.
     pub(crate) kib: f64,
+}
+
+/// Why a measurement has no figures.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// An echo was wrong. Such a server is not compared with others, and the bench fails.
+    WrongEcho(String),
+    /// The server cannot be measured here: it does not start, refuses connections, or loses them.
+    NotMeasurable(String),
+    /// The load generator's own rules make the run invalid, for example because the generator had no processor.
+    Invalid(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::WrongEcho(why) => write!(f, "a wrong echo: {why}"),
+            Fault::NotMeasurable(why) => write!(f, "cannot be measured here: {why}"),
+            Fault::Invalid(why) => write!(f, "invalid: {why}"),
+        }
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Fault {
+        Fault::NotMeasurable(error.to_string())
+    }
 }
 
 /// How long one measurement takes.
@@ -52,6 +84,18 @@ pub(crate) struct Timing {
     pub(crate) warmup: Duration,
     /// The time that is measured.
     pub(crate) window: Duration,
+}
+
+impl Timing {
+    /// Returns the timing for so many connections, whose warm-up includes the time in which the slowest server accepts
+    /// them. The generator has a connection as soon as the kernel has it, and does not notice when the server accepts
+    /// it.
+    fn for_connections(self, connections: usize) -> Timing {
+        Timing {
+            warmup: self.warmup + ACCEPTING * connections as u32,
+            ..self
+        }
+    }
 }
 
 impl Contender {
@@ -75,21 +119,24 @@ impl Contender {
 /// Starts the server, puts the load on it, and measures it during the window.
 ///
 /// # Errors
-/// If the server cannot be measured, or if an echo is wrong: such a server is not compared with others.
+/// If the server cannot be measured, if an echo is wrong, or if the run is invalid.
 pub(crate) fn measure(
     contender: &Contender,
     workload: &Workload,
     timing: Timing,
-) -> io::Result<Sample> {
+) -> Result<Sample, Fault> {
     let server = contender.launch()?;
     let before = server.resident()?;
     let idle = connect_clients(server.address, workload.idle)?;
+    let timing = timing.for_connections(workload.clients);
     let plan = workload.plan(server.address, timing.warmup, timing.window);
     let mut usage = Ok((0.0, before));
+    let mut window_start = SystemTime::now();
     let recording = thread::scope(|scope| {
         let mut sampler = None;
         let recording = run(&plan, &Stopper::default(), |progress| {
             if matches!(progress, Progress::Started) {
+                window_start = SystemTime::now() + timing.warmup;
                 sampler = Some(scope.spawn(|| measure_usage(&server, timing)));
             }
         });
@@ -105,22 +152,36 @@ pub(crate) fn measure(
     drop(idle);
     server.stop()?;
 
-    let rate = recording.completed as f64 / timing.window.as_secs_f64();
-    let micros = |quantile| recording.service.value_at_quantile(quantile) as f64 / 1e3;
-    if let Some((kind, faults)) = recording.faults.iter().next() {
-        let (count, detail) = (recording.counts.errors, &faults.first.detail);
-        let what = format!("errors: {count}, the first: {kind}, {detail}");
-        return Err(io::Error::other(what));
+    let run = Run::new(0, Measured::new(&plan, recording, window_start));
+    if let Some(error) = run.errors.first() {
+        let what = format!(
+            "errors: {}, the first: {}, {}",
+            run.counts.errors, error.kind, error.first.detail
+        );
+        return Err(match error.kind.is_a_wrong_echo() {
+            true => Fault::WrongEcho(what),
+            false => Fault::NotMeasurable(what),
+        });
     }
+    if run.validity.verdict == Verdict::Invalid {
+        return Err(Fault::Invalid(run.validity.reasons.join("; ")));
+    }
+    let rate = run.throughput.messages_per_second;
     if rate > 1_000.0 && utilisation < 1e-3 {
         let what = "the started process does not do the work: it is a wrapper; name the server's program itself";
-        return Err(io::Error::other(what));
+        return Err(Fault::NotMeasurable(what.to_owned()));
     }
+    let response: &Latency = &run.latency.response;
+    let micros = |percent| {
+        let ns = response.percentile(percent);
+        ns.map_or(f64::NAN, |ns| ns as f64 / 1e3)
+    };
     Ok(Sample {
         rate,
         cpu_us: utilisation * 1e6 / rate,
-        p50_us: micros(0.5),
-        p99_us: micros(0.99),
+        p50_us: micros(50.0),
+        p99_us: micros(99.0),
+        p999_us: micros(99.9),
         kib: (resident - before) as f64 / 1024.0 / workload.connections() as f64,
     })
 }
@@ -134,6 +195,10 @@ fn measure_usage(server: &Server, timing: Timing) -> io::Result<(f64, i64)> {
     let share = used.as_secs_f64() / start.elapsed().as_secs_f64();
     Ok((share, server.resident()?))
 }
+
+/// The time in which each server accepts a connection. A server that fills a new buffer of 64 KiB with zeros for each
+/// connection needs about 50 µs.
+const ACCEPTING: Duration = Duration::from_micros(100);
 
 /// Keeps the measurement of processor time away from both ends of the window. The run starts a few milliseconds after
 /// it reports `Started`, and at its end connections close; neither is to be measured.

@@ -51,11 +51,7 @@ pub(crate) fn measure(rounds: usize) -> io::Result<String> {
          | | p99, ms |\n|---|---:|\n| with the budget of a turn | {with} |\n| without it | {without} |\n\
          | with ÷ without | {ratio:.3} |\n\n- {}: with ÷ without at most 0.10\n",
         EVERY.as_millis(),
-        if ratio.median <= 0.1 {
-            "reached"
-        } else {
-            "**missed**"
-        },
+        ratio.at_most(0.1),
     ))
 }
 

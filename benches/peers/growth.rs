@@ -1,51 +1,38 @@
-//! Processor time a message from 10 to 15,000 connections: our server and the epoll limit.
+//! Rate and processor time a message from 10 to 15,000 connections: our server and the bare epoll loops.
 
-use std::io;
-
-use crate::block::{self, Contender, Start, Timing};
-use crate::common::spread::Spread;
-use crate::race::{LIMIT, OURS};
+use crate::block::{Contender, Start, Timing};
+use crate::race::{self, Comparison, OURS, Row};
+use crate::servers::BARE;
 use crate::workloads::ping_pong;
 
-/// One point of both curves.
+/// One point of the curves.
 pub(crate) struct Point {
     pub(crate) clients: usize,
-    /// Our server's processor time, in microseconds a message.
-    pub(crate) ours: Spread,
-    /// That of the epoll limit.
-    pub(crate) limit: Spread,
-    /// Ours ÷ the limit's, round by round.
-    pub(crate) ratio: Spread,
+    pub(crate) ours: Row,
+    /// The bare epoll loops: level-triggered and edge-triggered.
+    pub(crate) bare: [Row; 2],
 }
 
-/// Measures both servers at each number of clients. They swap places from round to round.
-///
-/// # Errors
-/// If a server cannot be measured.
-pub(crate) fn measure(rounds: usize, timing: Timing) -> io::Result<Vec<Point>> {
-    let contenders = [
-        Contender::new(OURS, Start::Ours(&[])),
-        Contender::new(LIMIT, Start::Peer(LIMIT)),
-    ];
-    let mut samples = [const { Vec::new() }; CLIENTS.len()];
-    for round in 0..rounds {
-        for (samples, clients) in samples.iter_mut().zip(CLIENTS) {
-            let workload = ping_pong(clients);
-            let mut cpu = [0.0; 2];
-            for place in 0..2 {
-                let which = (place + round) % 2;
-                cpu[which] = block::measure(&contenders[which], &workload, timing)?.cpu_us;
-            }
-            samples.push(cpu);
-        }
-    }
-    let points = samples.iter().zip(CLIENTS).map(|(samples, clients)| Point {
-        clients,
-        ours: Spread::of(samples.iter().map(|[ours, _]| *ours)),
-        limit: Spread::of(samples.iter().map(|[_, limit]| *limit)),
-        ratio: Spread::of(samples.iter().map(|[ours, limit]| ours / limit)),
-    });
-    Ok(points.collect())
+/// Measures the servers at each number of clients, round by round. Returns the points, and how many rows make the bench
+/// fail.
+pub(crate) fn measure(rounds: usize, timing: Timing) -> (Vec<Point>, usize) {
+    let mut contenders = vec![Contender::new(OURS, Start::Ours(&[]))];
+    contenders.extend(BARE.map(|name| Contender::new(name, Start::Peer(name))));
+    let workloads = CLIENTS.map(ping_pong);
+    let comparisons = race::run(&workloads, &contenders, rounds, timing);
+    let failures = race::failures(&comparisons);
+    let point = |comparison: Comparison| {
+        let [ours, level, edge] = <[Row; 3]>::try_from(comparison.rows).ok()?;
+        Some(Point {
+            clients: comparison.workload.clients,
+            ours,
+            bare: [level, edge],
+        })
+    };
+    (
+        comparisons.into_iter().filter_map(point).collect(),
+        failures,
+    )
 }
 
 const CLIENTS: [usize; 8] = [10, 30, 100, 300, 1_000, 3_000, 10_000, 15_000];

@@ -26,6 +26,8 @@ mod report;
 #[cfg(target_os = "linux")]
 mod servers;
 #[cfg(target_os = "linux")]
+mod tails;
+#[cfg(target_os = "linux")]
 mod workloads;
 
 #[cfg(target_os = "linux")]

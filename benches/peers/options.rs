@@ -11,13 +11,13 @@ use crate::block::Timing;
 use crate::common::process::{connect_clients, end_servers_on_signals, pin_load};
 use crate::common::{environment, window};
 use crate::workloads::{WORKLOADS, Workload};
-use crate::{fairness, goals, growth, race, report, servers};
+use crate::{fairness, goals, growth, race, report, servers, tails};
 
 /// Compare echo servers, ours and others, in one interleaved run
 #[derive(Parser, Debug)]
 #[command(bin_name = "cargo bench --bench peers --")]
 struct Args {
-    /// Measure only the workloads whose name contains one of these; "growth" and "fairness" are names too
+    /// Measure only the workloads whose name contains one of these; "growth", "fairness" and "tails" are names too
     #[arg(value_name = "WORKLOAD")]
     only: Vec<String>,
 
@@ -77,13 +77,15 @@ fn compare(args: &Args) -> io::Result<()> {
         .into_iter()
         .filter(|workload| args.wants(workload.name))
         .collect();
-    let (grows, is_fair) = (args.wants("growth"), args.wants("fairness"));
-    if workloads.is_empty() && !grows && !is_fair {
+    let parts = ["growth", "fairness", "tails"];
+    let [grows, is_fair, has_tails] = parts.map(|name| args.wants(name));
+    if workloads.is_empty() && !parts.iter().any(|name| args.wants(name)) {
         let names: Vec<_> = WORKLOADS.iter().map(|workload| workload.name).collect();
         return Err(io::Error::other(format!(
-            "no workload is called {}; the names are: {}; growth; fairness",
+            "no workload is called {}; the names are: {}; {}",
             args.only.join(" or "),
-            names.join("; ")
+            names.join("; "),
+            parts.join("; ")
         )));
     }
     let machine = environment();
@@ -98,6 +100,7 @@ fn compare(args: &Args) -> io::Result<()> {
     let mut failures = 0;
     if !workloads.is_empty() {
         let comparisons = race::run(&workloads, &contenders, rounds, timing);
+        report.say(&report::about_memory());
         for comparison in &comparisons {
             report.say(&report::table(comparison));
         }
@@ -106,9 +109,15 @@ fn compare(args: &Args) -> io::Result<()> {
         report.keep("peers.svg", &crate::plot::ratios(&comparisons))?;
     }
     if grows {
-        let curve = growth::measure(rounds, timing)?;
+        let (curve, failed) = growth::measure(rounds, timing);
+        failures += failed;
         report.say(&report::curve(&curve));
         report.keep("growth.svg", &crate::plot::growth(&curve))?;
+    }
+    if has_tails {
+        let (tails, failed) = tails::measure(&contenders, rounds, timing);
+        report.say(&tails);
+        failures += failed;
     }
     if is_fair {
         report.say(&fairness::measure(rounds)?);
@@ -117,7 +126,7 @@ fn compare(args: &Args) -> io::Result<()> {
     match failures {
         0 => Ok(()),
         n => Err(io::Error::other(format!(
-            "{n} rows failed: the server could not be measured, or an echo was wrong; the reasons are below the tables"
+            "{n} rows failed: an echo was wrong, or mio-echo could not be measured; the reasons are below the tables"
         ))),
     }
 }

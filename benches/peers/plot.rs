@@ -1,11 +1,13 @@
-//! Two pictures as SVG: processor time ÷ that of the epoll limit for each workload, and processor time over the
-//! number of clients.
+//! Two pictures as SVG: processor time ÷ that of the cheaper bare epoll loop for each workload, and processor time over
+//! the number of clients.
 
 use maud::{Markup, html};
 
 use crate::common::spread::Spread;
+use crate::goals::cpu;
 use crate::growth::Point;
-use crate::race::{Comparison, LIMIT};
+use crate::race::{Comparison, Row};
+use crate::servers::BARE;
 
 /// Draws a point for each workload and server, and a line between its quartiles, on a logarithmic axis.
 pub(crate) fn ratios(comparisons: &[Comparison]) -> String {
@@ -15,11 +17,11 @@ pub(crate) fn ratios(comparisons: &[Comparison]) -> String {
     for comparison in comparisons {
         y += LINE;
         marks.push(html! { text x="8" y=(y) font-weight="bold" { (comparison.workload.name) } });
-        let Some(limit) = comparison.row(LIMIT) else {
+        let Some(bare) = comparison.barest(cpu) else {
             continue;
         };
-        for row in comparison.rows.iter().filter(|row| row.name != LIMIT) {
-            let ratio = row.by(limit, |sample| sample.cpu_us);
+        for row in comparison.rows.iter().filter(|row| row.name != bare.name) {
+            let ratio = row.by(bare, cpu);
             if ratio.median.is_nan() {
                 continue;
             }
@@ -45,7 +47,8 @@ pub(crate) fn ratios(comparisons: &[Comparison]) -> String {
             text x=(at(tick)) y=(TOP - 6) text-anchor="middle" { (tick) "×" }
         }
     };
-    let title = "Server processor time a message ÷ the epoll limit's, lower is better: median and quartiles";
+    let title =
+        "Server processor time a message ÷ the cheaper bare epoll loop's: median and quartiles";
     picture(
         title,
         bottom + 8,
@@ -53,11 +56,17 @@ pub(crate) fn ratios(comparisons: &[Comparison]) -> String {
     )
 }
 
-/// Draws both curves over the number of clients.
+/// Draws the curves over the number of clients.
 pub(crate) fn growth(points: &[Point]) -> String {
+    let rows: [fn(&Point) -> &Row; 3] = [
+        |point| &point.ours,
+        |point| &point.bare[0],
+        |point| &point.bare[1],
+    ];
+    let of = |point: &Point, row: fn(&Point) -> &Row| row(point).spread(cpu);
     let most = points
         .iter()
-        .map(|point| point.ours.high.max(point.limit.high));
+        .flat_map(|point| rows.iter().map(|row| of(point, *row).high));
     let most = most.fold(1.0, f64::max) * 1.1;
     let (left, right, bottom) = (60.0, f64::from(WIDTH) - 20.0, 320.0);
     let x = |clients: usize| {
@@ -65,17 +74,21 @@ pub(crate) fn growth(points: &[Point]) -> String {
         left + share * (right - left)
     };
     let y = |us: f64| bottom - us / most * (bottom - f64::from(TOP) - 10.0);
-    let curve = |colour: &str, of: fn(&Point) -> Spread| {
-        let path: Vec<String> = points
+    let curve = |colour: &str, row: fn(&Point) -> &Row| {
+        let spreads: Vec<(usize, Spread)> = points
             .iter()
-            .map(|point| format!("{:.1},{:.1}", x(point.clients), y(of(point).median)))
+            .map(|point| (point.clients, of(point, row)))
+            .filter(|(_, spread)| !spread.median.is_nan())
+            .collect();
+        let path: Vec<String> = spreads
+            .iter()
+            .map(|(clients, spread)| format!("{:.1},{:.1}", x(*clients), y(spread.median)))
             .collect();
         html! {
             polyline points=(path.join(" ")) fill="none" stroke=(colour) stroke-width="2" {}
-            @for point in points {
-                line x1=(x(point.clients)) x2=(x(point.clients)) stroke=(colour)
-                    y1=(y(of(point).low)) y2=(y(of(point).high)) {}
-                circle cx=(x(point.clients)) cy=(y(of(point).median)) r="3" fill=(colour) {}
+            @for (clients, spread) in &spreads {
+                line x1=(x(*clients)) x2=(x(*clients)) stroke=(colour) y1=(y(spread.low)) y2=(y(spread.high)) {}
+                circle cx=(x(*clients)) cy=(y(spread.median)) r="3" fill=(colour) {}
             }
         }
     };
@@ -89,10 +102,10 @@ pub(crate) fn growth(points: &[Point]) -> String {
             text x=(left - 8.0) y=(y(tick) + 4.0) text-anchor="end" { (tick) }
             line x1=(left) x2=(right) y1=(y(tick)) y2=(y(tick)) stroke="#8884" {}
         }
-        (curve(COLOURS[0], |point| point.ours))
-        (curve(COLOURS[1], |point| point.limit))
+        @for (n, row) in rows.iter().enumerate() { (curve(COLOURS[n], *row)) }
         text x=(left + 10.0) y=(TOP + 12) fill=(COLOURS[0]) { "mio-echo" }
-        text x=(left + 90.0) y=(TOP + 12) fill=(COLOURS[1]) { "the epoll limit" }
+        text x=(left + 90.0) y=(TOP + 12) fill=(COLOURS[1]) { (BARE[0]) }
+        text x=(left + 210.0) y=(TOP + 12) fill=(COLOURS[2]) { (BARE[1]) }
     };
     let title = "Server processor time a message, µs, by clients: median and quartiles";
     picture(title, 350, &body)
@@ -134,6 +147,6 @@ const TOP: u32 = 44;
 const LINE: u32 = 16;
 
 /// Colours that colour-blind readers can tell apart too (Okabe and Ito, 2008).
-const COLOURS: [&str; 7] = [
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000",
+const COLOURS: [&str; 8] = [
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#b8a500",
 ];

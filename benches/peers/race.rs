@@ -2,10 +2,10 @@
 
 use std::io;
 
-use crate::block::{Contender, Sample, Start, Timing, measure};
+use crate::block::{Contender, Fault, Sample, Start, Timing, measure};
 use crate::common::output::show_progress;
 use crate::common::spread::Spread;
-use crate::servers::PEERS;
+use crate::servers::{BARE, PEERS};
 use crate::workloads::Workload;
 
 /// The results of one workload: a row for each server.
@@ -17,10 +17,8 @@ pub(crate) struct Comparison {
 /// The results of one server under one workload.
 pub(crate) struct Row {
     pub(crate) name: String,
-    /// One sample for each round; `None` if the server could not be measured or an echo was wrong.
-    pub(crate) samples: Vec<Option<Sample>>,
-    /// The reason for the last `None`.
-    pub(crate) fault: Option<String>,
+    /// One measurement for each round.
+    pub(crate) rounds: Vec<Result<Sample, Fault>>,
 }
 
 /// Returns our server, the servers of this bench, and those of `--peer`.
@@ -64,18 +62,17 @@ pub(crate) fn run(
     rounds: usize,
     timing: Timing,
 ) -> Vec<Comparison> {
+    let takes_part = |workload: &Workload, contender: &&Contender| {
+        contender.name != BUSY_POLLING || workload.never_sleeps
+    };
     let mut comparisons: Vec<Comparison> = workloads
         .iter()
         .map(|workload| Comparison {
             workload: *workload,
             rows: contenders
                 .iter()
-                .filter(|contender| contender.name != BUSY_POLLING || workload.clients == 1)
-                .map(|contender| Row {
-                    name: contender.name.clone(),
-                    samples: Vec::new(),
-                    fault: None,
-                })
+                .filter(|contender| takes_part(workload, contender))
+                .map(|contender| Row::new(&contender.name))
                 .collect(),
         })
         .collect();
@@ -96,13 +93,8 @@ pub(crate) fn run(
                 };
                 let left = format!("round {} of {rounds}", round + 1);
                 show_progress(&format!("{left}: {}, {name}", comparison.workload.name));
-                match measure(contender, &comparison.workload, timing) {
-                    Ok(sample) => row.samples.push(Some(sample)),
-                    Err(error) => {
-                        row.samples.push(None);
-                        row.fault = Some(error.to_string());
-                    }
-                }
+                row.rounds
+                    .push(measure(contender, &comparison.workload, timing));
             }
         }
     }
@@ -110,10 +102,17 @@ pub(crate) fn run(
     comparisons
 }
 
-/// Counts the rows whose server could not be measured or sent a wrong echo.
+/// Counts the rows that make the bench fail: a wrong echo, or our own server without figures. Another server that
+/// cannot be measured here is a row that says why.
 pub(crate) fn failures(comparisons: &[Comparison]) -> usize {
     let rows = comparisons.iter().flat_map(|comparison| &comparison.rows);
-    rows.filter(|row| row.fault.is_some()).count()
+    rows.filter(|row| {
+        let is_wrong = row
+            .faults()
+            .any(|fault| matches!(fault, Fault::WrongEcho(_)));
+        is_wrong || (row.name == OURS && row.is_empty())
+    })
+    .count()
 }
 
 impl Comparison {
@@ -121,19 +120,52 @@ impl Comparison {
     pub(crate) fn row(&self, name: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.name == name)
     }
+
+    /// Returns the bare epoll loop, level-triggered or edge-triggered, whose figure is lower.
+    pub(crate) fn barest(&self, figure: fn(&Sample) -> f64) -> Option<&Row> {
+        let rows = BARE.iter().filter_map(|name| self.row(name));
+        rows.filter(|row| !row.spread(figure).median.is_nan())
+            .min_by(|a, b| {
+                let (a, b) = (a.spread(figure).median, b.spread(figure).median);
+                a.total_cmp(&b)
+            })
+    }
 }
 
 impl Row {
+    fn new(name: &str) -> Row {
+        Row {
+            name: name.to_owned(),
+            rounds: Vec::new(),
+        }
+    }
+
+    fn samples(&self) -> impl Iterator<Item = &Sample> {
+        self.rounds.iter().flatten()
+    }
+
+    /// Returns why rounds have no figures.
+    pub(crate) fn faults(&self) -> impl Iterator<Item = &Fault> {
+        self.rounds.iter().filter_map(|round| round.as_ref().err())
+    }
+
+    /// Whether no round has figures.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.samples().next().is_none()
+    }
+
     /// Returns the median and quartiles of one figure over the rounds.
     pub(crate) fn spread(&self, figure: fn(&Sample) -> f64) -> Spread {
-        Spread::of(self.samples.iter().flatten().map(figure))
+        Spread::of(self.samples().map(figure).filter(|value| !value.is_nan()))
     }
 
     /// Returns the ratio of one figure: this server's ÷ the other one's of the same round.
     pub(crate) fn by(&self, other: &Row, figure: fn(&Sample) -> f64) -> Spread {
-        let rounds = self.samples.iter().zip(&other.samples);
-        let pairs = rounds.filter_map(|(ours, theirs)| Some((ours.as_ref()?, theirs.as_ref()?)));
-        Spread::of(pairs.map(|(ours, theirs)| figure(ours) / figure(theirs)))
+        let rounds = self.rounds.iter().zip(&other.rounds);
+        let pairs =
+            rounds.filter_map(|(ours, theirs)| Some((ours.as_ref().ok()?, theirs.as_ref().ok()?)));
+        let ratios = pairs.map(|(ours, theirs)| figure(ours) / figure(theirs));
+        Spread::of(ratios.filter(|ratio| !ratio.is_nan()))
     }
 }
 
@@ -141,5 +173,3 @@ impl Row {
 pub(crate) const OURS: &str = "mio-echo";
 /// Our server with `--busy-poll`.
 pub(crate) const BUSY_POLLING: &str = "mio-echo, busy-poll 50us";
-/// The minimal epoll server, which the others are compared with.
-pub(crate) const LIMIT: &str = "epoll limit";

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::block::{Sample, Timing};
 use crate::common::output::aligned;
+use crate::goals::{cpu, rate};
 use crate::growth::Point;
-use crate::race::{Comparison, LIMIT, OURS, Row};
+use crate::race::{Comparison, OURS, Row};
+use crate::servers::{PEERS, chooses_its_buffer};
 
 /// The text of the report, which is printed as it grows, and the folder for its files.
 pub(crate) struct Report {
@@ -69,7 +71,8 @@ pub(crate) fn heading(machine: &str, pinned: bool, rounds: usize, timing: Timing
     format!(
         "# Echo servers compared\n\nFor users who compare servers. `docs/PERFORMANCE.md` explains the method.\n\n\
          {machine}; {}. Rounds: {rounds}, {} ms each. {}. The load generator verifies every \
-         byte. Figures are medians; in brackets the quartiles of the rounds. Made by `cargo bench --bench peers`.\n",
+         byte, and leaves out runs that its own rules make invalid. Figures are medians; in brackets the quartiles of \
+         the rounds. Made by `cargo bench --bench peers`.\n",
         humantime::format_rfc3339_seconds(std::time::SystemTime::now())
             .to_string()
             .split('T')
@@ -87,26 +90,30 @@ pub(crate) fn heading(machine: &str, pinned: bool, rounds: usize, timing: Timing
 /// Returns the table of one workload, and the reasons of the servers that failed below it.
 pub(crate) fn table(comparison: &Comparison) -> String {
     let workload = &comparison.workload;
+    let bare = comparison.barest(cpu);
+    let by_bare = bare.map_or("CPU ÷ bare epoll".to_owned(), |row| {
+        format!("CPU ÷ {}", row.name)
+    });
     let mut lines = vec![
         [
             "",
             "messages/s",
             "CPU µs/message",
+            "rate ÷ mio-echo",
+            "CPU ÷ mio-echo",
+            &by_bare,
             "p50 µs",
             "p99 µs",
             "KiB/connection",
-            "CPU ÷ epoll limit",
-            "rate ÷ mio-echo",
         ]
         .map(str::to_owned),
     ];
-    let mut faults = Vec::new();
-    for row in &comparison.rows {
-        lines.push(cells(comparison, row));
-        if let Some(fault) = &row.fault {
-            faults.push(format!("- **{}**: {fault}\n", row.name));
-        }
-    }
+    lines.extend(
+        comparison
+            .rows
+            .iter()
+            .map(|row| cells(comparison, row, bare)),
+    );
     format!(
         "## {}\n\n{}{}, {} bytes a message, {} in flight on each connection{}.\n\n{}\n{}",
         workload.name,
@@ -126,52 +133,105 @@ pub(crate) fn table(comparison: &Comparison) -> String {
             ""
         },
         aligned(&lines),
-        faults.concat(),
+        faults(comparison),
     )
 }
 
-fn cells(comparison: &Comparison, row: &Row) -> [String; 8] {
-    if row.samples.iter().all(Option::is_none) {
-        let mut cells = [const { String::new() }; 8];
+/// Returns a line for each server with rounds without figures: how many, and why the last of them has none.
+pub(crate) fn faults(comparison: &Comparison) -> String {
+    let line = |row: &Row| {
+        let (count, last) = (row.faults().count(), row.faults().last()?);
+        let rounds = row.rounds.len();
+        Some(format!(
+            "- **{}**, {count} of {rounds} rounds: {last}\n",
+            row.name
+        ))
+    };
+    comparison.rows.iter().filter_map(line).collect()
+}
+
+/// Returns what a reader must know about the memory of the servers.
+pub(crate) fn about_memory() -> String {
+    let (own, ours): (Vec<&str>, Vec<&str>) = PEERS
+        .iter()
+        .map(|(name, _)| *name)
+        .partition(|name| chooses_its_buffer(name));
+    format!(
+        "KiB/connection: the growth of the server's own memory. A buffer of 64 KiB was this bench's choice for {}; the \
+         two epoll loops and the mio textbook have one for all connections, the others one for each connection. In the \
+         rows {} the library's own copy function chooses the buffer.\n",
+        ours.join(", "),
+        own.join("; ")
+    )
+}
+
+fn cells(comparison: &Comparison, row: &Row, bare: Option<&Row>) -> [String; 9] {
+    if row.is_empty() {
+        let mut cells = [const { String::new() }; 9];
         row.name.clone_into(&mut cells[0]);
         "see below".clone_into(&mut cells[1]);
         return cells;
     }
     let median = |figure: fn(&Sample) -> f64| row.spread(figure).median;
-    let by = |other: &str, figure: fn(&Sample) -> f64| match comparison.row(other) {
+    let by = |other: Option<&Row>, figure: fn(&Sample) -> f64| match other {
         Some(other) => row.by(other, figure).to_string(),
         None => "–".to_owned(),
     };
+    let ours = comparison.row(OURS);
     [
         row.name.clone(),
-        format!("{:.0}", median(|sample| sample.rate)),
-        format!("{:.2}", median(|sample| sample.cpu_us)),
-        format!("{:.0}", median(|sample| sample.p50_us)),
-        format!("{:.0}", median(|sample| sample.p99_us)),
+        format!("{:.0}", median(rate)),
+        format!("{:.2}", median(cpu)),
+        by(ours, rate),
+        by(ours, cpu),
+        by(bare, cpu),
+        micros(median(|sample| sample.p50_us)),
+        micros(median(|sample| sample.p99_us)),
         format!("{:.2}", median(|sample| sample.kib)),
-        by(LIMIT, |sample| sample.cpu_us),
-        by(OURS, |sample| sample.rate),
     ]
 }
 
-/// Returns the table of both curves.
+/// Writes a time; a dash if there were too few messages for it.
+pub(crate) fn micros(us: f64) -> String {
+    match us.is_nan() {
+        true => "–".to_owned(),
+        false => format!("{us:.0}"),
+    }
+}
+
+/// Returns the table of the curves.
 pub(crate) fn curve(points: &[Point]) -> String {
-    let mut lines = vec![["clients", "mio-echo", "epoll limit", "ratio"].map(str::to_owned)];
+    let mut lines = vec![
+        [
+            "clients",
+            "mio-echo, messages/s",
+            "mio-echo, CPU µs",
+            "rate ÷ level",
+            "CPU ÷ level",
+            "rate ÷ edge",
+            "CPU ÷ edge",
+        ]
+        .map(str::to_owned),
+    ];
     lines.extend(points.iter().map(|point| {
+        let [level, edge] = &point.bare;
         [
             point.clients.to_string(),
-            point.ours.to_string(),
-            point.limit.to_string(),
-            point.ratio.to_string(),
+            format!("{:.0}", point.ours.spread(rate).median),
+            point.ours.spread(cpu).to_string(),
+            point.ours.by(level, rate).to_string(),
+            point.ours.by(level, cpu).to_string(),
+            point.ours.by(edge, rate).to_string(),
+            point.ours.by(edge, cpu).to_string(),
         ]
     }));
     format!(
-        "## Growth\n\nProcessor time in µs a message of 64 bytes. A client sends its next message when the echo is \
-         back.\n\n{}",
+        "## Growth\n\nMessages of 64 bytes. A client sends its next message when the echo is back. Level and edge are \
+         the bare epoll loops.\n\n{}",
         aligned(&lines)
     )
 }
 
-fn plural(count: usize, noun: &str) -> String {
+pub(crate) fn plural(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use mio_echo::load::{Plan, Sizes, Until};
 
-/// One kind of load. Every connection is a closed loop: it sends the next message when an echo has come back.
+/// One kind of load. Without a rate, every connection is a closed loop: it sends the next message when an echo has come
+/// back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Workload {
     /// Name on the command line and in the report.
@@ -18,6 +19,8 @@ pub(crate) struct Workload {
     pub(crate) size: u32,
     /// Messages in flight on each connection.
     pub(crate) pipeline: usize,
+    /// Messages a second over all connections, in an open loop.
+    pub(crate) rate: Option<f64>,
     /// True if the client polls without sleeping, so that the latency does not include the client's wake-up.
     pub(crate) never_sleeps: bool,
     /// True if each connection is closed after one message, and the next message uses a new one.
@@ -31,6 +34,7 @@ const PING_PONG: Workload = Workload {
     idle: 0,
     size: 64,
     pipeline: 1,
+    rate: None,
     never_sleeps: false,
     reconnects: false,
 };
@@ -110,6 +114,7 @@ impl Workload {
         plan.sizes = Sizes::one(self.size).unwrap_or_default();
         plan.pipeline = self.pipeline;
         plan.reconnect = self.reconnects.then_some(1);
+        plan.rate = self.rate;
         plan.never_sleep = self.never_sleeps;
         plan.warmup = warmup;
         plan.until = Until::Elapsed(window);

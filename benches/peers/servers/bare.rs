@@ -1,7 +1,8 @@
-//! The epoll limit: the least work that an epoll server can do for a small message.
+//! A bare epoll loop, twice: the least work that an epoll server can do for a small message.
 //!
-//! Level-triggered, one read and one write a message; no timeouts, no memory bounds, no statistics. Not an example to
-//! follow.
+//! One read and one write a message; no timeouts, no memory bounds, no statistics, no budget. Not an example to follow.
+//! The level-triggered one is registered for reading, and for writing instead while a write is pending. The
+//! edge-triggered one is registered once for both. Which of them is cheaper depends on the workload.
 
 use std::io;
 use std::net::TcpListener;
@@ -20,14 +21,33 @@ struct Client {
     pending: Vec<u8>,
 }
 
-pub(super) fn serve(listener: TcpListener) -> io::Result<()> {
+/// When epoll reports a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trigger {
+    Level,
+    Edge,
+}
+
+pub(super) fn serve_levels(listener: TcpListener) -> io::Result<()> {
+    serve(&listener, Trigger::Level)
+}
+
+pub(super) fn serve_edges(listener: TcpListener) -> io::Result<()> {
+    serve(&listener, Trigger::Edge)
+}
+
+fn serve(listener: &TcpListener, trigger: Trigger) -> io::Result<()> {
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(
         &epoll,
-        &listener,
+        listener,
         EventData::new_u64(LISTENER),
         EventFlags::IN,
     )?;
+    let interest = match trigger {
+        Trigger::Level => EventFlags::IN,
+        Trigger::Edge => EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET,
+    };
     let mut clients: Vec<Option<Client>> = Vec::new();
     let mut buffer = vec![0; BUFFER];
     let mut events = Vec::with_capacity(1024);
@@ -40,14 +60,9 @@ pub(super) fn serve(listener: TcpListener) -> io::Result<()> {
         for event in &events {
             let key = event.data.u64();
             if key == LISTENER {
-                let stream = accept_with(&listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+                let stream = accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
                 let place = stream.as_raw_fd() as usize;
-                epoll::add(
-                    &epoll,
-                    &stream,
-                    EventData::new_u64(place as u64),
-                    EventFlags::IN,
-                )?;
+                epoll::add(&epoll, &stream, EventData::new_u64(place as u64), interest)?;
                 if clients.len() <= place {
                     clients.resize_with(place + 1, || None);
                 }
@@ -59,55 +74,111 @@ pub(super) fn serve(listener: TcpListener) -> io::Result<()> {
             let Some(client) = &mut clients[place] else {
                 continue;
             };
-            let was_pending = !client.pending.is_empty();
-            let goes_on = match was_pending {
-                false => client.echo(&mut buffer),
-                true => client.write_out(),
+            let goes_on = match trigger {
+                Trigger::Level => client.level(&epoll, key, &mut buffer)?,
+                Trigger::Edge => client.edge(event.flags, &mut buffer),
             };
-            let is_pending = !client.pending.is_empty();
             if !goes_on {
                 clients[place] = None;
-            } else if was_pending != is_pending {
-                let interest = match is_pending {
-                    true => EventFlags::OUT,
-                    false => EventFlags::IN,
-                };
-                epoll::modify(&epoll, &client.stream, EventData::new_u64(key), interest)?;
             }
         }
     }
 }
 
+/// What a read or a write did.
+enum Moved {
+    /// All bytes that it could move: the buffer was filled, or nothing is pending.
+    All,
+    /// Fewer bytes than that, or none because it would block.
+    Some,
+    /// The connection has ended.
+    Ended,
+}
+
 impl Client {
-    /// Reads once and writes the bytes. Returns false if the connection has ended.
-    fn echo(&mut self, buffer: &mut [u8]) -> bool {
-        let n = match recv(&self.stream, &mut *buffer, RecvFlags::empty()) {
-            Ok((_, 0)) => return false,
-            Ok((_, n)) => n,
-            Err(error) => return matches!(error, Errno::AGAIN | Errno::INTR),
+    /// Handles a level: one read with its write, or one write. Returns false if the connection has ended.
+    fn level(&mut self, epoll: &OwnedFd, key: u64, buffer: &mut [u8]) -> io::Result<bool> {
+        let was_pending = !self.pending.is_empty();
+        let moved = match was_pending {
+            false => self.echo(buffer),
+            true => self.write_out(),
         };
-        match send(&self.stream, &buffer[..n], SendFlags::NOSIGNAL) {
-            Ok(taken) if taken == n => true,
-            Ok(taken) => {
-                self.pending.extend_from_slice(&buffer[taken..n]);
-                true
+        if matches!(moved, Moved::Ended) {
+            return Ok(false);
+        }
+        let is_pending = !self.pending.is_empty();
+        if was_pending != is_pending {
+            let interest = match is_pending {
+                true => EventFlags::OUT,
+                false => EventFlags::IN,
+            };
+            epoll::modify(epoll, &self.stream, EventData::new_u64(key), interest)?;
+        }
+        Ok(true)
+    }
+
+    /// Handles an edge: writes and reads until neither can go on. A read that does not fill the buffer has emptied the
+    /// socket (epoll(7)), unless the other end has ended its stream. Returns false if the connection has ended.
+    fn edge(&mut self, flags: EventFlags, buffer: &mut [u8]) -> bool {
+        let has_ended = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
+        // A new connection is writable, and most events of a connection say so too.
+        if !has_ended && self.pending.is_empty() && !flags.contains(EventFlags::IN) {
+            return true;
+        }
+        loop {
+            if !self.pending.is_empty() {
+                match self.write_out() {
+                    Moved::All => {}
+                    Moved::Some => return true,
+                    Moved::Ended => return false,
+                }
             }
-            Err(Errno::AGAIN) => {
-                self.pending.extend_from_slice(&buffer[..n]);
-                true
+            match self.echo(buffer) {
+                Moved::All => {}
+                Moved::Some if has_ended && self.pending.is_empty() => {}
+                Moved::Some => return true,
+                Moved::Ended => return false,
             }
-            Err(_) => false,
         }
     }
 
-    /// Writes pending bytes. Returns false if the connection has ended.
-    fn write_out(&mut self) -> bool {
+    /// Reads once and writes the bytes.
+    fn echo(&mut self, buffer: &mut [u8]) -> Moved {
+        let n = match recv(&self.stream, &mut *buffer, RecvFlags::empty()) {
+            Ok((_, 0)) => return Moved::Ended,
+            Ok((_, n)) => n,
+            Err(Errno::AGAIN | Errno::INTR) => return Moved::Some,
+            Err(_) => return Moved::Ended,
+        };
+        match send(&self.stream, &buffer[..n], SendFlags::NOSIGNAL) {
+            Ok(taken) if taken == n => match n == buffer.len() {
+                true => Moved::All,
+                false => Moved::Some,
+            },
+            Ok(taken) => {
+                self.pending.extend_from_slice(&buffer[taken..n]);
+                Moved::Some
+            }
+            Err(Errno::AGAIN) => {
+                self.pending.extend_from_slice(&buffer[..n]);
+                Moved::Some
+            }
+            Err(_) => Moved::Ended,
+        }
+    }
+
+    /// Writes pending bytes once.
+    fn write_out(&mut self) -> Moved {
         match send(&self.stream, &self.pending, SendFlags::NOSIGNAL) {
             Ok(taken) => {
                 self.pending.drain(..taken);
-                true
+                match self.pending.is_empty() {
+                    true => Moved::All,
+                    false => Moved::Some,
+                }
             }
-            Err(error) => matches!(error, Errno::AGAIN | Errno::INTR),
+            Err(Errno::AGAIN | Errno::INTR) => Moved::Some,
+            Err(_) => Moved::Ended,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The other servers: written as the documentation of each library shows, with the usual socket options (no delay, the
-//! longest backlog) and a buffer of 64 KiB, which large messages need.
+//! longest backlog) and a buffer of 64 KiB, which large messages need. That buffer was this bench's choice. So there is
+//! a row with each library's own idiom too: its `io::copy`, which chooses the buffer itself.
 
-mod limit;
+mod bare;
 mod smol_tasks;
 mod textbook;
 mod threads;
@@ -16,13 +17,26 @@ use socket2::{Domain, Socket, Type};
 type Serve = fn(TcpListener) -> io::Result<()>;
 
 /// The names of the servers, and their functions.
-pub(crate) const PEERS: [(&str, Serve); 5] = [
-    ("epoll limit", limit::serve),
+pub(crate) const PEERS: [(&str, Serve); 9] = [
+    (BARE[0], bare::serve_levels),
+    (BARE[1], bare::serve_edges),
     ("mio textbook", textbook::serve),
-    ("tokio", tokio_tasks::serve),
+    (TOKIO, tokio_tasks::serve),
     ("smol", smol_tasks::serve),
     ("std threads", threads::serve),
+    ("tokio, io::copy", tokio_tasks::serve_copying),
+    ("smol, io::copy", smol_tasks::serve_copying),
+    ("std threads, io::copy", threads::serve_copying),
 ];
+
+/// The bare epoll loops.
+pub(crate) const BARE: [&str; 2] = ["bare epoll, level", "bare epoll, edge"];
+pub(crate) const TOKIO: &str = "tokio";
+
+/// Whether the size of the buffers was the library's choice.
+pub(crate) fn chooses_its_buffer(name: &str) -> bool {
+    name.ends_with("io::copy")
+}
 
 /// Listens on a free port, prints `listening on ADDRESS`, and runs the server of this name.
 ///

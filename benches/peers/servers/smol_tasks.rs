@@ -1,4 +1,5 @@
-//! smol: one task for each connection, all tasks on one thread.
+//! smol: one task for each connection, all tasks on one thread. Once with the buffer that all servers of this bench have,
+//! and once with `smol::io::copy`, as smol's own example writes an echo server.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -9,6 +10,17 @@ use smol::{Async, LocalExecutor};
 use super::BUFFER;
 
 pub(super) fn serve(listener: TcpListener) -> io::Result<()> {
+    serve_with(listener, echo)
+}
+
+pub(super) fn serve_copying(listener: TcpListener) -> io::Result<()> {
+    serve_with(listener, copy)
+}
+
+fn serve_with<F>(listener: TcpListener, echo: fn(Async<TcpStream>) -> F) -> io::Result<()>
+where
+    F: Future<Output = io::Result<()>> + 'static,
+{
     let executor = LocalExecutor::new();
     smol::block_on(executor.run(async {
         let listener = Async::new(listener)?;
@@ -30,4 +42,9 @@ async fn echo(mut stream: Async<TcpStream>) -> io::Result<()> {
             n => stream.write_all(&buffer[..n]).await?,
         }
     }
+}
+
+async fn copy(stream: Async<TcpStream>) -> io::Result<()> {
+    smol::io::copy(&stream, &mut &stream).await?;
+    Ok(())
 }
