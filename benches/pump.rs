@@ -1,8 +1,8 @@
 //! Time of a message inside the program, without the kernel: `cargo bench --bench pump`.
 //!
-//! The server's connection runs over a simulated socket that only counts bytes: nothing is copied, and so its cases have
-//! no bytes a second. The client makes and compares every byte, and has them. Before the measurement the bench asserts
-//! that no message allocates.
+//! The server's connection runs over a simulated socket that only counts bytes: nothing is copied, and so its cases
+//! have no bytes a second. The client makes and compares every byte, and has them. Before the measurement the bench
+//! asserts that no message allocates.
 
 #[path = "common/cases.rs"]
 mod cases;

@@ -54,8 +54,8 @@ pub(crate) fn measure(contenders: &[Contender], rounds: usize, timing: Timing) -
             lines.extend(judged(comparison));
         }
     }
-    let heading = "## Tails\n\nResponse times in an open loop, from when a message was due, in microseconds. Medians; in \
-                   brackets the quartiles of the rounds.\n\n";
+    let heading = "## Tails\n\nResponse times in an open loop, from when a message was due, in microseconds. Medians; \
+                   in brackets the quartiles of the rounds.\n\n";
     let goals = goals::section("Goals of the tails", &lines, rounds);
     (format!("{heading}{text}\n{goals}"), failures)
 }

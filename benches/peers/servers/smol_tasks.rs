@@ -1,5 +1,5 @@
-//! smol: one task for each connection, all tasks on one thread. Once with the buffer that all servers of this bench have,
-//! and once with `smol::io::copy`, as smol's own example writes an echo server.
+//! smol: one task for each connection, all tasks on one thread. Once with the buffer that all servers of this bench
+//! have, and once with `smol::io::copy`, as smol's own example writes an echo server.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};

@@ -1,5 +1,5 @@
-//! tokio: one task for each connection, all tasks on one thread. Once with the buffer that all servers of this bench have,
-//! and once with `tokio::io::copy`, as tokio's tutorial writes an echo server.
+//! tokio: one task for each connection, all tasks on one thread. Once with the buffer that all servers of this bench
+//! have, and once with `tokio::io::copy`, as tokio's tutorial writes an echo server.
 
 use std::io;
 
