@@ -47,6 +47,8 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     let stopper = Stopper::default();
     #[cfg(all(unix, feature = "check"))]
     let servers = Servers::new()?;
+    #[cfg(all(unix, feature = "check"))]
+    let _ending = servers.ended_at_drop();
     stop::on_signals(&stopper, {
         #[cfg(all(unix, feature = "check"))]
         let servers = servers.clone();

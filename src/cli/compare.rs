@@ -4,14 +4,16 @@ use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
-use mio_echo::report::{self, Assertion, AssertionResult, Comparison, Verdict, compare_documents};
+use mio_echo::report::{
+    self, Assertion, AssertionResult, Comparison, Side, Verdict, compare_documents,
+};
 
 use super::failure::Failure;
 use super::failure::{CONDITION_MET, INVALID};
 use super::{outputs, writing};
 
-/// Compare two saved reports. Two sittings tell the machine from the program only if both measured the same control
-/// target first; otherwise measure both servers side by side, with mio-echo bench A B
+/// Compare two saved reports. Two sittings show whether the machine or the program made a difference only if both
+/// measured the same control target first; otherwise measure both servers side by side, with mio-echo bench A B
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct CompareArgs {
@@ -56,6 +58,10 @@ pub(super) fn run(args: &CompareArgs) -> Result<(), Failure> {
         .any(|document| document.validity.verdict == Verdict::Invalid);
     let mut with_comparison = b.clone();
     with_comparison.comparisons = vec![comparison.clone()];
+    // A condition about B alone is not about the control.
+    if b.options.targets.len() > 1 {
+        with_comparison.runs.retain(|run| run.side != Some(Side::A));
+    }
     let results: Vec<_> = args
         .fail_if
         .iter()
@@ -99,7 +105,7 @@ fn print(
 
 const AFTER_HELP: &str = "\
 Control: measure the same program first in both sittings, such as `bench CONTROL OLD --json a.json` and later \
-`bench CONTROL NEW --json b.json`. Then the control takes the difference of the machine out.
+`bench CONTROL NEW --json b.json`. Then the control removes the difference of the machine.
 
 Exit codes: 0 compared, 1 failure, 2 usage error, 4 a report is invalid or a --fail-if condition cannot be decided, 99 \
 a --fail-if condition is met, 141 the reader of standard output has gone. If 4 and 99 both apply, the exit code is 4.";

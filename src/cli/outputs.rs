@@ -47,16 +47,15 @@ impl Outputs {
 
     /// Returns the files, without standard output.
     fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        let all = [
-            &self.json,
+        let json = self.json.as_ref().filter(|path| !is_stdout(path));
+        let others = [
             &self.html,
             &self.markdown,
             &self.csv,
             &self.csv_runs,
             &self.hgrm,
         ];
-        let named = all.into_iter().flatten();
-        named.filter(|path| !(is_stdout(path) && self.json.as_ref() == Some(*path)))
+        json.into_iter().chain(others.into_iter().flatten())
     }
 
     /// Checks that each file can be written, for a document of `runs` runs. Call it before the measurement: a file that

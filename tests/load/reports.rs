@@ -427,6 +427,22 @@ fn servers_are_started_by_their_commands_and_ended() {
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert!(stderr.contains(why), "{stderr}");
     }
+    // The last command is started first. It listens, and must end too when another one cannot be started.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pid");
+    let program = mio_echo().get_program().to_owned();
+    let good = format!(
+        "sh -c 'echo $$ >{}; exec {} serve -q {{address}}'",
+        file.display(),
+        program.display()
+    );
+    let output = bench_command(&["--cmd", "false {port}", "--cmd", &good])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let pid = fs::read_to_string(&file).unwrap();
+    let process = Path::new("/proc").join(pid.trim());
+    assert!(!process.exists(), "server {pid} has not ended");
     let output = bench_command(&["--cmd", "echo"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{output:?}");
 }

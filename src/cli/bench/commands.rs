@@ -27,7 +27,8 @@ pub(super) fn parse(text: &str) -> Result<ServerCommand, String> {
     })
 }
 
-/// The running servers. Dropping the last clone ends them.
+/// The running servers. The thread of the signal handler keeps a clone for ever, so dropping one does not end them: see
+/// [`Servers::ended_at_drop`].
 #[derive(Clone, Debug, Default)]
 pub(super) struct Servers {
     running: Arc<Mutex<Vec<Started>>>,
@@ -63,6 +64,11 @@ impl Servers {
         Ok(address.into())
     }
 
+    /// Returns a guard that ends all servers when it is dropped: also when the caller returns early with an error.
+    pub(super) fn ended_at_drop(&self) -> Ending {
+        Ending(self.clone())
+    }
+
     /// Ends all servers.
     pub(super) fn end(&self) {
         self.running().clear();
@@ -70,5 +76,15 @@ impl Servers {
 
     fn running(&self) -> MutexGuard<'_, Vec<Started>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends the servers when it is dropped.
+#[derive(Debug)]
+pub(super) struct Ending(Servers);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }

@@ -104,7 +104,7 @@ impl Display {
         let rate = self.messages as f64 / elapsed.as_secs_f64().max(1e-9);
         let asked = plan
             .rate
-            .map_or(String::new(), |asked| format!(" of {asked:.0}"));
+            .map_or(String::new(), |asked| format!(" of {}", short(asked)));
         let at = |quantile| match self.response.is_empty() {
             true => "–".to_owned(),
             false => time(self.response.value_at_quantile(quantile)),
@@ -115,7 +115,8 @@ impl Display {
             n => format!(", {n} errors"),
         };
         format!(
-            "{left}, {rate:.0}{asked}/s, p50 {}, p99 {}, max {}{errors}",
+            "{left}, {}{asked}/s, p50 {}, p99 {}, max {}{errors}",
+            short(rate),
             at(0.5),
             at(0.99),
             at(1.0)
@@ -168,6 +169,21 @@ fn clock(time: Duration) -> String {
     }
 }
 
+/// Writes a rate: a whole number below 10,000, and three digits in thousands or millions above.
+fn short(rate: f64) -> String {
+    let (value, unit) = match rate {
+        r if r < 9_999.5 => return format!("{r:.0}"),
+        r if r < 999_500.0 => (r / 1e3, "k"),
+        r => (r / 1e6, "M"),
+    };
+    let places = match value {
+        v if v >= 99.95 => 0,
+        v if v >= 9.995 => 1,
+        _ => 2,
+    };
+    format!("{value:.places$}{unit}")
+}
+
 /// Writes a time with three digits.
 fn time(ns: u64) -> String {
     let ns = ns as f64;
@@ -206,7 +222,7 @@ mod tests {
         let line = display.measured(&plan, Duration::from_secs(5));
         let line = format!("{}{line}", display.of);
         assert!(
-            line.starts_with("run 10/12 B: 12:05 left, 197531 of 200000/s, p50"),
+            line.starts_with("run 10/12 B: 12:05 left, 198k of 200k/s, p50"),
             "{line}"
         );
         assert!(line.chars().count() <= WIDTH - MARGIN, "{line}");
@@ -217,6 +233,9 @@ mod tests {
         assert_eq!(time(61_400), "61.4 µs");
         assert_eq!(time(1_200_000), "1.20 ms");
         assert_eq!(clock(Duration::from_millis(64_600)), "1:05");
+        assert_eq!(short(1_234.0), "1234");
+        assert_eq!(short(31_998.0), "32.0k");
+        assert_eq!(short(3_494_440.0), "3.49M");
         assert_eq!(clock(Duration::from_secs(3_661)), "1:01:01");
     }
 }

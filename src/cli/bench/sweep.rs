@@ -91,6 +91,11 @@ impl FromStr for Sweep {
             None => rest.split(',').map(value).collect::<Result<Vec<_>, _>>()?,
             Some((from, to)) => range(from, to, value)?,
         };
+        let mut sorted = values.clone();
+        sorted.sort_by(f64::total_cmp);
+        if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err("a value is there twice: --runs repeats all of them".to_owned());
+        }
         Ok(Sweep {
             text: text.to_owned(),
             key,
