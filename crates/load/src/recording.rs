@@ -126,7 +126,7 @@ pub struct Interval {
     pub queued_ns: u64,
     /// Time that nothing explains: the same as in [`Health`].
     pub absent_ns: u64,
-    /// The response times of the messages that came back.
+    /// The response times of the messages that came back, and the ages of those that were lost.
     pub response: Histogram<u64>,
 }
 

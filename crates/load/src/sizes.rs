@@ -130,7 +130,7 @@ impl fmt::Display for SizeClass {
     }
 }
 
-/// The size classes of a run, in ascending order. Empty if all messages have one size.
+/// The size classes of a run, in ascending order. Empty if `--size` is a single size.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SizeClasses(Vec<SizeClass>);
 

@@ -77,7 +77,7 @@ pub enum Times {
 }
 
 impl Times {
-    fn of(self, run: &Run) -> &Latency {
+    pub(super) fn of(self, run: &Run) -> &Latency {
         match self {
             Times::Response => &run.latency.response,
             Times::Service => &run.latency.service,
@@ -156,11 +156,20 @@ impl Assertion {
         let checked = document.runs.iter().map(|run| self.check_run(run));
         let checked: Vec<Option<Checked>> = checked.collect();
         let seen: Vec<Checked> = checked.iter().flatten().copied().collect();
-        // The highest value for > and >=, the lowest for < and <=. If any run meets the condition, this one does.
+        // The highest value for > and >=, the lowest for < and <=: the value that a reader expects.
         let decisive = seen.iter().copied().reduce(|a, b| {
             let upwards = matches!(self.operator, Operator::Above | Operator::AtLeast);
             if (b.value > a.value) == upwards { b } else { a }
         });
+        // A lower bound may be the lowest value and decide nothing. So a run that meets the condition comes first.
+        let met = seen
+            .iter()
+            .copied()
+            .find(|checked| checked.met == Some(true));
+        let decisive = match decisive {
+            Some(Checked { met: Some(_), .. }) => decisive,
+            _ => met.or(decisive),
+        };
         let undecided = seen.iter().find(|checked| checked.met.is_none());
         match (decisive, undecided) {
             (Some(Checked { value, met }), _) if met == Some(true) => {
@@ -221,7 +230,11 @@ impl Assertion {
 
     /// Checks the condition on each comparison. It is met if any comparison meets it. It is undecided if none meets it
     /// and one is undecided.
-    fn check_regression(&self, figure: &str, comparisons: &[Comparison]) -> AssertionResult {
+    pub(super) fn check_regression(
+        &self,
+        figure: &str,
+        comparisons: &[Comparison],
+    ) -> AssertionResult {
         let checked: Vec<AssertionResult> = comparisons
             .iter()
             .map(|comparison| self.check_comparison(figure, comparison))
@@ -248,6 +261,10 @@ impl Assertion {
         let Some(interval) = &metric.interval else {
             return self.result(None, format!("{observed}, but two sittings cannot tell"));
         };
+        if metric.lower_bounds > 0 {
+            let why = "messages that did not come back count with their age, and may be slower";
+            return self.result(None, format!("{observed}: {why}"));
+        }
         let options = comparison.different_options();
         if let Some(first) = options.first() {
             let (name, a, b) = (&first.name, &first.a, &first.b);

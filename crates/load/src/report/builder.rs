@@ -196,8 +196,8 @@ impl DocumentBuilder {
         let mut validity = validity::of_runs(&self.runs);
         if let Some(found) = &self.find_max {
             // The search also makes runs at rates that are too high, and they may be invalid. The search succeeded if
-            // the condition held in one valid run.
-            validity.reasons.clear();
+            // the condition held in most runs at a rate. A wrong echo is never a result of a rate.
+            validity.reasons = validity::wrong_echoes_of(&self.runs);
             if found.rate.is_none() && self.reasons.is_empty() {
                 validity.reasons.push(format!(
                     "{} held at no rate that was tried",

@@ -5,10 +5,12 @@
 //! changes of the machine. All calculations use logarithms, because the logarithm of a ratio is a difference.
 //!
 //! Two saved reports are of two sittings. The machine differs between them by more than between the runs of one
-//! sitting, so their runs alone do not tell the machine from the program. A control target that both reports measured
-//! takes this difference out: each run is divided by the control's run of the same pair.
+//! sitting, so their runs alone do not show whether the machine or the program made a difference. A control target that
+//! both reports measured removes that of the machine: each run is divided by the control's run of the same pair.
 
 mod differences;
+
+use std::ops::Add;
 
 use super::assertion::{Assertion, Quantity, Times};
 use super::document::{Document, Loop, Run, Verdict};
@@ -57,7 +59,7 @@ pub fn compare(runs: &[Run], conditions: &[Assertion]) -> Result<Vec<Comparison>
 ///
 /// If both are of two targets and have the first one in common, this one is the control: the ratios of the second
 /// targets to the control are compared. Otherwise both must be of one target. Then the comparison has ratios and no
-/// intervals, because two sittings do not tell the machine from the program.
+/// intervals, because two sittings do not show whether the machine or the program made a difference.
 ///
 /// # Errors
 /// The reports have runs of other targets or settings. Otherwise the errors of [`compare`].
@@ -140,6 +142,7 @@ fn compare_pairs(
             compared.metric(figure, (&a, &b), estimate)
         })
         .collect();
+    compared.find_lower_bounds(&figures, a.iter().chain(&b).copied());
     known(compared)
 }
 
@@ -172,6 +175,7 @@ fn compare_with_control(
             compared.metric(figure, (&a, &b), estimate)
         })
         .collect();
+    compared.find_lower_bounds(&figures, runs_a.iter().chain(&runs_b).copied());
     known(compared)
 }
 
@@ -195,12 +199,14 @@ fn compare_sittings(
                 a: mean(&a).exp(),
                 b: mean(&b).exp(),
                 ratio: (mean(&b) - mean(&a)).exp(),
+                lower_bounds: 0,
                 interval: None,
                 finding: Finding::TwoSittings,
             })
         })
         .collect();
     compared.notes.push(TWO_SITTINGS.to_owned());
+    compared.find_lower_bounds(&figures, a.iter().chain(b).copied());
     known(compared)
 }
 
@@ -281,6 +287,32 @@ fn log(figure: &Quantity, run: &Run) -> Option<f64> {
     figure.value(run).filter(|value| *value > 0.0).map(f64::ln)
 }
 
+/// Whether the value of a run is only a lower bound: some of the messages that did not come back count with their age,
+/// and if all of them were slower than any other, the value would be larger by more than the noise floor.
+fn is_lower_bound(figure: &Quantity, run: &Run) -> bool {
+    let lost = &run.latency.lower_bounds;
+    let (times, percent) = match figure {
+        Quantity::Percentile(times, percent) => (*times, *percent),
+        Quantity::Max(times) => (*times, 100.0),
+        _ => return false,
+    };
+    let Some(value) = figure.value(run) else {
+        return false;
+    };
+    let moving = match times {
+        // The run has the ages from the due times: those above the value are above it already.
+        Times::Response => lost.histogram.count_between(0, value as u64),
+        Times::Service | Times::FirstByte => lost.count,
+        Times::Connect | Times::Opening | Times::Cycle => 0,
+    };
+    let histogram = &times.of(run).histogram;
+    if moving == 0 || histogram.is_empty() {
+        return false;
+    }
+    let share = percent / 100.0 + moving as f64 / histogram.len() as f64;
+    share > 1.0 || histogram.value_at_quantile(share) as f64 > value * (1.0 + NOISE_FLOOR)
+}
+
 /// The logarithm of a ratio, as the runs estimate it.
 #[derive(Clone, Copy, Debug)]
 struct Estimate {
@@ -321,6 +353,37 @@ impl Estimate {
 }
 
 impl Comparison {
+    /// Counts the runs whose values are only lower bounds. A figure with such values shows no difference: a server that
+    /// drops its connections would seem fast.
+    fn find_lower_bounds<'a>(
+        &mut self,
+        figures: &[Quantity],
+        runs: impl Iterator<Item = &'a Run> + Clone,
+    ) {
+        for metric in &mut self.metrics {
+            let figure = figures
+                .iter()
+                .find(|figure| figure.to_string() == metric.name);
+            let Some(figure) = figure else { continue };
+            let bounds = runs
+                .clone()
+                .filter(|run| is_lower_bound(figure, run))
+                .count();
+            if bounds == 0 {
+                continue;
+            }
+            metric.lower_bounds = bounds;
+            if metric.interval.is_some() {
+                metric.finding = Finding::NotShown;
+            }
+            self.notes.push(format!(
+                "{}: in {bounds} of the runs it is a lower bound, because messages that did not come back count with \
+                 their age",
+                metric.name
+            ));
+        }
+    }
+
     /// Makes a figure of the logarithms of both sides' values and of the estimated ratio.
     fn metric(
         &self,
@@ -339,7 +402,12 @@ impl Comparison {
         let interval = RatioInterval {
             low: low.exp(),
             high: high.exp(),
-            detectable: (((quantile + power) * error).exp() - 1.0).max(self.noise_floor),
+            // Found: the interval excludes 1, and the ratio is beyond the noise floor.
+            detectable: (quantile * error)
+                .max((1.0 + self.noise_floor).ln())
+                .add(power * error)
+                .exp()
+                - 1.0,
             error,
             freedom,
         };
@@ -348,6 +416,7 @@ impl Comparison {
             a: mean(a).exp(),
             b: mean(b).exp(),
             ratio: difference.exp(),
+            lower_bounds: 0,
             interval: Some(interval),
             finding: Finding::NotShown,
         };
@@ -393,8 +462,9 @@ pub(super) const FEWEST: usize = 3;
 const TOO_NOISY: f64 = 1.0;
 
 /// The note on two saved reports without a control target.
-const TWO_SITTINGS: &str = "two sittings do not tell the machine from the program: measure both side by side \
-     (bench A B), or measure the same control target first in both reports (bench CONTROL A, bench CONTROL B)";
+const TWO_SITTINGS: &str = "two sittings do not show whether the machine or the program made the difference: \
+     measure both side by side (bench A B), or measure the same control target first in both reports (bench CONTROL A, \
+     bench CONTROL B)";
 
 #[cfg(test)]
 mod tests;

@@ -216,7 +216,7 @@ pub enum Loop {
 pub struct Run {
     /// The number of the run, from 0, in the order in which the runs were made.
     pub index: usize,
-    /// The address of the echo server.
+    /// The address of the echo server, or the command of `--cmd` that started it.
     pub target: String,
     /// In a comparison of targets: `a` for the first target, `b` for the second, and so on. Otherwise `null`.
     pub side: Option<Side>,

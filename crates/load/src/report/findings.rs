@@ -50,8 +50,11 @@ pub struct Metric {
     /// The second value divided by the first: `b` / `a`. With a control target, each value is divided by the control's
     /// value of the same report before.
     pub ratio: f64,
+    /// The number of runs whose value is only a lower bound: messages did not come back, and with their true times the
+    /// value may be larger by more than the noise floor. Then the runs show no difference.
+    pub lower_bounds: usize,
     /// What the runs show about the true ratio. `null` for two saved reports without a control target: their ratio
-    /// does not tell the machine from the program.
+    /// does not show whether the machine or the program made the difference.
     pub interval: Option<RatioInterval>,
     /// The result in one word.
     pub finding: Finding,
@@ -87,9 +90,9 @@ pub enum Finding {
     /// The interval contains 1, or the change is within the noise floor. There may be a difference that these runs
     /// do not show.
     NotShown,
-    /// The interval is so wide that even a figure twice as large would probably not be found.
+    /// The interval is so wide that a figure twice as large would be found in fewer than four of five comparisons.
     TooNoisy,
-    /// Two saved reports without a control target do not tell the machine from the program.
+    /// Two saved reports without a control target do not show whether the machine or the program made a difference.
     TwoSittings,
 }
 
@@ -204,10 +207,10 @@ pub struct KnownMaximum {
     pub bound_outcome: Option<Outcome>,
     /// Whether at least three runs were made at `rate` and at `bound`.
     pub confirmed: bool,
-    /// The lowest rate at which a single run did not hold the condition. If it is at most `held_up_to`, runs contradict
-    /// each other, and the highest rate lies somewhere between the two.
+    /// The lowest rate at which the condition did not hold in a single run. If it is at most `held_up_to`, runs
+    /// contradict each other: the state of the machine changed during the search.
     pub failed_from: Option<f64>,
-    /// The highest rate at which a single run held the condition.
+    /// The highest rate at which the condition held in a single run.
     pub held_up_to: Option<f64>,
     /// All rates that were tried, in ascending order.
     pub tried: Vec<TriedRate>,
@@ -221,9 +224,9 @@ pub struct TriedRate {
     pub rate: f64,
     /// The outcome of most of the runs.
     pub outcome: Outcome,
-    /// The number of runs that held the condition.
+    /// The number of runs in which the condition held.
     pub held: usize,
-    /// The number of all runs.
+    /// The number of runs, without the invalid ones, which say nothing.
     pub runs: usize,
     /// The reason of the last run that had this outcome, as a sentence; the figure if the condition held or failed.
     pub why: String,

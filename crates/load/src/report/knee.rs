@@ -1,6 +1,6 @@
 //! Finds the knee of a sweep: where the latency begins to rise faster than the rate.
 
-use super::document::Run;
+use super::document::{Run, Verdict};
 use super::findings::Knee;
 
 /// Returns the knee of the runs of a sweep over rates, or the reason why none is stated, as a sentence.
@@ -14,7 +14,22 @@ pub(super) fn of_sweep(runs: &[Run]) -> Result<Knee, String> {
     if rates.len() < FEWEST_RATES {
         return Err(format!("a knee needs at least {FEWEST_RATES} rates"));
     }
+    let invalid = |run: &&Run| run.validity.verdict == Verdict::Invalid;
+    if let Some(run) = runs.iter().find(invalid) {
+        return Err(format!(
+            "no knee is shown: run {} is invalid",
+            run.index + 1
+        ));
+    }
     let whole: Vec<&Run> = runs.iter().filter(|run| !run.interrupted).collect();
+    if whole
+        .iter()
+        .any(|run| run.latency.response.percentile(99.0).is_none())
+    {
+        return Err(
+            "no knee is shown: too few messages came back for the p99 of a run; measure for longer (-d)".to_owned(),
+        );
+    }
     let rounds: Vec<&[&Run]> = whole.chunks_exact(rates.len()).collect();
     if rounds.len() < FEWEST_ROUNDS {
         return Err(format!(
@@ -41,7 +56,7 @@ pub(super) fn of_sweep(runs: &[Run]) -> Result<Knee, String> {
 fn of_round(runs: &[&Run]) -> Option<f64> {
     let point = |run: &&Run| {
         let p99 = run.latency.response.percentile(99.0)?;
-        Some((run.throughput.messages_per_second, p99 as f64))
+        Some((run.parameters.rate?, p99 as f64))
     };
     let mut points: Vec<(f64, f64)> = runs.iter().filter_map(point).collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -107,7 +122,9 @@ mod tests {
             recording.response.record_n(us * 1000, 10_000).unwrap();
             recording.completed = 10_000;
             recording.window_ns = (10_000.0 / rate * 1e9) as u64;
-            Run::new(0, Measured::new(&plan, recording, UNIX_EPOCH))
+            let mut run = Run::new(0, Measured::new(&plan, recording, UNIX_EPOCH));
+            run.validity.verdict = Verdict::Valid;
+            run
         };
         rates.into_iter().zip(p99_us).map(run).collect()
     }
@@ -121,6 +138,10 @@ mod tests {
         let rounds = [round(bends_late), round(bends_early), round(bends_late)].concat();
         let knee = of_sweep(&rounds).unwrap();
         assert_eq!((knee.low, knee.high, knee.rounds), (2e3, 4e3, 3));
+        let mut with_an_invalid_run = rounds.clone();
+        with_an_invalid_run[0].validity.verdict = Verdict::Invalid;
+        let why = of_sweep(&with_an_invalid_run).unwrap_err();
+        assert!(why.contains("run 1 is invalid"), "{why}");
         let flat = [round(bends_late), round([100; 4]), round(bends_late)].concat();
         assert!(of_sweep(&flat).unwrap_err().contains("1 of 3 rounds"));
     }

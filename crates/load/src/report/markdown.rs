@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::document::{Document, Run, Verdict};
 use super::findings::{AssertionResult, Comparison};
-use super::text::{asserted, detectable, different, heading, interval, knee, maximum, show};
+use super::text::{asserted, detectable, different, heading, interval, knee, maximum, show, vary};
 use super::units;
 
 /// Writes the verdict, the conditions, the comparisons and a line for each run.
@@ -93,38 +93,71 @@ fn compared(text: &mut String, comparison: &Comparison) {
     list(text, &notes);
 }
 
-/// Writes a table with one line for each run.
+/// Writes a table with one line for each run. A setting that all runs have in common is not in it.
 fn runs(text: &mut String, runs: &[Run]) {
     if runs.is_empty() {
         return;
     }
-    text.push_str("| run | target | messages/s | p50 | p99 | max | errors | |\n");
-    text.push_str("|---:|---|---:|---:|---:|---:|---:|---|\n");
-    for run in runs {
-        let response = &run.latency.response;
-        let at = |percent| {
-            let ns = response.percentile(percent);
-            ns.map_or("–".to_owned(), |ns| units::time(ns as f64))
-        };
+    let cells = |cell: &dyn Fn(&Run) -> String| runs.iter().map(cell).collect::<Vec<String>>();
+    let at = |run: &Run, percent| {
+        let ns = run.latency.response.percentile(percent);
+        ns.map_or("–".to_owned(), |ns| units::time(ns as f64))
+    };
+    let target = |run: &Run| {
         let side = run
             .side
             .map_or(String::new(), |side| format!("{}: ", side.letter()));
-        let _ = writeln!(
-            text,
-            "| {} | {side}{} | {} | {} | {} | {} | {} | {} |",
-            run.index + 1,
-            escaped(&run.target),
-            units::rate(run.throughput.messages_per_second),
-            at(50.0),
-            at(99.0),
-            units::time(response.max as f64),
-            units::count(run.counts.errors),
-            match run.validity.verdict {
-                Verdict::Valid => "",
-                Verdict::Overloaded => "overloaded",
-                Verdict::Invalid => "invalid",
-            }
-        );
+        format!("{side}{}", escaped(&run.target))
+    };
+    let verdict = |run: &Run| match run.validity.verdict {
+        Verdict::Valid => String::new(),
+        Verdict::Overloaded => "overloaded".to_owned(),
+        Verdict::Invalid => "invalid".to_owned(),
+    };
+    let parameters = [
+        (
+            "asked/s",
+            cells(&|run| run.parameters.rate.map_or("–".to_owned(), units::rate)),
+        ),
+        (
+            "connections",
+            cells(&|run| units::count(run.parameters.connections as u64)),
+        ),
+        ("bytes", cells(&|run| escaped(&run.parameters.size))),
+    ];
+    let mut columns = vec![
+        ("run", cells(&|run| (run.index + 1).to_string())),
+        ("target", cells(&target)),
+    ];
+    columns.extend(parameters.into_iter().filter(|(_, cells)| vary(cells)));
+    columns.extend([
+        (
+            "messages/s",
+            cells(&|run| units::rate(run.throughput.messages_per_second)),
+        ),
+        ("p50", cells(&|run| at(run, 50.0))),
+        ("p99", cells(&|run| at(run, 99.0))),
+        (
+            "max",
+            cells(&|run| units::time(run.latency.response.max as f64)),
+        ),
+        ("errors", cells(&|run| units::count(run.counts.errors))),
+        ("", cells(&verdict)),
+    ]);
+    let row = |cells: &mut dyn Iterator<Item = &str>| {
+        let cells: Vec<&str> = cells.collect();
+        format!("| {} |\n", cells.join(" | "))
+    };
+    text.push_str(&row(&mut columns.iter().map(|(name, _)| *name)));
+    let rules = columns.iter().map(|(name, _)| match *name {
+        "target" | "" => "---",
+        _ => "---:",
+    });
+    let rules: Vec<&str> = rules.collect();
+    text.push_str(&format!("|{}|\n", rules.join("|")));
+    for n in 0..runs.len() {
+        let cells = columns.iter().filter_map(|(_, cells)| cells.get(n));
+        text.push_str(&row(&mut cells.map(String::as_str)));
     }
     text.push('\n');
 }

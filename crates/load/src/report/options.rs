@@ -6,12 +6,17 @@ use serde_json::Value;
 
 /// Returns the name of an option on the command line, without the hyphens, for its name in the report.
 pub(super) fn option_name(name: &str) -> String {
-    name.trim_end_matches("_ns").replace('_', "-")
+    match name {
+        "half_close" => "no-half-close".to_owned(),
+        name => name.trim_end_matches("_ns").replace('_', "-"),
+    }
 }
 
 /// Writes the value of an option as on the command line.
 pub(super) fn as_written(name: &str, value: &Value) -> String {
     match value {
+        Value::Bool(on) if name == "half_close" => as_written("", &Value::Bool(!on)),
+        Value::Bool(true) if name == "verify" => "full".to_owned(),
         Value::Null => "none".to_owned(),
         Value::Bool(true) => "on".to_owned(),
         Value::Bool(false) => "off".to_owned(),

@@ -3,9 +3,9 @@
 //! The caller makes the runs. The module measures nothing.
 //!
 //! One run does not decide a rate on a shared machine: another process may make any run slow. It never makes a run
-//! fast. So one run that holds the condition is believed while the rate goes up. A run that does not hold it is
+//! fast. So while the rate goes up, one run is enough if the condition holds in it. If it does not hold, the run is
 //! repeated. If the runs at one rate contradict each other, five are made. The two rates of the result have at least
-//! three runs each.
+//! three valid runs each.
 
 use super::assertion::{Assertion, AssertionError};
 use super::document::{Limit, Run, Verdict};
@@ -16,8 +16,8 @@ use super::units;
 ///
 /// The search doubles the rate until the condition does not hold. If the condition has never held, it divides the rate
 /// by eight. Then it halves the distance between the two bounds, on a logarithmic scale, until they are 5 % apart.
-/// Last, it makes three runs at both bounds, and looks at a rate 10 % above the upper one. If the runs do not confirm
-/// the bounds, the search goes on.
+/// Last, it makes three runs at both bounds, and tries a rate 10 % above the upper one, unless it has tried one that
+/// high. If the runs do not confirm the bounds, the search goes on.
 ///
 /// Make a run at [`next_rate`](RateSearch::next_rate) and pass it to [`judge`](RateSearch::judge). Repeat this until
 /// there is no next rate. Then [`found`](RateSearch::found) returns the result.
@@ -134,7 +134,9 @@ impl RateSearch {
     /// Chooses the next rate when the bounds are close to each other. Slow runs at the upper bound alone may be chance,
     /// so a rate above it is tried too: if the condition holds there, the search goes on from there.
     fn confirm(&self, low: &Tried, high: &Tried) -> Option<f64> {
-        if let Some(unconfirmed) = [low, high].iter().find(|t| t.runs.len() < CONFIRMING) {
+        let may_have_more =
+            |t: &&&Tried| t.valid().count() < CONFIRMING && t.runs.len() < MOST_RUNS_AT_A_RATE;
+        if let Some(unconfirmed) = [low, high].iter().find(may_have_more) {
             return Some(unconfirmed.rate);
         }
         if !matches!(high.outcome(), Outcome::Failed | Outcome::Overloaded) {
@@ -164,14 +166,19 @@ impl RateSearch {
         }
     }
 
-    /// Returns the highest rate that held, and the lowest rate above it that did not. A lower rate that did not hold
-    /// was slow by chance.
+    /// Returns the highest rate at which the condition held, and the lowest rate above it at which it did not, or at
+    /// which the runs could not decide it. A lower rate at which it did not hold was slow by chance.
     fn bounds(&self) -> (Option<&Tried>, Option<&Tried>) {
         let mut down = self.tried.iter().rev();
         let holds = down.find(|tried| tried.outcome() == Outcome::Held);
         let least = holds.map_or(0.0, |holds| holds.rate);
         let bound = self.tried.iter().find(|tried| {
-            let is_bound = !matches!(tried.outcome(), Outcome::Held | Outcome::Undecided);
+            let is_bound = match tried.outcome() {
+                Outcome::Held => false,
+                // At low rates, too few messages come back. At higher ones, more do.
+                Outcome::Undecided => holds.is_some(),
+                _ => true,
+            };
             is_bound && tried.rate > least
         });
         (holds, bound)
@@ -190,7 +197,7 @@ impl RateSearch {
         let failed = rates_with(&[Outcome::Failed, Outcome::Overloaded]);
         let held = rates_with(&[Outcome::Held]);
         let is_confirmed =
-            |tried: Option<&Tried>| tried.is_some_and(|tried| tried.runs.len() >= CONFIRMING);
+            |tried: Option<&Tried>| tried.is_some_and(|tried| tried.valid().count() >= CONFIRMING);
         KnownMaximum {
             condition: self.condition.to_string(),
             rate: holds.map(|tried| tried.rate),
@@ -235,13 +242,16 @@ impl RateSearch {
 
 impl Tried {
     /// Whether the runs decide the rate: all of them held, two or more did not hold and none did, or most of five have
-    /// the same result. Invalid runs say nothing: with three of them, the rate cannot be decided.
+    /// the same result. Invalid runs say nothing. If they are all that there is, three of them are enough to give up.
     fn is_decided(&self) -> bool {
         let held = self.held();
         let others = self.valid().count() - held;
-        let invalid = self.runs.len() - held - others;
+        if self.runs.len() >= MOST_RUNS_AT_A_RATE {
+            return true;
+        }
         match (held, others) {
-            (0, 0 | 1) => invalid + others >= CONFIRMING,
+            (0, 0) => self.runs.len() >= CONFIRMING,
+            (0, 1) => false,
             (_, 0) | (0, _) => true,
             (held, others) => held.max(others) > MOST_AT_A_RATE / 2,
         }
@@ -281,7 +291,7 @@ impl Tried {
             rate: self.rate,
             outcome,
             held: self.held(),
-            runs: self.runs.len(),
+            runs: self.valid().count(),
             why: why.map_or(String::new(), |(_, why)| why.clone()),
         }
     }
@@ -298,7 +308,7 @@ impl Outcome {
             Outcome::Connections => "the connections are the limit",
             Outcome::Generator => "the load generator is the limit",
             Outcome::Invalid => "the runs are invalid",
-            Outcome::Undecided => "too few messages come back to decide",
+            Outcome::Undecided => "too few messages come back in time to decide it",
         }
     }
 }
@@ -320,6 +330,9 @@ const CONFIRMING: usize = 3;
 
 /// If the runs at a rate contradict each other, this many are made there.
 const MOST_AT_A_RATE: usize = 5;
+
+/// With invalid runs among them, a rate has at most this many runs.
+const MOST_RUNS_AT_A_RATE: usize = 8;
 
 /// The most runs of a search.
 const MOST_RUNS: usize = 60;

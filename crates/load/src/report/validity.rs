@@ -29,9 +29,12 @@ pub(super) fn judge(run: &Run) -> Validity {
     let mut overloaded = Vec::new();
     let mut limit = None;
     if run.kind == Loop::Open {
-        reasons.extend(late_sending(run));
+        if let Some(late) = late_sending(run) {
+            limit = Some(Limit::Generator);
+            reasons.push(late);
+        }
         if let Some(missed) = rate_not_reached(run) {
-            limit = Some(missed.limit);
+            limit = limit.or(Some(missed.limit));
             match missed.limit {
                 Limit::Generator => reasons.push(missed.why),
                 Limit::Server | Limit::Connections => overloaded.push(missed.why),
@@ -129,6 +132,12 @@ pub(super) fn of_runs(runs: &[Run]) -> Validity {
         },
         notes: gather(|v| &v.notes),
     }
+}
+
+/// Returns a sentence for each run with wrong echoes.
+pub(super) fn wrong_echoes_of(runs: &[Run]) -> Vec<String> {
+    let of = |run: &Run| Some(format!("run {}: {}", run.index + 1, wrong_echoes(run)?));
+    runs.iter().filter_map(of).collect()
 }
 
 fn wrong_echoes(run: &Run) -> Option<String> {

@@ -376,9 +376,53 @@ fn a_higher_rate_is_better_and_a_higher_latency_is_worse() {
         a: 1.0,
         b: 1.5,
         ratio: 1.5,
+        lower_bounds: 0,
         interval: None,
         finding: Finding::NotShown,
     };
     assert_eq!(metric("rate").worse_by(), -0.5);
     assert_eq!(metric("p99").worse_by(), 0.5);
+}
+
+/// A server that resets its connections at once: the ages of the lost messages are short, and its p99 seems low.
+#[test]
+fn lost_messages_do_not_make_a_server_seem_fast() {
+    let histogram = |ns: u64, count: u64| {
+        let mut histogram = crate::histogram();
+        histogram.record_n(ns, count).unwrap();
+        histogram
+    };
+    let mut runs = Vec::new();
+    for n in 0..10 {
+        let side = Side::of(n % 2);
+        let mut run = TEMPLATE.clone();
+        run.side = Some(side);
+        // 2 % of the messages take 10 ms. In those of B they are lost instead, after 1 µs.
+        let mut response = histogram(1_000_000, 9_800);
+        let slow = if side == Side::A { 10_000_000 } else { 1_000 };
+        crate::add(&mut response, &histogram(slow, 200));
+        run.latency.response = Latency::new(response);
+        if side != Side::A {
+            run.latency.lower_bounds = Latency::new(histogram(1_000, 200));
+        }
+        runs.push(run);
+    }
+    let condition: Assertion = "regress(p99)>10%".parse().unwrap();
+    let compared = compare(&runs, &[]).unwrap().remove(0);
+    let of = |name: &str| compared.metrics.iter().find(|m| m.name == name).unwrap();
+    assert_eq!(
+        (of("p99").lower_bounds, of("p99").finding),
+        (5, Finding::NotShown)
+    );
+    assert_eq!(
+        (of("p50").lower_bounds, of("p50").finding),
+        (0, Finding::Same)
+    );
+    let result = condition.check_regression("p99", std::slice::from_ref(&compared));
+    assert_eq!(result.met, None, "{}", result.observed);
+    assert!(
+        result.observed.contains("did not come back"),
+        "{}",
+        result.observed
+    );
 }

@@ -138,7 +138,7 @@ impl RatioAxis {
     }
 }
 
-/// Returns the ends of the interval, or twice the ratio if there is no interval.
+/// Returns the ends of the interval. Without an interval, both are the ratio.
 fn ends(metric: &Metric) -> (f64, f64) {
     match &metric.interval {
         Some(interval) => (interval.low, interval.high),

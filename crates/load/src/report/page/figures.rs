@@ -218,7 +218,7 @@ pub(super) fn errors(run: &Run) -> Markup {
     }
 }
 
-/// A curve whose values differ by at most this share of their median is a sentence instead.
+/// If the values of a curve differ by at most this share, a sentence is in its place.
 pub(super) const FLAT: f64 = 0.02;
 
 /// The percentiles of a table.

@@ -64,7 +64,8 @@ impl Varied {
 struct Point {
     x: f64,
     p50: f64,
-    p99: f64,
+    /// `None` if the run has too few messages for it.
+    p99: Option<f64>,
     is_valid: bool,
 }
 
@@ -78,13 +79,17 @@ pub(super) fn latency_by(varied: Varied, document: &Document) -> Markup {
             Some(Point {
                 x: varied.of(run)?,
                 p50: response.percentile(50.0)? as f64,
-                p99: response.percentile(99.0)? as f64,
+                p99: response.percentile(99.0).map(|ns| ns as f64),
                 is_valid: run.validity.verdict == Verdict::Valid,
             })
         })
         .collect();
     let low = points.iter().map(|p| p.p50).fold(f64::MAX, f64::min);
-    let high = points.iter().map(|p| p.p99).fold(1.0, f64::max);
+    let highest = points.iter().map(|p| p.p99.unwrap_or(p.p50));
+    let high = highest.fold(1.0, f64::max);
+    if points.is_empty() {
+        return html! {};
+    }
     let plot = Plot {
         x: axis(varied.label(), &points),
         y: Axis::times("response", low.min(1e15) * 0.8, high * 1.2),
@@ -92,9 +97,9 @@ pub(super) fn latency_by(varied: Varied, document: &Document) -> Markup {
     let inside = html! {
         @if varied == Varied::Rate { (knee_band(&plot, document)) }
         (plot.curve("one", &medians(&points, |p| p.p99)))
-        (plot.curve("two", &medians(&points, |p| p.p50)))
+        (plot.curve("two", &medians(&points, |p| Some(p.p50))))
         @for point in &points {
-            @for (class, y) in [("one", point.p99), ("two", point.p50)] {
+            @for (class, y) in point.p99.map(|y| ("one", y)).into_iter().chain([("two", point.p50)]) {
                 @let class = if point.is_valid { class.to_owned() } else { format!("{class} hollow") };
                 (plot.dot(&class, (point.x, y), &format!("{} at {}", units::time(y), units::rate(point.x))))
             }
@@ -114,12 +119,12 @@ pub(super) fn latency_by(varied: Varied, document: &Document) -> Markup {
 }
 
 /// Returns the median of each value of the setting, in ascending order.
-fn medians(points: &[Point], of: impl Fn(&Point) -> f64) -> Vec<(f64, f64)> {
+fn medians(points: &[Point], of: impl Fn(&Point) -> Option<f64>) -> Vec<(f64, f64)> {
     let mut places: Vec<f64> = points.iter().map(|p| p.x).collect();
     places.sort_by(f64::total_cmp);
     places.dedup();
     let median = |x: f64| {
-        let mut values: Vec<f64> = points.iter().filter(|p| p.x == x).map(&of).collect();
+        let mut values: Vec<f64> = points.iter().filter(|p| p.x == x).filter_map(&of).collect();
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).map(|y| (x, *y))
     };
@@ -129,7 +134,7 @@ fn medians(points: &[Point], of: impl Fn(&Point) -> f64) -> Vec<(f64, f64)> {
 /// Makes the axis of the varied setting: logarithmic if the values have unequal distances, as those of a geometric
 /// sweep have.
 fn axis(label: &str, points: &[Point]) -> Axis {
-    let places: Vec<f64> = medians(points, |p| p.x)
+    let places: Vec<f64> = medians(points, |p| Some(p.x))
         .into_iter()
         .map(|(x, _)| x)
         .collect();

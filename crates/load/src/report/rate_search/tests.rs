@@ -164,6 +164,47 @@ fn an_invalid_run_is_repeated_and_says_nothing() {
     assert_eq!(found.failed_from, None);
 }
 
+/// The runs above the limit lose messages of unknown times, so they decide nothing. They must not use up all runs.
+#[test]
+fn an_undecided_rate_above_a_held_one_is_a_bound() {
+    let search = search(|rate| {
+        let few = if rate > 20_000.0 { 500 } else { 10_000 };
+        run(rate, 1.0, few)
+    });
+    let found = search.found();
+    assert!(
+        (19_000.0..=20_000.0).contains(&found.rate.unwrap()),
+        "{found:#?}"
+    );
+    assert_eq!(found.bound_outcome, Some(Outcome::Undecided));
+    let runs: usize = found.tried.iter().map(|tried| tried.runs).sum();
+    assert!(runs < MOST_RUNS / 2, "{runs} runs");
+}
+
+/// Two invalid runs and a failed one are one observation, and confirm nothing.
+#[test]
+fn invalid_runs_confirm_nothing() {
+    let mut number = 0;
+    let search = search(|rate| {
+        number += 1;
+        let mut run = limited(rate, 20_000.0);
+        if rate > 20_000.0 && number % 3 != 0 {
+            run.validity.verdict = Verdict::Invalid;
+            run.validity.reasons = vec!["for this test".to_owned()];
+        }
+        run
+    });
+    let found = search.found();
+    let bound = found.bound.unwrap();
+    let tried = found
+        .tried
+        .iter()
+        .find(|tried| tried.rate == bound)
+        .unwrap();
+    assert_eq!(found.confirmed, tried.runs >= CONFIRMING, "{found:#?}");
+    assert!(tried.runs >= 2 || !found.confirmed, "{found:#?}");
+}
+
 #[test]
 fn only_bounds_of_latency_can_be_searched_for() {
     for condition in ["p99>2ms", "rate>10k", "errors<1", "regress(p99)<5%"] {

@@ -156,15 +156,18 @@ pub(in crate::report) fn maximum(found: &KnownMaximum) -> String {
         runs(rate)
     );
     match found.bound.zip(found.bound_outcome) {
-        None => said.push_str(", and at no higher rate that was tried did it fail."),
+        None => said.push_str(", and failed at no higher rate that was tried."),
         Some((bound, outcome)) => {
             let at = units::rate(bound);
             said.push_str(&match outcome {
-                Outcome::Failed | Outcome::Held | Outcome::Undecided => {
+                Outcome::Failed | Outcome::Held => {
                     format!(", and does not hold at {at}{}.", runs(bound))
                 }
                 Outcome::Overloaded => format!(". At {at} the server cannot keep the rate."),
-                Outcome::Connections | Outcome::Generator | Outcome::Invalid => format!(
+                Outcome::Connections
+                | Outcome::Generator
+                | Outcome::Invalid
+                | Outcome::Undecided => format!(
                     ". Whether it holds at {at} is not known: {}.",
                     outcome.words()
                 ),
@@ -177,14 +180,15 @@ pub(in crate::report) fn maximum(found: &KnownMaximum) -> String {
         let (failed, held) = (units::rate(failed), units::rate(held));
         said.push_str(&match failed == held {
             true => format!(
-                " Single runs contradict each other at {held}, so the highest rate is near it."
+                " Single runs contradict each other at {held}: the state of the machine changed during the search."
             ),
             false => format!(
-                " Single runs contradict this: one failed at {failed}, and one held at {held}. The highest rate lies \
-                 between them."
+                " Single runs contradict this: it failed in one at {failed}, and held in one at {held}. The state of \
+                 the machine changed during the search."
             ),
         });
-    } else if !found.confirmed {
+    }
+    if !found.confirmed {
         said.push_str(" The two rates are not confirmed by three runs each.");
     }
     said
