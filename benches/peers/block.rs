@@ -57,8 +57,9 @@ pub(crate) enum Fault {
     WrongEcho(String),
     /// The server cannot be measured here: it does not start, refuses connections, or loses them.
     NotMeasurable(String),
-    /// The load generator's own rules make the run invalid, for example because the generator had no processor.
-    Invalid(String),
+    /// The run is not valid by the load generator's own rules, for example because the generator had no processor, or
+    /// because the server did not keep the rate.
+    NotValid(String),
 }
 
 impl fmt::Display for Fault {
@@ -66,7 +67,7 @@ impl fmt::Display for Fault {
         match self {
             Fault::WrongEcho(why) => write!(f, "a wrong echo: {why}"),
             Fault::NotMeasurable(why) => write!(f, "cannot be measured here: {why}"),
-            Fault::Invalid(why) => write!(f, "invalid: {why}"),
+            Fault::NotValid(why) => f.write_str(why),
         }
     }
 }
@@ -163,8 +164,11 @@ pub(crate) fn measure(
             false => Fault::NotMeasurable(what),
         });
     }
-    if run.validity.verdict == Verdict::Invalid {
-        return Err(Fault::Invalid(run.validity.reasons.join("; ")));
+    let reasons = run.validity.reasons.join("; ");
+    match run.validity.verdict {
+        Verdict::Valid => {}
+        Verdict::Invalid => return Err(Fault::NotValid(format!("invalid: {reasons}"))),
+        Verdict::Overloaded => return Err(Fault::NotValid(format!("overloaded: {reasons}"))),
     }
     let rate = run.throughput.messages_per_second;
     if rate > 1_000.0 && utilisation < 1e-3 {

@@ -5,7 +5,7 @@
 //! loss.
 
 use crate::block::Sample;
-use crate::common::spread::Judgement;
+use crate::common::spread::{Judgement, Spread};
 use crate::race::{BUSY_POLLING, Comparison, OURS, Row};
 use crate::servers::BARE;
 
@@ -60,7 +60,7 @@ fn at_most(lines: &mut Vec<String>, comparisons: &[Comparison], name: &str, boun
         return;
     };
     if let (Some(ours), Some(bare)) = (comparison.row(OURS), comparison.barest(cpu)) {
-        let (ratio, speed) = (ours.by(bare, cpu), ours.by(bare, rate));
+        let (ratio, speed) = (judged(ours, bare, cpu), judged(ours, bare, rate));
         let other = &bare.name;
         let what =
             format!("{name}, CPU ÷ {other} at most {bound:.2}: {ratio} at a rate of {speed}");
@@ -75,12 +75,12 @@ fn no_server_needs_less_cpu(comparison: &Comparison) -> Option<String> {
     if rivals.is_empty() {
         return None;
     }
-    let judged = |row: &&Row| row.by(ours, cpu).at_least(1.0);
-    let all = rivals.iter().map(judged).reduce(Judgement::and)?;
+    let judgement = |row: &&Row| judged(row, ours, cpu).at_least(1.0);
+    let all = rivals.iter().map(judgement).reduce(Judgement::and)?;
     let name = comparison.workload.name;
     let others: Vec<String> = rivals
         .iter()
-        .filter(|row| judged(row) != Judgement::Reached)
+        .filter(|row| judgement(row) != Judgement::Reached)
         .map(|row| {
             format!(
                 "{} {} at a rate of {}",
@@ -100,7 +100,7 @@ fn no_server_needs_less_cpu(comparison: &Comparison) -> Option<String> {
     ))
 }
 
-/// Adds the goals of busy polling against every other server: its rate at least 2.5 times theirs, its p50 at most 0.40
+/// Adds the goals of busy polling against every other server but the bare epoll loops: its rate at least 2.5 times theirs, its p50 at most 0.40
 /// times theirs.
 fn busy_polling(lines: &mut Vec<String>, comparisons: &[Comparison]) {
     let Some(comparison) = find(comparisons, "1 client") else {
@@ -110,7 +110,10 @@ fn busy_polling(lines: &mut Vec<String>, comparisons: &[Comparison]) {
         return;
     };
     for row in rivals(comparison).chain(comparison.row(OURS)) {
-        let (speed, p50) = (awake.by(row, rate), awake.by(row, |sample| sample.p50_us));
+        let (speed, p50) = (
+            judged(awake, row, rate),
+            judged(awake, row, |sample| sample.p50_us),
+        );
         let what = format!(
             "1 client, busy-poll ÷ {}: rate at least 2.50: {speed}, p50 at most 0.40: {p50}; CPU {}",
             row.name,
@@ -126,11 +129,20 @@ fn idle_ones(lines: &mut Vec<String>, comparisons: &[Comparison]) {
         find(comparisons, "50 busy among 10,000 idle").and_then(|comparison| comparison.row(OURS));
     let alone = find(comparisons, "50 clients").and_then(|comparison| comparison.row(OURS));
     if let (Some(busy), Some(alone)) = (busy, alone) {
-        let (speed, cost) = (busy.by(alone, rate), busy.by(alone, cpu));
+        let (speed, cost) = (judged(busy, alone, rate), judged(busy, alone, cpu));
         let what = format!(
             "50 busy among 10,000 idle ÷ 50 clients: rate at least 0.95: {speed} at a CPU of {cost}"
         );
         lines.push(line(speed.at_least(0.95), &what));
+    }
+}
+
+/// Returns the ratio of one figure for a judgement. It has no value if fewer than three rounds have both servers: the
+/// quartiles of fewer rounds say nothing.
+pub(crate) fn judged(row: &Row, other: &Row, figure: fn(&Sample) -> f64) -> Spread {
+    match row.pairs(other) >= FEWEST {
+        true => row.by(other, figure),
+        false => Spread::of([]),
     }
 }
 

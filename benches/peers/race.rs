@@ -102,15 +102,19 @@ pub(crate) fn run(
     comparisons
 }
 
-/// Counts the rows that make the bench fail: a wrong echo, or our own server without figures. Another server that
-/// cannot be measured here is a row that says why.
+/// Counts the rows that make the bench fail: a wrong echo, or our own server if it could not be measured in any of the
+/// rounds. Another server that cannot be measured here is a row that says why.
 pub(crate) fn failures(comparisons: &[Comparison]) -> usize {
     let rows = comparisons.iter().flat_map(|comparison| &comparison.rows);
     rows.filter(|row| {
         let is_wrong = row
             .faults()
             .any(|fault| matches!(fault, Fault::WrongEcho(_)));
-        is_wrong || (row.name == OURS && row.is_empty())
+        let is_ours = [OURS, BUSY_POLLING].contains(&row.name.as_str());
+        let is_lost = row
+            .faults()
+            .any(|fault| matches!(fault, Fault::NotMeasurable(_)));
+        is_wrong || (is_ours && is_lost)
     })
     .count()
 }
@@ -157,6 +161,14 @@ impl Row {
     /// Returns the median and quartiles of one figure over the rounds.
     pub(crate) fn spread(&self, figure: fn(&Sample) -> f64) -> Spread {
         Spread::of(self.samples().map(figure).filter(|value| !value.is_nan()))
+    }
+
+    /// Returns the number of rounds in which both servers have figures.
+    pub(crate) fn pairs(&self, other: &Row) -> usize {
+        let rounds = self.rounds.iter().zip(&other.rounds);
+        rounds
+            .filter(|(ours, theirs)| ours.is_ok() && theirs.is_ok())
+            .count()
     }
 
     /// Returns the ratio of one figure: this server's ÷ the other one's of the same round.

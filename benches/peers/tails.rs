@@ -115,7 +115,7 @@ fn judged(comparison: &Comparison) -> Vec<String> {
     let others = [(comparison.barest(p999), 0.8), (comparison.row(TOKIO), 0.5)];
     let line = |(other, bound): (Option<&Row>, f64)| {
         let other = other?;
-        let ratio = ours.by(other, p999);
+        let ratio = goals::judged(ours, other, p999);
         let what = format!(
             "{} connections, p99.9 ÷ {} at most {bound:.2}: {ratio} at a rate of {} and a CPU of {}",
             comparison.workload.clients,
