@@ -100,8 +100,8 @@ fn no_server_needs_less_cpu(comparison: &Comparison) -> Option<String> {
     ))
 }
 
-/// Adds the goals of busy polling against every other server but the bare epoll loops: its rate at least 2.5 times theirs, its p50 at most 0.40
-/// times theirs.
+/// Adds the goals of busy polling against every other server but the bare epoll loops: its rate at least 2.5 times
+/// theirs, its p50 at most 0.40 times theirs.
 fn busy_polling(lines: &mut Vec<String>, comparisons: &[Comparison]) {
     let Some(comparison) = find(comparisons, "1 client") else {
         return;
