@@ -68,6 +68,8 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
         Some(address) => {
             let site = metrics::Site::bind(address)?;
             logging::print_after_log(&format_args!("metrics on {}", site.url()));
+            // Another thread writes that line. The progress must not come before it, or into it.
+            logging::finish();
             let load = metrics::Load::new();
             site.publish(std::sync::Arc::new(load.clone()))?;
             Some(load)
