@@ -46,7 +46,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     args.outputs.check(planned.len())?;
     let stopper = Stopper::default();
     #[cfg(all(unix, feature = "check"))]
-    let servers = Servers::new()?;
+    let servers = Servers::default();
     #[cfg(all(unix, feature = "check"))]
     let _ending = servers.ended_at_drop();
     stop::on_signals(&stopper, {
@@ -57,6 +57,10 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
             servers.end();
         }
     })?;
+    #[cfg(all(unix, feature = "check"))]
+    if !args.commands.is_empty() {
+        servers.heed_signals(&stopper)?;
+    }
     #[cfg(all(unix, feature = "check"))]
     for (command, target) in args.commands.iter().rev().zip(targets.iter_mut().rev()) {
         target.address = servers.start(command)?;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::check::{Launcher, Started};
 use mio_echo::Address;
+use mio_echo::load::Stopper;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::cli::failure::Failure;
@@ -37,16 +38,19 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    /// Makes the place for servers. From now on, SIGINT and SIGTERM end the wait for a server.
+    /// From now on, SIGINT and SIGTERM end the wait for a server too. Call this after the handlers that stop the
+    /// measurement are installed: this one alone would lose a signal. `stopper` tells whether one has come already.
     ///
     /// # Errors
     /// A handler cannot be installed.
-    pub(super) fn new() -> io::Result<Servers> {
-        let servers = Servers::default();
+    pub(super) fn heed_signals(&self, stopper: &Stopper) -> io::Result<()> {
         for signal in [SIGINT, SIGTERM] {
-            signal_hook::flag::register(signal, servers.interrupted.clone())?;
+            signal_hook::flag::register(signal, self.interrupted.clone())?;
         }
-        Ok(servers)
+        if stopper.is_stopping() {
+            self.interrupted.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Starts a server, and returns the address that it listens on.
